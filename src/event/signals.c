@@ -1,0 +1,69 @@
+#include "event/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct signals {
+    struct loop *loop;
+    struct watch watch;
+    signals_call *call;
+    void *owner;
+};
+
+static void signals_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct signals *signals = watch->owner;
+    struct signalfd_siginfo info;
+    while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info)
+        signals->call(signals->owner, (int)info.ssi_signo, (int)info.ssi_pid);
+}
+
+struct signals *signals_new(struct loop *loop, const int *numbers, signals_call *call,
+                            void *owner)
+{
+    struct signals *signals = calloc(1, sizeof *signals);
+    if (!signals)
+        return NULL;
+    *signals = (struct signals){.loop = loop, .call = call, .owner = owner};
+    sigset_t set;
+    sigemptyset(&set);
+    for (; *numbers; numbers++)
+        sigaddset(&set, *numbers);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int error = fd < 0 ? -errno : 0;
+    if (!error)
+        error = watch_start(loop, &signals->watch, fd, WATCH_READ, signals_ready, signals);
+    if (error) {
+        if (fd >= 0)
+            close(fd);
+        free(signals);
+        errno = -error;
+        return NULL;
+    }
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signals;
+}
+
+void signals_free(struct signals *signals)
+{
+    if (!signals)
+        return;
+    int fd = signals->watch.fd;
+    watch_stop(signals->loop, &signals->watch);
+    close(fd);
+    free(signals);
+}
+
+void signals_unblock_all(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < NSIG; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            signal(number, SIG_DFL);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the BPF programs of the direct path and the supervisor share: keys and values of the maps,
+ * and the events. Included by both sides, so it uses only the kernel's fixed-width types.
+ *
+ * A slot is a place for one instance, counted over all services of a cluster; a service has its own
+ * number. Addresses and ports are in host byte order. */
+#pragma once
+
+enum {
+    STEER_LISTENERS_PER_PORT = 64, /* of one instance, one port, one family */
+    STEER_ROTATION_SMALL = 32,     /* slots in a rotation that stands in the service's own value */
+    STEER_ROTATION_LARGE = 4096,   /* slots in a large one */
+    STEER_LEAST_EXACT_MAX = 32,    /* up to here least-connections compares all */
+    STEER_USES_KEY_BITS = 32,
+};
+
+enum steer_policy { STEER_LEAST, STEER_CYCLE, STEER_RANDOM, STEER_CLIENT_HASH };
+
+enum steer_protocol { STEER_TCP = 6, STEER_UDP = 17 };
+
+struct steer_member { /* of `members`: cgroup id → who that is */
+    __u32 slot;
+    __u32 service;
+    __u32 address; /* the instance's own, 127.77.S.I */
+    __u32 home;    /* the service's, 127.86.x.y */
+    __u32 epoch;   /* changes with each start, so that old connections do not count for the new */
+    __u32 flags;
+};
+enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
+
+struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
+    __u32 slot;
+    __u16 port;
+    __u8 protocol;
+    __u8 family;   /* 4 or 6: the packets that it may be given */
+    __u32 ordinal; /* < STEER_LISTENERS_PER_PORT */
+};
+
+struct steer_slot { /* of `slots`, an array that user space maps: the counters */
+    __s64 live;
+    __u64 total;
+    __u32 epoch;
+    __u32 pad;
+};
+
+struct steer_rotation { /* of `services`: who gets new connections */
+    __u32 policy;
+    __u32 count; /* slots in use; > STEER_ROTATION_SMALL: they stand in `rotations` */
+    __u32 slots[STEER_ROTATION_SMALL];
+};
+
+struct steer_rotation_large { /* of `rotations` */
+    __u32 slots[STEER_ROTATION_LARGE];
+};
+
+struct steer_target_key { /* of `targets`: where a new connection goes */
+    __u32 address; /* IPv4; 0: any address of this machine */
+    __u32 address6[4]; /* IPv6, network byte order as in the packet; all 0: any */
+    __u16 port;
+    __u8 protocol;
+    __u8 family; /* 4 or 6 with an address; 0 without */
+};
+struct steer_target {
+    __u32 service;
+    __u16 port;  /* of the program */
+    __u16 flags;
+};
+enum {
+    STEER_TARGET_LOCAL = 1, /* only for clients on this machine (arrived by lo): an own port */
+};
+
+struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
+    __u32 service;
+    __u16 port;
+    __u8 protocol;
+    __u8 pad;
+};
+
+enum steer_event_kind {
+    STEER_EVENT_BIND,    /* an instance asked to bind this port (the result is not known yet) */
+    STEER_EVENT_LISTEN,  /* TCP: it listens, and is in `sockets` */
+    STEER_EVENT_UDP,     /* UDP: bound; user space must add it to `sockets` */
+    STEER_EVENT_FAILED,  /* it listens and could not be added; `error` says why */
+};
+
+struct steer_event {
+    __u32 kind;
+    __u32 slot;
+    __u32 epoch;
+    __u16 port;
+    __u8 protocol;
+    __u8 family; /* 4: IPv4, 6: IPv6 only, 46: both */
+    __u64 cookie; /* SO_COOKIE of the socket */
+    __u32 address; /* IPv4 that it asked for; 0: any, or IPv6 */
+    __s32 error;
+};
+
+/* `claims`, one map for all clusters of the machine: who holds what. */
+enum steer_claim_kind {
+    STEER_CLAIM_HOME = 1,  /* value: the address */
+    STEER_CLAIM_BLOCK,     /* value: the block number of instance addresses */
+    STEER_CLAIM_TCP_PORT,  /* value: the port; per network namespace: the service that owns it there */
+    STEER_CLAIM_UDP_PORT,
+    STEER_CLAIM_MIGRATE,   /* value: the cluster; per namespace: it needs tcp_migrate_req */
+    STEER_CLAIM_MIGRATE_WAS, /* value 0; owner: what the sysctl was before the first of them */
+};
+struct steer_claim_key {
+    __u64 netns; /* SO_NETNS_COOKIE, or 0 where it does not matter */
+    __u32 kind;
+    __u32 value;
+};
+struct steer_claim {
+    __u32 cluster; /* steer's number of the cluster: a hash of its name */
+    __u32 owner;   /* the home address of the service that holds it, or a value */
+};

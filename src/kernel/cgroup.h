@@ -1,0 +1,87 @@
+/* Control groups: the folder in which each instance lives, its quota, and the end of everything in
+ * it. cgroup v2 for membership, killing and limits (cgroups(7), Documentation/admin-guide/
+ * cgroup-v2.rst); where the memory, cpu and pids controllers are bound to v1 hierarchies (hybrid
+ * machines), the limits go there, in folders of the same name.
+ *
+ * A `struct cgroups` is the cluster's: BASE/NAME in every hierarchy that is used. Its members are
+ * BASE/NAME/SERVICE.N. Functions return 0 or -errno; nothing blocks. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cgroups;
+
+struct cgroup_quota { /* 0: no limit */
+    uint64_t memory_bytes;
+    uint32_t cpu_percent; /* 100 = one core */
+    uint32_t tasks;
+};
+
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CONTROLLERS };
+
+/* `base`: the folder below each hierarchy's root, or below enginx's own cgroup when the root is not
+ * ours ("enginx" by default; tests give another). Makes the cluster's folders, finds out which
+ * controller can be had where, and enables them on v2 (when processes in the way forbid that, and
+ * only enginx itself is in the way, it moves itself into a leaf). Never fails for a missing
+ * controller: cgroups_backend tells. -EACCES, -EROFS, -ENOENT: no v2 folder can be had at all; the
+ * caller goes on without cgroups (`why` says what was tried). */
+int cgroups_open(const char *base, const char *cluster, struct cgroups **ret_cgroups, char *why,
+                 size_t why_size);
+void cgroups_close(struct cgroups *cgroups); /* forgets; folders stay */
+/* Removes the cluster's folders, when no process is in them. */
+int cgroups_destroy(struct cgroups *cgroups);
+
+/* The cluster's v2 directory, absolute. */
+const char *cgroups_path(const struct cgroups *cgroups);
+/* "v2", "v1" or NULL: nobody enforces it here. */
+const char *cgroups_backend(const struct cgroups *cgroups, enum cgroup_controller controller);
+/* The cluster's own quota: a ceiling for everything below. `ret_failed` (may be NULL) gets a set of
+ * 1 << controller for what could not be set. */
+int cgroups_quota_set(struct cgroups *cgroups, const struct cgroup_quota *quota,
+                      unsigned *ret_failed);
+
+/* ---- an instance's group ---------------------------------------------------------------------- */
+
+struct cgroup {
+    char name[160]; /* "api.1" */
+    uint64_t id;    /* what bpf_get_current_cgroup_id gives: the folder's inode */
+    int fd;         /* the v2 folder, O_PATH-like for CLONE_INTO_CGROUP; owned; -1: none */
+    int watch_fd;   /* inotify-free: cgroup.events, poll for WATCH_PRIORITY when it changes; owned */
+    bool v1[CGROUP_CONTROLLERS]; /* a v1 folder exists: the child must join it (cgroup_join_v1) */
+};
+
+/* Makes the folder or finds the one that is there, and sets the quota. */
+int cgroup_open(struct cgroups *cgroups, const char *name, const struct cgroup_quota *quota,
+                struct cgroup *ret_cgroup, unsigned *ret_failed);
+void cgroup_close(struct cgroup *cgroup);
+/* Removes the folders; -EBUSY while a process is in them. */
+int cgroup_remove(struct cgroups *cgroups, struct cgroup *cgroup);
+/* In the child, before exec: moves the calling process into the v1 folders. Async-signal-safe. */
+int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup);
+
+/* SIGKILL for everything in it (cgroup.kill, Linux 5.14; else one by one). */
+int cgroup_kill(const struct cgroup *cgroup);
+/* Sends the signal to each process in it. */
+int cgroup_signal(const struct cgroup *cgroup, int signal_number);
+/* Is a process in it? (cgroup.events: populated) */
+bool cgroup_populated(const struct cgroup *cgroup);
+/* Its processes, at most `max`; how many were stored, or -errno. */
+int cgroup_processes(const struct cgroup *cgroup, pid_t *ret_pids, size_t max);
+
+struct cgroup_usage {
+    uint64_t cpu_usec;     /* since the group was made */
+    uint64_t memory_bytes; /* now */
+    uint64_t oom_kills;    /* since the group was made; 0 where nobody counts */
+};
+/* cpu from v2's cpu.stat (always there); memory from whichever controller holds it, else the sum of
+ * the processes' resident memory. */
+void cgroup_usage_read(const struct cgroups *cgroups, const struct cgroup *cgroup,
+                       struct cgroup_usage *ret_usage);
+
+/* The names of the groups that exist below the cluster (for adoption and for clearing up): calls for
+ * each. */
+int cgroups_each(struct cgroups *cgroups, void (*call)(void *owner, const char *name),
+                 void *owner);

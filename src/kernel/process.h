@@ -1,0 +1,34 @@
+/* Processes: pidfds, what /proc tells, and descriptors fetched from others (pidfd_open(2),
+ * pidfd_getfd(2), proc(5)). Thin; each function does one thing and returns 0 or -errno unless it
+ * says otherwise. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A pidfd, O_CLOEXEC; or -errno. Of a thread id too (PIDFD_THREAD, Linux 6.9; else the leader's). */
+int process_open(pid_t pid);
+int process_open_thread(pid_t tid);
+/* Field 22 of /proc/PID/stat: with the pid, it names a process for good. 0: there is none. */
+uint64_t process_start_ticks(pid_t pid);
+/* "node"; "?" when it is gone. */
+enum { PROCESS_NAME_BYTES = 64 };
+const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES]);
+pid_t process_parent(pid_t pid); /* 0: gone */
+/* Resident memory and CPU time of one process. */
+int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec);
+/* The exit status of a process that need not be a child, from its pidfd: PIDFD_GET_INFO with
+ * PIDFD_INFO_EXIT (Linux 6.15). -ENOTSUP where the kernel cannot. A wait(2) status. */
+int process_exit_status(int pidfd, int *ret_status);
+
+/* A duplicate of descriptor `fd` of the process; or -errno. */
+int process_descriptor(int pidfd, int fd);
+/* A duplicate of the socket with this SO_COOKIE, looked for in the given processes; or -errno
+ * (-ENOENT: none has it). */
+int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie);
+
+/* All processes whose environment has `NAME=value` (readable ones): how instances are found where
+ * there are no cgroups. At most max; the number stored. */
+size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max);

@@ -1,0 +1,28 @@
+/* What the kernel tells about sockets: who holds a port, and connections of a listener
+ * (sock_diag(7), proc(5)). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct port_holder {
+    pid_t pid;     /* 0: a socket is there, and no process that we may see has it */
+    char name[64]; /* of the process */
+    uint32_t uid;  /* of the socket */
+};
+
+/* Who listens on (TCP) or is bound to (UDP) the port, on any address and family. Processes in `own`
+ * are passed over. 0: found; -ENOENT: nobody. */
+int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_count,
+                        struct port_holder *ret_holder);
+
+/* TCP ports on which any of the processes listens, sorted, each once; the number stored. */
+size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, size_t max);
+
+/* Established TCP connections that the processes hold at a local port (0: any). */
+uint64_t sockets_connections(const pid_t *pids, size_t count, uint16_t port);
+
+/* SO_NETNS_COOKIE of this thread's network namespace; 0 where the kernel cannot tell. */
+uint64_t sockets_netns_cookie(void);

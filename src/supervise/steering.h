@@ -1,0 +1,109 @@
+/* Steering: how an instance's sockets join its service, and who gets a new connection. One interface
+ * for the supervisor, two mechanisms behind it: BPF (steering_bpf.c, privileged, kernel/steer.h) and
+ * seccomp notification with classic BPF (steering_seccomp.c, no privileges), and none at all where
+ * neither can be had (programs then run as they would without enginx).
+ *
+ * A mechanism knows the topology and the homes; it learns ports from what instances do, keeps the
+ * targets (home, own port, published ports, uses) right by itself, and tells the supervisor through
+ * the callbacks. Slots are given by the supervisor; a slot is one instance's for its whole life,
+ * over restarts. All calls are made by the supervisor's thread; none blocks. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "event/loop.h"
+#include "kernel/seccomp.h"
+#include "topology/topology.h"
+#include "upstream/rotation.h"
+
+struct steering_listen { /* what an instance did */
+    uint32_t slot;
+    uint32_t epoch;
+    enum protocol protocol;
+    uint16_t port;
+    uint32_t address; /* the IPv4 address that it asked for; 0: any or IPv6 */
+};
+
+struct steering_callbacks {
+    /* It asked to bind; whether that worked is not known. */
+    void (*binds)(void *owner, const struct steering_listen *listen);
+    /* It listens (TCP) or is bound (UDP), and can be put into rotation. */
+    void (*listens)(void *owner, const struct steering_listen *listen);
+    /* Its processes, for finding a socket: cgroup or /proc. The number stored. */
+    size_t (*processes)(void *owner, uint32_t slot, pid_t *ret_pids, size_t max);
+    /* A descriptor that must survive a crash; fd stays the caller's. */
+    void (*keep)(void *owner, const char *name, int fd);
+    void (*forget)(void *owner, const char *name);
+};
+
+struct steering_setup {
+    struct loop *loop;
+    const struct topology *topology;
+    const uint32_t *homes;     /* by service index; steering may move one that another cluster has */
+    const char *cgroup_path;   /* of the cluster, v2; NULL: none */
+    uint32_t slots_max;
+    bool privileged;
+    const struct steering_callbacks *callbacks;
+    void *owner;
+};
+
+struct steering_instance {
+    uint32_t slot;
+    uint32_t service; /* index */
+    uint32_t number;  /* 1 … */
+    uint32_t epoch;   /* of this start */
+    uint32_t address;
+    uint64_t cgroup_id;
+    uint32_t wanted; /* instances that the service shall have: 1 means keep the listener */
+};
+
+struct steering; /* starts with its operations */
+
+struct steering_operations {
+    const char *name; /* "bpf", "seccomp", "none" */
+    /* Detaches everything and frees (`down`), or leaves all that works on its own (a crash would). */
+    void (*end)(struct steering *steering, bool leave);
+    /* Before its process starts. */
+    int (*prepare)(struct steering *steering, const struct steering_instance *instance);
+    /* What the child must install before exec; false: nothing. */
+    bool (*wants)(struct steering *steering, uint32_t slot, struct seccomp_wants *ret_wants);
+    /* It runs; notify_fd (taken over) or -1. Also for an adopted one. */
+    int (*started)(struct steering *steering, uint32_t slot, int notify_fd);
+    /* All its processes are gone. `coming_back`: it will be restarted, so what waits in a kept
+     * listener shall wait. Else its listeners are closed, and the slot is free. */
+    void (*gone)(struct steering *steering, uint32_t slot, bool coming_back);
+    /* Who gets new connections of a service; members with weight 0 keep what they have. */
+    int (*rotate)(struct steering *steering, uint32_t service, const struct rotation_member *members,
+                  const uint32_t *numbers, size_t count);
+    /* The number of wanted instances changed: 1 means keep the listener from now on. */
+    void (*wanted)(struct steering *steering, uint32_t service, uint32_t wanted);
+    /* Connections now, and in all; false: unknown. */
+    bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
+    /* A descriptor that the keeper held under this name; taken over. False: not one of ours (the
+     * caller closes it). Called after `prepare` of the adopted instances, before `started`. */
+    bool (*found)(struct steering *steering, const char *name, int fd);
+    /* Blocks of instance addresses (addresses.h) are handed out by whoever knows the machine. 0 or
+     * -errno; *ret_block is the first of `count` adjoining numbers. `preferred`: that one if free. */
+    int (*block)(struct steering *steering, uint32_t count, uint32_t preferred,
+                 uint32_t *ret_block);
+};
+
+struct steering {
+    const struct steering_operations *operations;
+};
+
+/* 0 or -errno; `why` says what is missing. *ret_adopted: an earlier supervisor's maps are in use. */
+int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_steering,
+                     bool *ret_adopted, char *why, size_t why_size);
+int steering_seccomp_new(const struct steering_setup *setup, struct steering **ret_steering,
+                         char *why, size_t why_size);
+int steering_none_new(const struct steering_setup *setup, struct steering **ret_steering);
+
+/* The best that can be had, honouring topology->steering. `why` tells in a sentence what serves and
+ * why nothing better does. */
+int steering_new(const struct steering_setup *setup, struct steering **ret_steering,
+                 bool *ret_adopted, char *why, size_t why_size);

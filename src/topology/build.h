@@ -1,0 +1,19 @@
+/* From a configuration's text to a topology: conf parses and checks by the directive table, build
+ * resolves names, orders and bounds. All errors are collected in the diagnostics. */
+#pragma once
+
+#include "conf/diagnostics.h"
+#include "topology/topology.h"
+
+struct topology_options {
+    const char *name_override; /* -c NAME; NULL: `cluster` or the file's name */
+    char *const *environment;  /* for $env.NAME; NULL: empty */
+};
+
+/* Reads `path` and what it includes. NULL: `diagnostics` says why. */
+struct topology *topology_load(const char *path, const struct topology_options *options,
+                               struct diagnostics *diagnostics);
+/* The same from memory; `path` is the name for messages, `directory` resolves relative paths. */
+struct topology *topology_parse(const char *text, size_t length, const char *path,
+                                const char *directory, const struct topology_options *options,
+                                struct diagnostics *diagnostics);
