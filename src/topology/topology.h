@@ -107,7 +107,8 @@ struct service {
     uint32_t restart_tries; /* starts in a row that did not go well, before `failed`; 0: no bound */
     uint32_t restart_reset_ms; /* having been up this long, it ran well */
     int stop_signal;
-    uint32_t stop_within_ms;
+    uint32_t stop_within_ms; /* from the signal to the kill */
+    uint32_t stop_drain_ms;  /* for connections to end before the signal */
 };
 
 struct listener { /* `listen ADDRESS tcp -> service` */
