@@ -1,0 +1,26 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/load.h"
+#include "supervise/explain.h"
+
+int command_check(const struct cli *cli)
+{
+    bool explain = false;
+    struct cli own = *cli;
+    const struct cli_option options[] = {{"--explain", NULL, NULL, &explain}};
+    int words = cli_options(&own, options, 1, false);
+    if (words < 1 || words > 2)
+        return cli_usage("check");
+    const char *file = words == 2 ? own.argv[1] : "enginx.conf";
+    struct topology *topology = load_topology(&own, file);
+    if (!topology)
+        return CLI_USAGE;
+    printf("%s: cluster %s, %zu services, %zu listeners: fine\n", file, topology->name,
+           topology->service_count, topology->listener_count);
+    if (explain)
+        explain_print(topology, own.cgroup, stdout);
+    topology_free(topology);
+    return CLI_OK;
+}

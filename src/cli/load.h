@@ -1,0 +1,11 @@
+/* Loading a configuration for a command: what is wrong with it is printed on standard error. */
+#pragma once
+
+#include "cli/cli.h"
+#include "topology/topology.h"
+
+/* NULL: it was said why. */
+struct topology *load_topology(const struct cli *cli, const char *path);
+/* From text, for `run`; `directory` resolves relative paths. */
+struct topology *load_text(const struct cli *cli, const char *text, size_t length,
+                           const char *directory);

@@ -1,0 +1,148 @@
+#include "cli/place.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+#include "control/client.h"
+#include "topology/build.h"
+
+static int fits(int length)
+{
+    return length < 0 || length >= PLACE_BYTES ? -ENAMETOOLONG : 0;
+}
+
+/* The folder that holds the states of all clusters of this user. */
+static int states_root(char path[PLACE_BYTES])
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (geteuid() == 0)
+        return fits(snprintf(path, PLACE_BYTES, "/run/enginx"));
+    if (runtime && runtime[0] == '/')
+        return fits(snprintf(path, PLACE_BYTES, "%s/enginx", runtime));
+    return fits(snprintf(path, PLACE_BYTES, "/tmp/enginx-%u", geteuid()));
+}
+
+int place_state(const struct cli *cli, const char *cluster, char path[PLACE_BYTES])
+{
+    if (cli->state && cli->state[0] == '/')
+        return fits(snprintf(path, PLACE_BYTES, "%s", cli->state));
+    if (cli->state) {
+        scoped_memory char *here = getcwd(NULL, 0);
+        return here ? fits(snprintf(path, PLACE_BYTES, "%s/%s", here, cli->state)) : -errno;
+    }
+    char root[PLACE_BYTES];
+    int error = states_root(root);
+    return error ? error : fits(snprintf(path, PLACE_BYTES, "%s/%s", root, cluster));
+}
+
+int place_log(const struct cli *cli, const char *state, const char *cluster,
+              char path[PLACE_BYTES])
+{
+    const char *home = getenv("HOME");
+    const char *xdg = getenv("XDG_STATE_HOME");
+    if (cli->state)
+        return fits(snprintf(path, PLACE_BYTES, "%s/log", state));
+    if (geteuid() == 0)
+        return fits(snprintf(path, PLACE_BYTES, "/var/log/enginx/%s", cluster));
+    if (xdg && xdg[0] == '/')
+        return fits(snprintf(path, PLACE_BYTES, "%s/enginx/%s", xdg, cluster));
+    if (home && home[0] == '/' && access(home, W_OK) == 0)
+        return fits(snprintf(path, PLACE_BYTES, "%s/.local/state/enginx/%s", home, cluster));
+    return fits(snprintf(path, PLACE_BYTES, "%s/log", state));
+}
+
+int place_make(const char *path)
+{
+    char part[PLACE_BYTES];
+    for (const char *at = strchr(path + 1, '/');; at = strchr(at + 1, '/')) {
+        size_t length = at ? (size_t)(at - path) : strlen(path);
+        if (length >= sizeof part)
+            return -ENAMETOOLONG;
+        memcpy(part, path, length);
+        part[length] = 0;
+        if (mkdir(part, at ? 0755 : 0711) < 0 && errno != EEXIST)
+            return -errno;
+        if (!at)
+            break;
+    }
+    struct stat stat;
+    if (lstat(path, &stat) < 0)
+        return -errno;
+    if (!S_ISDIR(stat.st_mode))
+        return -ENOTDIR;
+    if (stat.st_uid != geteuid())
+        return -EPERM; /* somebody else made it: not a place for our sockets */
+    return 0;
+}
+
+/* The cluster of ./enginx.conf; "" when there is none. */
+static void cluster_here(char name[PLACE_BYTES])
+{
+    name[0] = 0;
+    if (access("enginx.conf", R_OK) < 0)
+        return;
+    struct diagnostics *diagnostics = diagnostics_new();
+    struct topology_options options = {.environment = environ};
+    struct topology *topology =
+        diagnostics ? topology_load("enginx.conf", &options, diagnostics) : NULL;
+    if (topology)
+        snprintf(name, PLACE_BYTES, "%s", topology->name);
+    topology_free(topology);
+    diagnostics_free(diagnostics);
+}
+
+static int connects(const char *state)
+{
+    int fd = control_connect(state);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* The only one that runs. */
+static int cluster_only(char state[PLACE_BYTES])
+{
+    char root[PLACE_BYTES];
+    char path[PLACE_BYTES * 2];
+    unsigned running = 0;
+    if (states_root(root) < 0)
+        return CLI_FAILED;
+    scoped_dir DIR *dir = opendir(root);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", root, entry->d_name);
+        if (strlen(path) >= PLACE_BYTES || !connects(path))
+            continue;
+        running++;
+        snprintf(state, PLACE_BYTES, "%.*s", PLACE_BYTES - 1, path);
+    }
+    if (running == 1)
+        return CLI_OK;
+    return running ? cli_fail("%u clusters run here; say which with -c NAME", running)
+                   : cli_fail("no cluster runs here (looked in %s)", root);
+}
+
+int place_find(const struct cli *cli, char state[PLACE_BYTES])
+{
+    char name[PLACE_BYTES] = "";
+    if (cli->cluster)
+        snprintf(name, sizeof name, "%s", cli->cluster);
+    else if (!cli->state)
+        cluster_here(name);
+    if (!cli->state && !name[0])
+        return cluster_only(state);
+    if (place_state(cli, name, state) < 0)
+        return cli_fail("the name of the state directory is too long");
+    if (connects(state))
+        return CLI_OK;
+    if (!cli->cluster && !cli->state) /* there is a file here, but its cluster does not run */
+        return cluster_only(state);
+    return cli_fail("no cluster runs with its state in %s", state);
+}

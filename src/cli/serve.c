@@ -1,0 +1,302 @@
+#include "cli/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/scoped.h"
+#include "cli/place.h"
+#include "control/server.h"
+#include "event/signals.h"
+#include "supervise/supervisor.h"
+
+/* The last byte that a process in the background sends to the one in front of it: its exit code. */
+enum { DETACH_OK = 1, DETACH_FAILED = 2 };
+
+struct serving {
+    struct loop *loop;
+    struct supervisor *supervisor;
+    struct control_server *control;
+    struct console *console;
+    const struct serve_options *options;
+    int detach_fd; /* to the process in front; -1: none, or told already */
+    int exit_code;
+};
+
+/* ---- log -------------------------------------------------------------------------------------- */
+
+/* "TIME level role event …" → the console shows event and values, the file all but the time, which
+ * the logger adds. */
+static void log_show(void *context, enum log_level level, const char *line, size_t length)
+{
+    struct serving *serving = context;
+    const char *words[3] = {line, line, line};
+    for (int i = 0; i < 3; i++) {
+        const char *space = memchr(words[i], ' ', length - (size_t)(words[i] - line));
+        if (!space)
+            return;
+        words[i] = space + 1;
+        if (i + 1 < 3)
+            words[i + 1] = words[i];
+    }
+    const char *level_at = words[0];
+    const char *event_at = words[2];
+    size_t event_length = length - (size_t)(event_at - line) - 1;
+    console_line(serving->console, level <= LOG_LEVEL_WARN ? "enginx !" : "enginx", -1, event_at,
+                 event_length);
+    if (serving->supervisor && serving->supervisor->logger)
+        logger_write(serving->supervisor->logger, "enginx", level_at,
+                     length - (size_t)(level_at - line));
+}
+
+/* ---- the background ----------------------------------------------------------------------------- */
+
+/* In front: shows what comes until the one in the background says how it went. */
+static int detach_watch(int fd)
+{
+    char bytes[4096];
+    int code = CLI_FAILED;
+    ssize_t count;
+    while ((count = read(fd, bytes, sizeof bytes)) > 0) {
+        char last = bytes[count - 1];
+        if (last == DETACH_OK || last == DETACH_FAILED) {
+            code = last == DETACH_OK ? CLI_OK : CLI_FAILED;
+            count--;
+        }
+        if (fwrite(bytes, 1, (size_t)count, stderr) < (size_t)count)
+            break;
+    }
+    return code;
+}
+
+/* Forks; the child goes on in a session of its own with *ret_fd to whoever waits in front. 0 in the
+ * child; 1 in front, with the exit code in *ret_code. */
+static int detach(int *ret_fd, int *ret_code)
+{
+    int pipes[2];
+    if (pipe2(pipes, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid > 0) {
+        close(pipes[1]);
+        *ret_code = detach_watch(pipes[0]);
+        close(pipes[0]);
+        return 1;
+    }
+    close(pipes[0]);
+    setsid();
+    scoped_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= 2 && null >= 0; fd++)
+        dup2(null, fd);
+    *ret_fd = pipes[1];
+    return 0;
+}
+
+static void detach_tell(struct serving *serving, bool well)
+{
+    if (serving->detach_fd < 0)
+        return;
+    console_free(serving->console);
+    serving->console = serving->supervisor->console = NULL;
+    char code = well ? DETACH_OK : DETACH_FAILED;
+    if (write(serving->detach_fd, &code, 1) < 0)
+        log_debug("nobody-in-front", "%s", "");
+    fd_drop(&serving->detach_fd);
+}
+
+/* ---- events ------------------------------------------------------------------------------------- */
+
+static bool any_failed(const struct supervisor *supervisor, bool *ret_any_runs)
+{
+    bool failed = false;
+    *ret_any_runs = false;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++) {
+        const struct unit *unit = &supervisor->units[i];
+        *ret_any_runs |= !unit->begun || !unit_at_rest(unit);
+        for (uint32_t j = 0; j < unit->instance_count; j++) {
+            const struct instance *instance = unit->instances[j];
+            failed |= instance && instance->life.state == STATE_FAILED;
+            *ret_any_runs |= instance && instance->life.state == STATE_BACKOFF;
+        }
+    }
+    return failed;
+}
+
+static void serving_changed(void *owner)
+{
+    struct serving *serving = owner;
+    struct supervisor *supervisor = serving->supervisor;
+    bool runs = true;
+    bool failed = any_failed(supervisor, &runs);
+    if (supervisor->ready_told || failed)
+        detach_tell(serving, !failed);
+    if (serving->options->end_when_idle && !runs && !supervisor->ending && supervisor->ready_told) {
+        serving->exit_code = failed ? CLI_FAILED : CLI_OK;
+        supervisor_end(supervisor);
+    }
+    control_server_changed(serving->control);
+    if (supervisor_at_rest(supervisor))
+        loop_stop(serving->loop);
+}
+
+static void serving_signal(void *owner, int number, int sender)
+{
+    struct serving *serving = owner;
+    if (number == SIGCHLD) {
+        supervisor_reap(serving->supervisor);
+        return;
+    }
+    if (number == SIGHUP && serving->options->detach)
+        return;
+    log_info("signal", "number=%d sender=%d", number, sender);
+    supervisor_end(serving->supervisor);
+}
+
+/* ---- from beginning to end ---------------------------------------------------------------------- */
+
+static int lock_take(const char *state)
+{
+    char path[PLACE_BYTES + 8];
+    snprintf(path, sizeof path, "%s/lock", state);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+static int serving_run(struct serving *serving, const char *state)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
+    char path[PLACE_BYTES + 16];
+    snprintf(path, sizeof path, "%s/control", state);
+    struct signals *signals = signals_new(serving->loop, numbers, serving_signal, serving);
+    int error = signals ? 0 : -errno;
+    if (!error)
+        error = control_server_new(serving->loop, serving->supervisor, path, &serving->control);
+    if (error) {
+        signals_free(signals);
+        return error;
+    }
+    serving->supervisor->changed = serving_changed;
+    serving->supervisor->changed_owner = serving;
+    supervisor_begin(serving->supervisor);
+    supervisor_note_change(serving->supervisor);
+    supervisor_reap(serving->supervisor); /* those that ended before the signal was watched */
+    error = loop_run(serving->loop);
+    struct control_server *control = serving->control;
+    supervisor_free(serving->supervisor, error != 0);
+    serving->supervisor = NULL;
+    control_server_free(control);
+    signals_free(signals);
+    return error;
+}
+
+/* Everything that is the cluster's alone is gone by now; the folder stays when a program left data
+ * in it. */
+static void state_remove(const char *state)
+{
+    static const char *const names[] = {"lock", "data"};
+    char path[PLACE_BYTES + 8];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", state, names[i]);
+        remove(path);
+    }
+    rmdir(state);
+}
+
+static int serve_in(struct serving *serving, const struct cli *cli, struct topology *topology,
+                    const char *state)
+{
+    char log[PLACE_BYTES];
+    char why[512] = "";
+    int error = topology->log_directory ? 0 : place_log(cli, state, topology->name, log);
+    serving->loop = loop_new();
+    if (!error && !serving->loop)
+        error = -errno;
+    if (error) {
+        topology_free(topology);
+        return cli_fail("%s", strerror(-error));
+    }
+    int out = serving->detach_fd >= 0 ? serving->detach_fd : STDOUT_FILENO;
+    bool colour = serving->detach_fd < 0 && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    serving->console = console_new(serving->loop, out, colour);
+    log_setup("supervisor", getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, log_show,
+              serving);
+    struct supervisor_options options = {
+        .topology = topology,
+        .state_directory = state,
+        .log_directory = topology->log_directory ? topology->log_directory : log,
+        .cgroup_base = cli->cgroup,
+        .exe = cli->exe,
+        .console = serving->console,
+    };
+    error = place_make(options.log_directory);
+    if (error)
+        snprintf(why, sizeof why, "the log directory %s: %s", options.log_directory,
+                 strerror(-error));
+    if (error)
+        topology_free(topology);
+    else
+        error = supervisor_new(serving->loop, &options, &serving->supervisor, why, sizeof why);
+    if (!error)
+        error = serving_run(serving, state);
+    log_setup("enginx", LOG_LEVEL_INFO, NULL, NULL);
+    if (error) {
+        console_line(serving->console, "enginx !", -1, why[0] ? why : strerror(-error),
+                     strlen(why[0] ? why : strerror(-error)));
+        serving->exit_code = CLI_FAILED;
+    }
+    console_free(serving->console);
+    loop_free(serving->loop);
+    return serving->exit_code;
+}
+
+int serve(const struct cli *cli, struct topology *topology, const struct serve_options *options)
+{
+    char state[PLACE_BYTES];
+    struct serving serving = {.options = options, .detach_fd = -1};
+    int error = place_state(cli, topology->name, state);
+    if (!error)
+        error = place_make(state);
+    if (error) {
+        topology_free(topology);
+        return cli_fail("the state directory %s: %s", state, strerror(-error));
+    }
+    int code = CLI_FAILED;
+    if (options->detach) {
+        int forked = detach(&serving.detach_fd, &code);
+        if (forked) {
+            topology_free(topology);
+            return forked > 0 ? code : cli_fail("cannot fork: %s", strerror(-forked));
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+    scoped_fd int lock = lock_take(state);
+    if (lock == -EWOULDBLOCK || lock < 0) {
+        char text[PLACE_BYTES + 128];
+        snprintf(text, sizeof text, "enginx: cluster %s %s (state in %s)\n", topology->name,
+                 lock == -EWOULDBLOCK ? "runs already" : strerror(-lock), state);
+        if (write(serving.detach_fd >= 0 ? serving.detach_fd : STDERR_FILENO, text,
+                  strlen(text)) < 0)
+            code = CLI_FAILED;
+        topology_free(topology);
+        return code;
+    }
+    code = serve_in(&serving, cli, topology, state);
+    state_remove(state);
+    return code;
+}

@@ -1,0 +1,14 @@
+/* Serving: what `up` and `run` have in common once there is a topology — state directory, lock,
+ * going to the background, the supervisor, its control socket, signals, and the end. */
+#pragma once
+
+#include "cli/cli.h"
+#include "topology/topology.h"
+
+struct serve_options {
+    bool detach;
+    bool end_when_idle; /* `run`: nothing runs and nothing will: exit */
+};
+
+/* Takes the topology over. The exit code. */
+int serve(const struct cli *cli, struct topology *topology, const struct serve_options *options);

@@ -1,0 +1,119 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/ask.h"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "-";
+}
+
+static void list_print(const char *title, const json_t *list)
+{
+    size_t index;
+    json_t *item;
+    if (!json_array_size(list))
+        return;
+    printf("  %s", title);
+    json_array_foreach(list, index, item) printf(" %s", json_string_value(item));
+}
+
+static const char *state_colour(const char *state)
+{
+    if (strcmp(state, "up") == 0)
+        return "\033[32m";
+    if (strcmp(state, "failed") == 0)
+        return "\033[31m";
+    return "\033[33m";
+}
+
+static void bytes_print(json_int_t bytes)
+{
+    char text[32];
+    if (bytes >= 1 << 20)
+        snprintf(text, sizeof text, "%.1f MiB", (double)bytes / (1 << 20));
+    else
+        snprintf(text, sizeof text, "%.0f KiB", (double)bytes / 1024);
+    printf(" %10s", text);
+}
+
+static void count_print(const json_t *value, int width)
+{
+    if (json_is_integer(value))
+        printf(" %*lld", width, (long long)json_integer_value(value));
+    else
+        printf(" %*s", width, "-");
+}
+
+static void instance_print(const json_t *instance, const char *service, bool colour)
+{
+    char name[200];
+    const char *state = text_of(instance, "state");
+    snprintf(name, sizeof name, "%.150s.%lld", service,
+             (long long)json_integer_value(json_object_get(instance, "id")));
+    printf("  %-16s %s%-8s%s %-15s", name, colour ? state_colour(state) : "", state,
+           colour ? "\033[0m" : "", text_of(instance, "address"));
+    count_print(json_object_get(instance, "pid"), 8);
+    count_print(json_object_get(instance, "restarts"), 8);
+    count_print(json_object_get(instance, "connections"), 6);
+    count_print(json_object_get(instance, "connections_total"), 9);
+    printf(" %5.1f%%", json_real_value(json_object_get(instance, "cpu_percent")));
+    bytes_print(json_integer_value(json_object_get(instance, "memory_bytes")));
+    printf("  %s", text_of(instance, "since"));
+    const json_t *exit = json_object_get(instance, "exit");
+    if (json_is_string(exit))
+        printf("  last %s", json_string_value(exit));
+    printf("\n");
+    if (json_is_string(json_object_get(instance, "reason")))
+        printf("  %-16s %s\n", "", text_of(instance, "reason"));
+}
+
+static void service_print(const json_t *service, bool colour)
+{
+    size_t index;
+    json_t *instance;
+    const char *name = text_of(service, "name");
+    const json_t *instances = json_object_get(service, "instances");
+    printf("\n%s%s%s  %s", colour ? "\033[1m" : "", name, colour ? "\033[0m" : "",
+           text_of(service, "path"));
+    list_print("listens", json_object_get(service, "listeners"));
+    list_print("ports", json_object_get(service, "ports"));
+    printf("  home %s\n", text_of(service, "home"));
+    printf("  %-16s %-8s %-15s %8s %8s %6s %9s %6s %10s  %s\n", "INSTANCE", "STATE", "ADDRESS",
+           "PID", "RESTARTS", "CONNS", "IN ALL", "CPU", "MEMORY", "SINCE");
+    json_array_foreach(instances, index, instance) instance_print(instance, name, colour);
+    if (!json_array_size(instances))
+        printf("  %lld wanted, none yet (it waits for what it uses)\n",
+               (long long)json_integer_value(json_object_get(service, "wanted")));
+}
+
+int command_status(const struct cli *cli)
+{
+    bool json = false;
+    struct cli own = *cli;
+    const struct cli_option options[] = {{"--json", NULL, NULL, &json}};
+    if (cli_options(&own, options, 1, false) != 1)
+        return cli_usage("status");
+    json_t *answer = ask(&own, json_pack("{s:s}", "command", "status"));
+    json_t *status = json_object_get(answer, "status");
+    if (!status) {
+        json_decref(answer);
+        return CLI_FAILED;
+    }
+    if (json) {
+        json_dumpf(status, stdout, JSON_INDENT(1));
+        printf("\n");
+    } else {
+        size_t index;
+        json_t *service;
+        printf("cluster %s, version %s, since %s, process %lld\n", text_of(status, "cluster"),
+               text_of(status, "version"), text_of(status, "since"),
+               (long long)json_integer_value(json_object_get(status, "pid")));
+        json_array_foreach(json_object_get(status, "services"), index, service)
+            service_print(service, isatty(STDOUT_FILENO));
+    }
+    json_decref(answer);
+    return CLI_OK;
+}

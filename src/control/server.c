@@ -1,0 +1,448 @@
+#include "control/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/log.h"
+#include "control/status.h"
+#include "supervise/supervisor.h"
+
+struct client;
+
+/* Is what the client waits for there? `ret_error` (may stay NULL) is text that stays valid. */
+typedef bool client_waits(const struct client *client, const char **ret_error);
+
+struct client {
+    struct client *next;
+    struct control_server *server;
+    struct watch watch;
+    struct timer idle;
+    int fd;
+    struct buffer request;
+    struct buffer answer;
+    client_waits *waits; /* NULL: answered, or nothing asked yet */
+    struct unit *unit;
+    uint32_t number;
+    char progress[512]; /* the last one sent */
+    bool closing;       /* close when the answer is out */
+};
+
+struct control_server {
+    struct loop *loop;
+    struct supervisor *supervisor;
+    struct watch watch;
+    int fd;
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+    struct client *clients;
+    unsigned client_count;
+};
+
+/* ---- answers ---------------------------------------------------------------------------------- */
+
+static void client_free(struct client *client)
+{
+    struct control_server *server = client->server;
+    for (struct client **at = &server->clients; *at; at = &(*at)->next) {
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    }
+    server->client_count--;
+    watch_stop(server->loop, &client->watch);
+    timer_stop(server->loop, &client->idle);
+    close(client->fd);
+    buffer_done(&client->request);
+    buffer_done(&client->answer);
+    free(client);
+}
+
+/* Sends what it can; false: the client is gone (and freed). */
+static bool client_flush(struct client *client)
+{
+    while (client->answer.length) {
+        ssize_t sent = send(client->fd, client->answer.data, client->answer.length,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EAGAIN)
+            break;
+        if (sent < 0) {
+            client_free(client);
+            return false;
+        }
+        buffer_consume(&client->answer, (size_t)sent);
+    }
+    if (!client->answer.length && client->closing) {
+        client_free(client);
+        return false;
+    }
+    watch_change(client->server->loop, &client->watch,
+                 WATCH_READ | (client->answer.length ? WATCH_WRITE : 0));
+    return true;
+}
+
+/* Takes the object over. */
+static void client_say(struct client *client, json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    buffer_puts(&client->answer, text ? text : "{\"error\":\"no memory for the answer\"}");
+    buffer_puts(&client->answer, "\n");
+    free(text);
+    json_decref(object);
+}
+
+static void client_finish(struct client *client, const char *error)
+{
+    json_t *object = json_object();
+    if (error)
+        json_object_set_new(object, "error", json_string_nocheck(error));
+    else
+        json_object_set_new(object, "ok", json_true());
+    client_say(client, object);
+    client->waits = NULL;
+    client->closing = true;
+}
+
+/* ---- waiting ---------------------------------------------------------------------------------- */
+
+static bool unit_waits(const struct client *client, const char **ret_error)
+{
+    const struct unit *unit = client->unit;
+    bool up = unit_settled(unit);
+    for (uint32_t number = 1; up && number <= unit->wanted; number++) {
+        const struct instance *instance = unit_instance(unit, number);
+        up = instance != NULL; /* not made yet otherwise */
+        if (instance && instance->life.state == STATE_FAILED)
+            *ret_error = "an instance failed; see `enginx status` and `enginx logs`";
+    }
+    return up;
+}
+
+static bool instance_waits(const struct client *client, const char **ret_error)
+{
+    const struct instance *instance = unit_instance(client->unit, client->number);
+    if (!instance || instance->life.state == STATE_FAILED) {
+        *ret_error = "the instance failed; see `enginx status` and `enginx logs`";
+        return true;
+    }
+    return instance->life.goal != GOAL_RESTART && instance->life.state == STATE_UP;
+}
+
+static bool cluster_waits(const struct client *client, const char **ret_error)
+{
+    (void)ret_error;
+    return supervisor_settled(client->server->supervisor);
+}
+
+static bool never(const struct client *client, const char **ret_error)
+{
+    (void)client;
+    (void)ret_error;
+    return false; /* for the end of the cluster: control_server_free answers */
+}
+
+static void progress_add(char *text, size_t size, const struct unit *unit)
+{
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        const struct instance *instance = unit->instances[i];
+        size_t length = strlen(text);
+        if (!instance || instance->life.state == STATE_UP || instance->life.state == STATE_IDLE ||
+            length + 64 > size)
+            continue;
+        snprintf(text + length, size - length, "%s%.100s %s", length ? ", " : "", instance->name,
+                 lifecycle_name(instance->life.state));
+    }
+}
+
+static void client_progress(struct client *client)
+{
+    char text[sizeof client->progress] = "";
+    const struct supervisor *supervisor = client->server->supervisor;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (!client->unit || client->unit == &supervisor->units[i])
+            progress_add(text, sizeof text, &supervisor->units[i]);
+    if (!text[0] || strcmp(text, client->progress) == 0)
+        return;
+    memcpy(client->progress, text, sizeof text);
+    client_say(client, json_pack("{s:s}", "progress", text));
+}
+
+static void client_look(struct client *client)
+{
+    const char *error = NULL;
+    if (!client->waits)
+        return;
+    if (client->waits(client, &error))
+        client_finish(client, error);
+    else
+        client_progress(client);
+    client_flush(client);
+}
+
+void control_server_changed(struct control_server *server)
+{
+    for (struct client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        client_look(client);
+    }
+}
+
+/* ---- commands --------------------------------------------------------------------------------- */
+
+/* NULL: the answer is on its way (or the client waits); else what is wrong. */
+typedef const char *command_call(struct client *client, const json_t *request);
+
+/* The service that the request names; NULL: none of that name. */
+static struct unit *unit_named(const struct client *client, const json_t *request)
+{
+    const char *name = json_string_value(json_object_get(request, "service"));
+    return name ? supervisor_unit(client->server->supervisor, name) : NULL;
+}
+
+static uint32_t number_in(const json_t *request, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(request, key));
+    return value > 0 && value <= SERVICE_INSTANCES_MAX ? (uint32_t)value : 0;
+}
+
+static const char *command_status(struct client *client, const json_t *request)
+{
+    (void)request;
+    json_t *object = json_object();
+    json_object_set_new(object, "ok", json_true());
+    json_object_set_new(object, "status", status_build(client->server->supervisor));
+    client_say(client, object);
+    client->closing = true;
+    return NULL;
+}
+
+static const char *command_scale(struct client *client, const json_t *request)
+{
+    static char text[128];
+    client->unit = unit_named(client, request);
+    if (!client->unit)
+        return "there is no such service";
+    uint32_t count = number_in(request, "count");
+    int error = unit_scale(client->unit, count);
+    if (error == -ERANGE && count) {
+        snprintf(text, sizeof text,
+                 "it cannot have so many: its %u addresses are given out; restart the cluster",
+                 client->unit->blocks * 254);
+        return text;
+    }
+    if (error) {
+        snprintf(text, sizeof text, "the number must be 1 to %d", SERVICE_INSTANCES_MAX);
+        return text;
+    }
+    client->waits = unit_waits;
+    return NULL;
+}
+
+static const char *command_drain(struct client *client, const json_t *request)
+{
+    client->unit = unit_named(client, request);
+    struct instance *instance =
+        client->unit ? unit_instance(client->unit, number_in(request, "instance")) : NULL;
+    if (!instance)
+        return "there is no such instance";
+    bool undo = json_is_true(json_object_get(request, "undo"));
+    enum lifecycle_state needed = undo ? STATE_DRAINING : STATE_UP;
+    if (instance->life.state != needed)
+        return undo ? "the instance is not draining" : "the instance is not up";
+    if (undo)
+        instance_undrain(instance);
+    else
+        instance_drain(instance);
+    client_finish(client, NULL);
+    return NULL;
+}
+
+static const char *command_restart(struct client *client, const json_t *request)
+{
+    struct supervisor *supervisor = client->server->supervisor;
+    if (!json_object_get(request, "service")) {
+        for (size_t i = 0; i < supervisor->topology->service_count; i++)
+            unit_restart(&supervisor->units[i], 0);
+        client->waits = cluster_waits;
+        return NULL;
+    }
+    client->unit = unit_named(client, request);
+    if (!client->unit)
+        return "there is no such service";
+    client->number = number_in(request, "instance");
+    if (json_object_get(request, "instance") && !unit_instance(client->unit, client->number))
+        return "there is no such instance";
+    unit_restart(client->unit, client->number);
+    client->waits = client->number ? instance_waits : unit_waits;
+    return NULL;
+}
+
+static const char *command_down(struct client *client, const json_t *request)
+{
+    (void)request;
+    client->waits = never;
+    supervisor_end(client->server->supervisor);
+    return NULL;
+}
+
+static const char *command_wait(struct client *client, const json_t *request)
+{
+    (void)request;
+    client->waits = cluster_waits;
+    return NULL;
+}
+
+static const struct command {
+    const char *name;
+    command_call *call;
+} commands[] = {
+    {"status", command_status},   {"scale", command_scale}, {"drain", command_drain},
+    {"restart", command_restart}, {"down", command_down},   {"wait", command_wait},
+};
+
+static void request_serve(struct client *client, const char *text, size_t length)
+{
+    json_error_t where;
+    json_t *request = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
+    const char *name = json_string_value(json_object_get(request, "command"));
+    const char *error = request ? "unknown command" : "the request is not JSON";
+    for (size_t i = 0; name && i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            error = commands[i].call(client, request);
+    json_decref(request);
+    timer_stop(client->server->loop, &client->idle);
+    if (error)
+        client_finish(client, error);
+    if (client->waits)
+        client_look(client);
+    else
+        client_flush(client);
+}
+
+/* ---- connections ------------------------------------------------------------------------------ */
+
+static void client_ready(struct watch *watch, unsigned events)
+{
+    struct client *client = watch->owner;
+    char bytes[4096];
+    if (events & (WATCH_READ | WATCH_HANGUP | WATCH_ERROR)) {
+        ssize_t count = recv(client->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (count == 0 || (count < 0 && errno != EAGAIN)) {
+            client_free(client);
+            return;
+        }
+        bool asked = client->waits || client->closing;
+        if (count > 0 && !asked)
+            buffer_append(&client->request, bytes, (size_t)count);
+        if (client->request.overflowed) {
+            client_finish(client, "the request is too long");
+        } else if (!asked && client->request.length) {
+            char *end = memchr(client->request.data, '\n', client->request.length);
+            if (end) {
+                request_serve(client, client->request.data,
+                              (size_t)(end - client->request.data));
+                return;
+            }
+        }
+    }
+    client_flush(client);
+}
+
+static void client_idle(struct timer *timer)
+{
+    client_free(timer->owner);
+}
+
+static bool peer_may(int fd)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return false;
+    return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static void server_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct control_server *server = watch->owner;
+    int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (!peer_may(fd) || server->client_count >= CONTROL_CLIENTS_MAX) {
+        log_warn("control-refused", "clients=%u", server->client_count);
+        close(fd);
+        return;
+    }
+    struct client *client = calloc(1, sizeof *client);
+    if (!client || watch_start(server->loop, &client->watch, fd, WATCH_READ, client_ready, client) <
+                       0) {
+        free(client);
+        close(fd);
+        return;
+    }
+    client->server = server;
+    client->fd = fd;
+    buffer_init(&client->request, REQUEST_BYTES_MAX);
+    buffer_init(&client->answer, ANSWER_BYTES_MAX);
+    client->next = server->clients;
+    server->clients = client;
+    server->client_count++;
+    timer_start(server->loop, &client->idle, CONTROL_IDLE_MS, client_idle, client);
+}
+
+int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
+                       struct control_server **ret_server)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    struct control_server *server = calloc(1, sizeof *server);
+    if (!server)
+        return -ENOMEM;
+    *server = (struct control_server){.loop = loop, .supervisor = supervisor};
+    strcpy(server->path, path);
+    server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    unlink(path); /* of a supervisor that was killed; the lock says that none lives */
+    mode_t mask = umask(0177);
+    int bound = server->fd < 0 ? -1
+                               : bind(server->fd, (struct sockaddr *)&address, sizeof address);
+    int error = bound < 0 || listen(server->fd, CONTROL_CLIENTS_MAX) < 0 ? -errno : 0;
+    umask(mask);
+    if (!error)
+        error = watch_start(loop, &server->watch, server->fd, WATCH_READ, server_ready, server);
+    if (error) {
+        if (server->fd >= 0)
+            close(server->fd);
+        free(server);
+        return error;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+void control_server_free(struct control_server *server)
+{
+    if (!server)
+        return;
+    while (server->clients) {
+        struct client *client = server->clients;
+        if (client->waits) {
+            client_finish(client, client->waits == never ? NULL : "the cluster went down");
+            if (!client_flush(client))
+                continue;
+        }
+        client_free(client);
+    }
+    watch_stop(server->loop, &server->watch);
+    close(server->fd);
+    unlink(server->path);
+    free(server);
+}

@@ -1,0 +1,28 @@
+/* The control server: commands from `enginx status`, `scale`, … over a Unix socket, STATE/control
+ * (mode 0600). Who may: root and the user that the supervisor runs as (SO_PEERCRED), whatever the
+ * file's permissions were made to be.
+ *
+ * A request is a line of JSON: {"command": NAME, …}; the answer is lines of JSON. Commands that take
+ * time send {"progress": TEXT} lines while they wait. The last line is {"ok": true, …} or
+ * {"error": TEXT}. Bounds: REQUEST_BYTES_MAX, CONTROL_CLIENTS_MAX, ANSWER_BYTES_MAX. */
+#pragma once
+
+#include "event/loop.h"
+
+struct supervisor;
+struct control_server;
+
+enum {
+    REQUEST_BYTES_MAX = 16 * 1024,
+    ANSWER_BYTES_MAX = 64 * 1024 * 1024,
+    CONTROL_CLIENTS_MAX = 64,
+    CONTROL_IDLE_MS = 10000, /* for a whole request to arrive */
+};
+
+/* 0 or -errno. `path` must fit a Unix address. */
+int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
+                       struct control_server **ret_server);
+/* Whoever waits for the cluster's end is answered now. Removes the socket. */
+void control_server_free(struct control_server *server);
+/* Something changed: looks at those who wait. */
+void control_server_changed(struct control_server *server);

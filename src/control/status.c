@@ -1,0 +1,184 @@
+#include "control/status.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "kernel/process.h"
+#include "supervise/supervisor.h"
+#include "topology/addresses.h"
+
+enum { CPU_SAMPLE_MS = 500, USAGE_PROCESSES_MAX = 256 };
+
+static json_t *time_text(uint64_t wall_ms)
+{
+    char text[CLOCK_TEXT_BYTES];
+    return wall_ms ? json_string(clock_format(wall_ms, text)) : json_null();
+}
+
+static json_t *address_text(uint32_t address)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    return json_string(address_format(address, text));
+}
+
+static json_t *port_text(enum protocol protocol, uint16_t port)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%s:%u", protocol == PROTOCOL_UDP ? "udp" : "tcp", port);
+    return json_string(text);
+}
+
+/* ---- usage ------------------------------------------------------------------------------------ */
+
+static void usage_of_processes(const struct instance *instance, struct cgroup_usage *ret_usage)
+{
+    pid_t pids[USAGE_PROCESSES_MAX];
+    size_t count = instance_processes(instance, pids, USAGE_PROCESSES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t memory_bytes = 0;
+        uint64_t cpu_usec = 0;
+        if (process_usage(pids[i], &memory_bytes, &cpu_usec) < 0)
+            continue;
+        ret_usage->memory_bytes += memory_bytes;
+        ret_usage->cpu_usec += cpu_usec;
+    }
+}
+
+/* CPU use since the last look, or since the start; looks that follow at once show the same. */
+static double cpu_percent(struct instance *instance, uint64_t cpu_usec, uint64_t now_ms)
+{
+    uint64_t since_ms = instance->cpu_sampled_ms > instance->started_ms ? instance->cpu_sampled_ms
+                                                                        : instance->started_ms;
+    if (now_ms < since_ms + CPU_SAMPLE_MS)
+        return instance->cpu_percent;
+    uint64_t before = cpu_usec >= instance->cpu_usec_last ? instance->cpu_usec_last : 0;
+    instance->cpu_percent =
+        (double)(cpu_usec - before) / 10.0 / (double)(now_ms - since_ms);
+    instance->cpu_usec_last = cpu_usec;
+    instance->cpu_sampled_ms = now_ms;
+    return instance->cpu_percent;
+}
+
+static void usage_add(json_t *object, struct instance *instance)
+{
+    struct supervisor *supervisor = instance->unit->supervisor;
+    struct cgroup_usage usage = {0};
+    bool runs = lifecycle_running(instance->life.state);
+    if (runs && instance->grouped)
+        cgroup_usage_read(supervisor->cgroups, &instance->cgroup, &usage);
+    else if (runs)
+        usage_of_processes(instance, &usage);
+    double percent = runs ? cpu_percent(instance, usage.cpu_usec, loop_now(supervisor->loop)) : 0;
+    json_object_set_new(object, "cpu_percent", json_real((double)(int64_t)(percent * 10) / 10));
+    json_object_set_new(object, "memory_bytes", json_integer((json_int_t)usage.memory_bytes));
+}
+
+static void connections_add(json_t *object, const struct instance *instance)
+{
+    struct steering *steering = instance->unit->supervisor->steering;
+    int64_t live = 0;
+    uint64_t total = UINT64_MAX;
+    bool known = steering->operations->counts(steering, instance->slot, &live, &total);
+    json_object_set_new(object, "connections", known ? json_integer(live) : json_null());
+    json_object_set_new(object, "connections_total",
+                        known && total != UINT64_MAX ? json_integer((json_int_t)total)
+                                                     : json_null());
+}
+
+/* ---- the document ----------------------------------------------------------------------------- */
+
+static json_t *instance_status(struct instance *instance)
+{
+    const struct instance_record *record = instance->record;
+    char text[64];
+    json_t *object = json_object();
+    json_object_set_new(object, "id", json_integer(instance->number));
+    json_object_set_new(object, "state", json_string(lifecycle_name(instance->life.state)));
+    json_object_set_new(object, "healthy", json_boolean(instance->healthy));
+    json_object_set_new(object, "address", address_text(instance->address));
+    json_object_set_new(object, "pid", instance->pid ? json_integer(instance->pid) : json_null());
+    json_object_set_new(object, "since", time_text(record->since_wall_ms));
+    json_object_set_new(object, "restarts", json_integer(record->restarts));
+    connections_add(object, instance);
+    usage_add(object, instance);
+    const char *how = instance_exit_text(instance, text, sizeof text);
+    json_object_set_new(object, "exit", how ? json_string(how) : json_null());
+    json_object_set_new(object, "reason",
+                        instance->reason[0] ? json_string_nocheck(instance->reason) : json_null());
+    json_object_set_new(object, "status",
+                        instance->status[0] ? json_string(instance->status) : json_null());
+    json_t *ports = json_array();
+    for (size_t i = 0; i < instance->port_count; i++)
+        json_array_append_new(ports,
+                              port_text(instance->ports[i].protocol, instance->ports[i].port));
+    json_object_set_new(object, "ports", ports);
+    return object;
+}
+
+static json_t *ports_of(const struct unit *unit)
+{
+    json_t *ports = json_array();
+    for (size_t i = 0; i < unit->service->port_count; i++)
+        json_array_append_new(ports, port_text(unit->service->ports[i].protocol,
+                                               unit->service->ports[i].port));
+    for (size_t i = 0; !unit->service->port_count && i < unit->port_count; i++)
+        json_array_append_new(ports, port_text(unit->ports[i].protocol, unit->ports[i].port));
+    return ports;
+}
+
+static json_t *listeners_of(const struct unit *unit)
+{
+    const struct topology *topology = unit->supervisor->topology;
+    json_t *listeners = json_array();
+    for (size_t i = 0; i < topology->listener_count; i++)
+        if (topology->listeners[i].service == unit->service->index)
+            json_array_append_new(listeners, json_string(topology->listeners[i].text));
+    for (size_t i = 0; unit->service->publish && i < unit->port_count; i++)
+        json_array_append_new(listeners, port_text(unit->ports[i].protocol, unit->ports[i].port));
+    return listeners;
+}
+
+static json_t *unit_status(struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
+    bool steered = strcmp(supervisor->steering->operations->name, "none") != 0;
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_string(unit->service->name));
+    json_object_set_new(object, "path", json_string(steered ? "direct" : "none"));
+    json_object_set_new(object, "mechanism", json_string(supervisor->steering->operations->name));
+    json_object_set_new(object, "why", json_string_nocheck(supervisor->steering_why));
+    json_object_set_new(object, "home", address_text(unit->home));
+    json_object_set_new(object, "ports", ports_of(unit));
+    json_object_set_new(object, "listeners", listeners_of(unit));
+    json_object_set_new(object, "wanted", json_integer(unit->wanted));
+    json_t *instances = json_array();
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        if (unit->instances[i] && unit->instances[i]->life.state != STATE_GONE)
+            json_array_append_new(instances, instance_status(unit->instances[i]));
+    json_object_set_new(object, "instances", instances);
+    return object;
+}
+
+json_t *status_build(struct supervisor *supervisor)
+{
+    json_t *status = json_object();
+    json_object_set_new(status, "cluster", json_string(supervisor->topology->name));
+    json_object_set_new(status, "generation", json_integer(1));
+    json_object_set_new(status, "version", json_string(ENGINX_VERSION));
+    json_object_set_new(status, "pid", json_integer(getpid()));
+    json_object_set_new(status, "since", time_text(supervisor->started_wall_ms));
+    json_object_set_new(status, "file", json_string_nocheck(supervisor->topology->file));
+    json_object_set_new(status, "logs", json_string_nocheck(supervisor->options.log_directory));
+    json_object_set_new(status, "keeper_pid",
+                        json_integer(supervisor->keeper ? keeper_pid(supervisor->keeper) : 0));
+    json_object_set_new(status, "logger_pid",
+                        json_integer(supervisor->logger ? logger_pid(supervisor->logger) : 0));
+    json_t *services = json_array();
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        json_array_append_new(services, unit_status(&supervisor->units[i]));
+    json_object_set_new(status, "services", services);
+    return status;
+}

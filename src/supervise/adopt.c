@@ -1,0 +1,93 @@
+#include "supervise/adopt.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kernel/process.h"
+#include "supervise/supervisor.h"
+
+/* Does the record name a process that lives and is the same one? */
+static bool record_alive(const struct instance_record *record)
+{
+    return record->pid > 0 && process_start_ticks(record->pid) == record->start_ticks &&
+           lifecycle_running(record->state);
+}
+
+/* True: the instance runs and is ours now. */
+static bool record_adopt(struct supervisor *supervisor, uint32_t slot)
+{
+    struct instance_record *record = records_instance(supervisor->records, slot);
+    struct unit *unit = supervisor_unit(supervisor, record->service);
+    bool wanted = unit && record->number && record->number <= SERVICE_INSTANCES_MAX &&
+                  !unit_instance(unit, record->number);
+    if (!wanted || !record_alive(record))
+        return false;
+    struct instance *instance = instance_new(unit, record->number, slot);
+    if (!instance)
+        return false;
+    unit_place(unit, instance);
+    int error = instance_adopt(instance);
+    if (!error)
+        return true;
+    log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
+             strerror(-error));
+    unit->instances[record->number - 1] = NULL;
+    supervisor->by_slot[slot] = NULL;
+    instance_free(instance);
+    return false;
+}
+
+unsigned adopt_instances(struct supervisor *supervisor)
+{
+    unsigned adopted = 0;
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+        struct instance_record *record = records_instance(supervisor->records, slot);
+        if (!record->service[0])
+            continue;
+        if (record_adopt(supervisor, slot)) {
+            adopted++;
+            continue;
+        }
+        uint32_t epoch = record->epoch;
+        *record = (struct instance_record){.epoch = epoch};
+    }
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (supervisor->units[i].instance_count)
+            unit_rotate(&supervisor->units[i]);
+    return adopted;
+}
+
+static void group_clear(void *owner, const char *name)
+{
+    struct supervisor *supervisor = owner;
+    char service[RECORD_NAME_BYTES];
+    const char *dot = strrchr(name, '.');
+    if (!dot || (size_t)(dot - name) >= sizeof service)
+        return;
+    snprintf(service, sizeof service, "%.*s", (int)(dot - name), name);
+    const struct unit *unit = supervisor_unit(supervisor, service);
+    if (unit && unit_instance(unit, (uint32_t)strtoul(dot + 1, NULL, 10)))
+        return;
+    struct cgroup group;
+    unsigned failed = 0;
+    struct cgroup_quota none = {0};
+    if (cgroup_open(supervisor->cgroups, name, &none, &group, &failed) < 0)
+        return;
+    if (cgroup_populated(&group))
+        log_warn("leftover-ended", "group=%s", name);
+    cgroup_kill(&group);
+    for (int tries = 0; tries < 200 && cgroup_remove(supervisor->cgroups, &group) == -EBUSY;
+         tries++)
+        loop_turn(supervisor->loop, 5); /* the kernel needs a moment to end what was killed */
+    cgroup_close(&group);
+}
+
+void adopt_clear(struct supervisor *supervisor)
+{
+    if (supervisor->cgroups)
+        cgroups_each(supervisor->cgroups, group_clear, supervisor);
+}

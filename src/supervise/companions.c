@@ -1,0 +1,218 @@
+#include "supervise/companions.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "supervise/supervisor.h"
+
+enum { RETRY_MS = 1000 };
+
+struct found_descriptor {
+    char name[KEEPER_NAME_BYTES];
+    int fd;
+};
+
+/* What must be put again when the keeper dies: the steering's descriptors, each a duplicate. */
+struct kept {
+    struct kept *next;
+    char name[KEEPER_NAME_BYTES];
+    int fd;
+};
+
+static void retry_due(struct timer *timer);
+
+static void retry_start(struct supervisor *supervisor)
+{
+    if (!timer_active(&supervisor->companions_retry))
+        timer_start(supervisor->loop, &supervisor->companions_retry, RETRY_MS, retry_due,
+                    supervisor);
+}
+
+/* ---- logger ----------------------------------------------------------------------------------- */
+
+static void logger_gone(void *owner)
+{
+    struct supervisor *supervisor = owner;
+    log_warn("logger-lost", "pid=%d", logger_pid(supervisor->logger));
+    logger_free(supervisor->logger);
+    supervisor->logger = NULL;
+    retry_start(supervisor);
+}
+
+static int logger_begin(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    struct logger_options options = {
+        .directory = supervisor->options.log_directory,
+        .file_bytes_max = topology->log_file_bytes_max,
+        .files_max = topology->log_files_max,
+    };
+    int error = logger_start(supervisor->loop, &options, supervisor->options.exe, logger_gone,
+                             supervisor, &supervisor->logger);
+    if (!error && supervisor->keeper)
+        keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+    return error;
+}
+
+/* ---- keeper ----------------------------------------------------------------------------------- */
+
+static void keeper_gone(void *owner)
+{
+    struct supervisor *supervisor = owner;
+    log_warn("keeper-lost", "pid=%d", keeper_pid(supervisor->keeper));
+    keeper_leave(supervisor->keeper);
+    supervisor->keeper = NULL;
+    retry_start(supervisor);
+}
+
+static void keeper_has(void *owner, const char *name, int fd)
+{
+    struct supervisor *supervisor = owner;
+    struct found_descriptor *found =
+        reallocarray(supervisor->found, supervisor->found_count + 1, sizeof *found);
+    if (!found) {
+        close(fd);
+        return;
+    }
+    supervisor->found = found;
+    found = &found[supervisor->found_count++];
+    *found = (struct found_descriptor){.fd = fd};
+    snprintf(found->name, sizeof found->name, "%s", name);
+}
+
+/* Everything that a keeper must hold, for one that was just started. */
+static void keeper_fill(struct supervisor *supervisor)
+{
+    if (supervisor->logger)
+        keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+    for (struct kept *kept = supervisor->kept; kept; kept = kept->next)
+        keeper_put(supervisor->keeper, kept->name, kept->fd);
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+        const struct instance *instance = supervisor->by_slot[slot];
+        char name[KEEPER_NAME_BYTES];
+        if (!instance || !instance->output)
+            continue;
+        snprintf(name, sizeof name, KEEPER_OUTPUT_PREFIX "%s", instance->name);
+        keeper_put(supervisor->keeper, name, output_fd(instance->output));
+    }
+}
+
+static int keeper_begin(struct supervisor *supervisor)
+{
+    int error = keeper_start(supervisor->loop, supervisor->options.state_directory,
+                             supervisor->options.exe, keeper_has, keeper_gone, supervisor,
+                             &supervisor->keeper);
+    if (!error)
+        keeper_fill(supervisor);
+    return error;
+}
+
+static void retry_due(struct timer *timer)
+{
+    struct supervisor *supervisor = timer->owner;
+    int error = 0;
+    if (supervisor->ending)
+        return;
+    if (!supervisor->keeper)
+        error = keeper_begin(supervisor);
+    if (!error && !supervisor->logger)
+        error = logger_begin(supervisor);
+    if (!error) {
+        log_info("companions-back", "keeper=%d logger=%d", keeper_pid(supervisor->keeper),
+                 logger_pid(supervisor->logger));
+        return;
+    }
+    log_warn("companions-missing", "error=\"%s\"", strerror(-error));
+    retry_start(supervisor);
+}
+
+int companions_start(struct supervisor *supervisor)
+{
+    int error = keeper_begin(supervisor);
+    return error ? error : logger_begin(supervisor);
+}
+
+void companions_end(struct supervisor *supervisor, bool leave)
+{
+    timer_stop(supervisor->loop, &supervisor->companions_retry);
+    if (supervisor->keeper && leave)
+        keeper_leave(supervisor->keeper);
+    else if (supervisor->keeper)
+        keeper_end(supervisor->keeper);
+    supervisor->keeper = NULL;
+    logger_free(supervisor->logger);
+    supervisor->logger = NULL;
+    while (supervisor->kept) {
+        struct kept *kept = supervisor->kept;
+        supervisor->kept = kept->next;
+        close(kept->fd);
+        free(kept);
+    }
+    for (size_t i = 0; i < supervisor->found_count; i++)
+        if (supervisor->found[i].fd >= 0)
+            close(supervisor->found[i].fd);
+    free(supervisor->found);
+    supervisor->found = NULL;
+    supervisor->found_count = 0;
+}
+
+/* ---- what the steering wants kept ------------------------------------------------------------- */
+
+void companions_forget(struct supervisor *supervisor, const char *name)
+{
+    for (struct kept **at = &supervisor->kept; *at; at = &(*at)->next) {
+        struct kept *kept = *at;
+        if (strcmp(kept->name, name) != 0)
+            continue;
+        *at = kept->next;
+        close(kept->fd);
+        free(kept);
+        break;
+    }
+    if (supervisor->keeper)
+        keeper_drop(supervisor->keeper, name);
+}
+
+void companions_keep(struct supervisor *supervisor, const char *name, int fd)
+{
+    companions_forget(supervisor, name);
+    struct kept *kept = calloc(1, sizeof *kept);
+    int own = kept ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (own < 0) {
+        free(kept);
+        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(errno));
+        return;
+    }
+    kept->fd = own;
+    snprintf(kept->name, sizeof kept->name, "%s", name);
+    kept->next = supervisor->kept;
+    supervisor->kept = kept;
+    int error = supervisor->keeper ? keeper_put(supervisor->keeper, name, fd) : 0;
+    if (error)
+        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(-error));
+}
+
+void companions_settle_found(struct supervisor *supervisor)
+{
+    struct steering *steering = supervisor->steering;
+    for (size_t i = 0; i < supervisor->found_count; i++) {
+        struct found_descriptor *found = &supervisor->found[i];
+        bool output = strncmp(found->name, KEEPER_OUTPUT_PREFIX, strlen(KEEPER_OUTPUT_PREFIX)) == 0;
+        bool logger = strcmp(found->name, KEEPER_LOGGER) == 0;
+        if (!output && !logger && steering->operations->found(steering, found->name, found->fd)) {
+            found->fd = -1;
+            continue;
+        }
+        close(found->fd);
+        if (!output && !logger && supervisor->keeper)
+            keeper_drop(supervisor->keeper, found->name);
+    }
+    free(supervisor->found);
+    supervisor->found = NULL;
+    supervisor->found_count = 0;
+}

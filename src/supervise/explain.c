@@ -1,0 +1,174 @@
+#include "supervise/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernel/cgroup.h"
+#include "supervise/steering.h"
+#include "topology/addresses.h"
+
+static const char *const balance_names[] = {
+    [BALANCE_LEAST] = "least",       [BALANCE_ROUND_ROBIN] = "round-robin",
+    [BALANCE_RANDOM] = "random",     [BALANCE_WEIGHTED] = "weighted",
+    [BALANCE_HASH] = "hash client",
+};
+
+struct trial { /* what a real start would find */
+    char mechanism[16];
+    char why[1024];
+    char cgroups_why[256];
+    const char *controllers[CGROUP_CONTROLLERS];
+    bool cgroups;
+};
+
+static void nothing_happens(void *owner, const struct steering_listen *listen)
+{
+    (void)owner;
+    (void)listen;
+}
+
+static size_t no_processes(void *owner, uint32_t slot, pid_t *ret_pids, size_t max)
+{
+    (void)owner;
+    (void)slot;
+    (void)ret_pids;
+    (void)max;
+    return 0;
+}
+
+static void not_kept(void *owner, const char *name, int fd)
+{
+    (void)owner;
+    (void)name;
+    (void)fd;
+}
+
+static void not_forgotten(void *owner, const char *name)
+{
+    (void)owner;
+    (void)name;
+}
+
+static const struct steering_callbacks quiet = {
+    .binds = nothing_happens,
+    .listens = nothing_happens,
+    .processes = no_processes,
+    .keep = not_kept,
+    .forget = not_forgotten,
+};
+
+static void steering_try(struct trial *trial, const struct topology *topology,
+                         const uint32_t *homes, const char *cgroup_path)
+{
+    struct loop *loop = loop_new();
+    struct steering_setup setup = {
+        .loop = loop,
+        .topology = topology,
+        .homes = homes,
+        .cgroup_path = cgroup_path,
+        .slots_max = 64,
+        .privileged = geteuid() == 0,
+        .callbacks = &quiet,
+    };
+    struct steering *steering = NULL;
+    bool adopted;
+    snprintf(trial->mechanism, sizeof trial->mechanism, "nothing");
+    if (loop && steering_new(&setup, &steering, &adopted, trial->why, sizeof trial->why) == 0) {
+        snprintf(trial->mechanism, sizeof trial->mechanism, "%s", steering->operations->name);
+        steering->operations->end(steering, false);
+    }
+    loop_free(loop);
+}
+
+static void trial_run(struct trial *trial, const struct topology *topology,
+                      const char *cgroup_base, const uint32_t *homes)
+{
+    char name[64];
+    snprintf(name, sizeof name, "explain-%d", getpid());
+    /* The same services under another name, and no published port: the cluster itself may run. */
+    struct topology other = *topology;
+    other.name = name;
+    other.listener_count = 0;
+    struct cgroups *cgroups = NULL;
+    trial->cgroups = cgroups_open(cgroup_base, name, &cgroups, trial->cgroups_why,
+                                  sizeof trial->cgroups_why) == 0;
+    for (int i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++)
+        trial->controllers[i] = cgroups_backend(cgroups, i);
+    steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
+    if (trial->cgroups)
+        cgroups_destroy(cgroups);
+}
+
+static void quotas_print(const struct trial *trial, FILE *out)
+{
+    static const char *const names[] = {[CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu",
+                                        [CGROUP_PIDS] = "tasks"};
+    if (!trial->cgroups) {
+        fprintf(out, "quotas     not enforced: %s\n", trial->cgroups_why);
+        return;
+    }
+    fprintf(out, "quotas    ");
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
+        const char *backend = trial->controllers[i];
+        fprintf(out, " %s: %s%s", names[i], backend ? "cgroup " : "not enforced here",
+                backend ? backend : "");
+        fputs(i + 1 < CGROUP_CONTROLLERS ? "," : "\n", out);
+    }
+}
+
+static const char *path_of(const struct trial *trial)
+{
+    return strcmp(trial->mechanism, "none") == 0 || strcmp(trial->mechanism, "nothing") == 0
+               ? "none"
+               : "direct";
+}
+
+static void service_print(const struct service *service, const struct trial *trial, uint32_t home,
+                          FILE *out)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    fprintf(out, "service    %s: %s, %u instances, balance %s, home %s, ", service->name,
+            path_of(trial), service->instances, balance_names[service->balance],
+            address_format(home, address));
+    for (size_t i = 0; i < service->port_count; i++)
+        fprintf(out, "%s%s port %u", i ? ", " : "",
+                service->ports[i].protocol == PROTOCOL_UDP ? "udp" : "tcp",
+                service->ports[i].port);
+    if (!service->port_count)
+        fputs(service->listens ? "its port is learnt when it listens" : "listens nowhere", out);
+    fputs(service->publish ? "; published as it listens\n" : "\n", out);
+}
+
+static void listener_print(const struct topology *topology, const struct listener *listener,
+                           const struct trial *trial, FILE *out)
+{
+    uint16_t target = listener_target(topology, listener);
+    fprintf(out, "listen     %s -> %s: %s", listener->text,
+            topology->services[listener->service].name, path_of(trial));
+    if (target)
+        fprintf(out, ", to port %u", target);
+    else
+        fputs(", to the port that the program listens on", out);
+    fputs(strcmp(trial->mechanism, "bpf") == 0
+              ? "; the kernel hands each connection to an instance's own socket, no proxy\n"
+              : "\n",
+          out);
+}
+
+void explain_print(const struct topology *topology, const char *cgroup_base, FILE *out)
+{
+    struct trial trial = {0};
+    uint32_t *homes = calloc(topology->service_count + 1, sizeof *homes);
+    if (!homes)
+        return;
+    addresses_homes(topology, homes);
+    trial_run(&trial, topology, cgroup_base, homes);
+    fprintf(out, "mechanism  %s: %s\n", trial.mechanism, trial.why);
+    quotas_print(&trial, out);
+    for (size_t i = 0; i < topology->service_count; i++)
+        service_print(&topology->services[i], &trial, homes[i], out);
+    for (size_t i = 0; i < topology->listener_count; i++)
+        listener_print(topology, &topology->listeners[i], &trial, out);
+    free(homes);
+}

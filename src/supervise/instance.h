@@ -1,0 +1,102 @@
+/* An instance: one copy of a service's program, with everything that belongs to its life — process,
+ * cgroup, output, readiness, timers. It carries out what lifecycle.h decides, and tells its unit
+ * about each change. Owned by its unit; the supervisor's thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "event/loop.h"
+#include "kernel/cgroup.h"
+#include "supervise/lifecycle.h"
+#include "supervise/output.h"
+#include "supervise/probe.h"
+#include "supervise/readiness.h"
+#include "supervise/records.h"
+#include "supervise/steering.h"
+
+struct unit;
+
+enum { INSTANCE_NAME_BYTES = 160, INSTANCE_PORTS_MAX = 16, INSTANCE_REASON_BYTES = 512 };
+
+struct instance_port {
+    enum protocol protocol;
+    uint16_t port;
+};
+
+struct instance {
+    struct unit *unit;
+    uint32_t number; /* 1 … */
+    uint32_t slot;
+    uint32_t address; /* 127.77.S.I */
+    char name[INSTANCE_NAME_BYTES]; /* "api.1" */
+    struct lifecycle life;
+    struct instance_record *record; /* survives a crash of the supervisor */
+
+    pid_t pid; /* of its main process; 0: none */
+    int pidfd; /* -1: none */
+    struct watch death;
+    bool main_ended;    /* and others of its processes may live on */
+    bool exit_stashed;  /* the SIGCHLD sweep was quicker than the pidfd */
+    int exit_status;    /* of the main process; -1: unknown */
+    struct watch report;   /* the child's word on exec (spawn.h) */
+    struct watch handover; /* the child's notification descriptor */
+    bool executed;
+    bool listened;         /* it listens where it should */
+
+    struct cgroup cgroup;
+    bool grouped; /* cgroup is open */
+    struct watch emptied;
+    struct output *output;
+    struct readiness *readiness;
+    struct probe *probe;
+    bool healthy; /* the exec check says so; true where there is none */
+
+    struct timer deadline; /* of the lifecycle's state */
+    struct timer sweep;    /* looks again: is it drained, has the last process gone? */
+    struct deferred stillborn; /* the process could not be started: EVENT_EXIT after this turn */
+
+    struct instance_port ports[INSTANCE_PORTS_MAX]; /* where it listens */
+    size_t port_count;
+    struct instance_port last_bind; /* what it asked for last: tells whom it collided with */
+    bool binds;
+    char reason[INSTANCE_REASON_BYTES]; /* why it is not up; "" */
+    char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
+    uint64_t started_ms;
+    uint64_t cpu_usec_last; /* for cpu_percent */
+    uint64_t cpu_sampled_ms;
+    double cpu_percent;
+};
+
+/* NULL: no memory or no slot. */
+struct instance *instance_new(struct unit *unit, uint32_t number, uint32_t slot);
+/* Its processes must be gone (or be left to a later supervisor). */
+void instance_free(struct instance *instance);
+
+/* It is gone for good: its folders, its group and its slot too. */
+void instance_discard(struct instance *instance);
+
+/* Events of its life that come from outside. */
+void instance_start(struct instance *instance);
+/* `goal`: what comes after. abrupt: without draining. */
+void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abrupt);
+void instance_drain(struct instance *instance);
+void instance_undrain(struct instance *instance);
+/* SIGKILL for everything of it, now. */
+void instance_kill(struct instance *instance);
+
+/* What the steering saw it do. */
+void instance_binds(struct instance *instance, const struct steering_listen *listen);
+void instance_listens(struct instance *instance, const struct steering_listen *listen);
+/* The SIGCHLD sweep reaped its main process. */
+void instance_reaped(struct instance *instance, int status);
+
+/* Its processes; the number stored. */
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);
+
+/* Takes over the process that its record names and that is alive. 0 or -errno. */
+int instance_adopt(struct instance *instance);
+
+/* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
+const char *instance_exit_text(const struct instance *instance, char *text, size_t size);

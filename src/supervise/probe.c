@@ -1,0 +1,147 @@
+#include "supervise/probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+#include "kernel/process.h"
+#include "supervise/launch.h"
+
+/* One round: spawn → the command ends (or is killed when its time is over) → count → wait. */
+struct probe {
+    struct loop *loop;
+    const struct service *service;
+    struct launch *launch;
+    probe_call *call;
+    void *owner;
+    struct watch end;
+    struct timer timer; /* the command's time while it runs, the pause between two otherwise */
+    pid_t pid;
+    int pidfd;
+    bool late;
+    uint32_t good; /* in a row */
+    uint32_t bad;
+};
+
+static void round_begin(struct probe *probe);
+
+static void pause_over(struct timer *timer)
+{
+    round_begin(timer->owner);
+}
+
+static void round_end(struct probe *probe, bool well, const char *why)
+{
+    const struct service *service = probe->service;
+    /* Until it was well for the first time it is asked more often: a start should not wait long. */
+    uint32_t pause_ms = probe->good || probe->bad >= service->check_fall ? service->check_every_ms
+                                                                         : service->check_every_ms / 10;
+    probe->good = well ? probe->good + 1 : 0;
+    probe->bad = well ? 0 : probe->bad + 1;
+    timer_start(probe->loop, &probe->timer, pause_ms, pause_over, probe);
+    if (probe->good == service->check_rise)
+        probe->call(probe->owner, true, "");
+    else if (probe->bad == service->check_fall)
+        probe->call(probe->owner, false, why);
+}
+
+static void command_late(struct timer *timer)
+{
+    struct probe *probe = timer->owner;
+    probe->late = true;
+    kill(probe->pid, SIGKILL);
+}
+
+static void command_ended(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct probe *probe = watch->owner;
+    siginfo_t info = {0};
+    bool known = waitid(P_PIDFD, (id_t)probe->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid;
+    if (!known) { /* reaped by somebody else: ask the kernel */
+        int status = -1;
+        known = process_exit_status(probe->pidfd, &status) == 0;
+        info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+        info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+    }
+    watch_stop(probe->loop, &probe->end);
+    timer_stop(probe->loop, &probe->timer);
+    fd_drop(&probe->pidfd);
+    probe->pid = 0;
+    char why[128];
+    if (probe->late)
+        snprintf(why, sizeof why, "took longer than %u ms", probe->service->check_timeout_ms);
+    else
+        snprintf(why, sizeof why, "%s %d",
+                 info.si_code == CLD_EXITED ? "exited with status" : "killed by signal",
+                 info.si_status);
+    round_end(probe, known && !probe->late && info.si_code == CLD_EXITED && info.si_status == 0,
+              why);
+}
+
+static void round_begin(struct probe *probe)
+{
+    struct spawn_result result;
+    enum spawn_step step = SPAWN_CLONE;
+    int error = spawn(&probe->launch->plan, &result, &step);
+    if (!error) {
+        close(result.error_fd); /* a command that cannot be executed exits with a status, too */
+        error = watch_start(probe->loop, &probe->end, result.pidfd, WATCH_READ, command_ended,
+                            probe);
+        if (error) {
+            kill(result.pid, SIGKILL);
+            close(result.pidfd);
+        }
+    }
+    if (error) {
+        round_end(probe, false, strerror(-error));
+        return;
+    }
+    probe->pid = result.pid;
+    probe->pidfd = result.pidfd;
+    probe->late = false;
+    timer_start(probe->loop, &probe->timer, probe->service->check_timeout_ms, command_late, probe);
+}
+
+int probe_start(struct loop *loop, struct launch *launch, const struct service *service,
+                probe_call *call, void *owner, struct probe **ret_probe)
+{
+    struct probe *probe = calloc(1, sizeof *probe);
+    launch->plan.output_fd = fcntl(launch->plan.output_fd, F_DUPFD_CLOEXEC, 0);
+    if (!probe) {
+        fd_drop(&launch->plan.output_fd);
+        launch_done(launch);
+        free(launch);
+        return -ENOMEM;
+    }
+    *probe = (struct probe){.loop = loop,
+                            .service = service,
+                            .launch = launch,
+                            .call = call,
+                            .owner = owner,
+                            .pidfd = -1};
+    *ret_probe = probe;
+    round_begin(probe);
+    return 0;
+}
+
+void probe_free(struct probe *probe)
+{
+    if (!probe)
+        return;
+    watch_stop(probe->loop, &probe->end);
+    timer_stop(probe->loop, &probe->timer);
+    if (probe->pid)
+        kill(probe->pid, SIGKILL);
+    fd_drop(&probe->pidfd);
+    fd_drop(&probe->launch->plan.output_fd);
+    launch_done(probe->launch);
+    free(probe->launch);
+    free(probe);
+}

@@ -1,0 +1,20 @@
+/* `check exec`: a command that is run again and again; exit status 0 means well. It runs as the
+ * instance's user, in its cgroup, with its environment, and is killed when it takes too long.
+ * rise: so many good ones in a row make it well; fall: so many bad ones make it ill. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "event/loop.h"
+#include "topology/topology.h"
+
+struct launch;
+struct probe;
+/* `why` tells about the last failure; "" when well. */
+typedef void probe_call(void *owner, bool well, const char *why);
+
+/* Takes the prepared launch over (from malloc), also when it fails; output_fd, which the check's
+ * output goes to, is duplicated. The first check runs at once. 0 or -errno. */
+int probe_start(struct loop *loop, struct launch *launch, const struct service *service,
+                probe_call *call, void *owner, struct probe **ret_probe);
+void probe_free(struct probe *probe);

@@ -1,0 +1,29 @@
+/* sd_notify(3) for one instance: a datagram socket whose path the program finds in NOTIFY_SOCKET.
+ * Messages are lines of NAME=value; READY=1, STOPPING=1, STATUS=text, MAINPID=pid are understood,
+ * the others passed over. The socket lies in a folder that only the instance's user can enter. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "event/loop.h"
+
+enum { READINESS_STATUS_BYTES = 128, READINESS_MESSAGE_BYTES_MAX = 4096 };
+
+struct readiness_message {
+    int ready;
+    int stopping;
+    pid_t main_pid;     /* 0: not said */
+    const char *status; /* NULL: not said; valid during the call */
+};
+
+typedef void readiness_call(void *owner, const struct readiness_message *message);
+
+struct readiness;
+
+/* 0 or -errno (-ENAMETOOLONG: the path does not fit a Unix address). */
+int readiness_open(struct loop *loop, const char *path, uid_t uid, gid_t gid, readiness_call *call,
+                   void *owner, struct readiness **ret_readiness);
+void readiness_close(struct readiness *readiness);
+
+/* Pure: what a datagram says. `text` is changed (line ends become 0). */
+void readiness_parse(char *text, size_t length, struct readiness_message *ret_message);

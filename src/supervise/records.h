@@ -1,0 +1,53 @@
+/* The records: what a supervisor must know of its instances after it was killed. A file in the
+ * state directory, mapped into memory, so that writing is a store and a kill -9 loses nothing. One
+ * record a slot, one a service. It is also what other processes of enginx read states from, without
+ * a message. The owner is the supervisor; the file has a version, and one of another version is put
+ * aside and begun anew (adoption then finds nothing). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 1, RECORD_PORTS_MAX = 8 };
+
+struct service_record {
+    char name[RECORD_NAME_BYTES]; /* "": free */
+    uint64_t definition;
+    uint32_t wanted; /* instances, as of the last `scale` */
+    uint32_t stated; /* what the file said then */
+    uint32_t block;  /* of instance addresses; the first of its blocks */
+    uint32_t blocks;
+};
+
+struct instance_record {
+    char service[RECORD_NAME_BYTES]; /* "": free */
+    uint32_t number;
+    uint32_t epoch;
+    uint32_t state; /* enum lifecycle_state */
+    uint32_t restarts;
+    int32_t pid;
+    int32_t exit_status; /* wait(2) status of the last end; -1: none yet */
+    uint64_t start_ticks; /* with pid: that process and no other */
+    uint64_t since_wall_ms;
+    uint64_t up_wall_ms; /* when it came up */
+    uint32_t held; /* drained on request */
+    uint32_t pad;
+};
+
+struct records;
+
+/* Opens or makes STATE/records with room for so many; a file with less room grows. 0 or -errno. */
+int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
+                 struct records **ret_records, bool *ret_fresh);
+void records_close(struct records *records);
+
+struct service_record *records_service(struct records *records, uint32_t index);
+struct instance_record *records_instance(struct records *records, uint32_t slot);
+uint32_t records_services_max(const struct records *records);
+uint32_t records_slots_max(const struct records *records);
+
+/* The record of that name, or NULL. */
+struct service_record *records_service_find(struct records *records, const char *name);
+/* The same, else a free one, given that name; NULL: full. */
+struct service_record *records_service_take(struct records *records, const char *name);

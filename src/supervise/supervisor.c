@@ -1,0 +1,425 @@
+#include "supervise/supervisor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "supervise/adopt.h"
+#include "supervise/companions.h"
+#include "topology/addresses.h"
+
+/* ---- what the steering asks of us ------------------------------------------------------------- */
+
+static struct instance *instance_of(const struct supervisor *supervisor, uint32_t slot)
+{
+    return slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
+}
+
+static void steering_binds(void *owner, const struct steering_listen *listen)
+{
+    struct instance *instance = instance_of(owner, listen->slot);
+    if (instance)
+        instance_binds(instance, listen);
+}
+
+static void steering_listens(void *owner, const struct steering_listen *listen)
+{
+    struct instance *instance = instance_of(owner, listen->slot);
+    if (instance)
+        instance_listens(instance, listen);
+}
+
+static size_t steering_processes(void *owner, uint32_t slot, pid_t *ret_pids, size_t max)
+{
+    const struct instance *instance = instance_of(owner, slot);
+    return instance ? instance_processes(instance, ret_pids, max) : 0;
+}
+
+static void steering_keep(void *owner, const char *name, int fd)
+{
+    companions_keep(owner, name, fd);
+}
+
+static void steering_forget(void *owner, const char *name)
+{
+    companions_forget(owner, name);
+}
+
+static const struct steering_callbacks callbacks = {
+    .binds = steering_binds,
+    .listens = steering_listens,
+    .processes = steering_processes,
+    .keep = steering_keep,
+    .forget = steering_forget,
+};
+
+/* ---- slots ------------------------------------------------------------------------------------ */
+
+uint32_t supervisor_slot_take(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->slots_max; i++) {
+        uint32_t slot = (supervisor->slot_next + i) % supervisor->slots_max;
+        if (supervisor->by_slot[slot] ||
+            records_instance(supervisor->records, slot)->service[0])
+            continue;
+        supervisor->slot_next = slot + 1;
+        return slot;
+    }
+    return UINT32_MAX;
+}
+
+void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot)
+{
+    supervisor->by_slot[slot] = NULL;
+    *records_instance(supervisor->records, slot) = (struct instance_record){0};
+}
+
+/* ---- the beginning ------------------------------------------------------------------------------ */
+
+/* As many descriptors as the hard limit allows: an instance needs four. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int folders_make(const struct supervisor_options *options)
+{
+    static const char *const names[] = {"output", "data", "notify"};
+    char path[STATE_PATH_BYTES_MAX + 16];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", options->state_directory, names[i]);
+        if (mkdir(path, 0711) < 0 && errno != EEXIST)
+            return -errno;
+        chmod(path, 0711); /* whatever the umask: instances of other users must come through */
+    }
+    return 0;
+}
+
+static uint32_t slots_needed(const struct topology *topology)
+{
+    uint64_t sum = SLOTS_SPARE;
+    for (size_t i = 0; i < topology->service_count; i++)
+        sum += topology->services[i].instances;
+    return sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+}
+
+static int records_begin(struct supervisor *supervisor)
+{
+    char path[STATE_PATH_BYTES_MAX + 16];
+    bool fresh = true;
+    snprintf(path, sizeof path, "%s/records", supervisor->options.state_directory);
+    uint32_t services = (uint32_t)supervisor->topology->service_count;
+    int error = records_open(path, services + services / 4 + 64, slots_needed(supervisor->topology),
+                             &supervisor->records, &fresh);
+    supervisor->fresh = fresh;
+    if (error)
+        return error;
+    supervisor->slots_max = records_slots_max(supervisor->records);
+    supervisor->by_slot = calloc(supervisor->slots_max, sizeof *supervisor->by_slot);
+    return supervisor->by_slot ? 0 : -ENOMEM;
+}
+
+static void cgroups_begin(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    int error = cgroups_open(supervisor->options.cgroup_base, topology->name, &supervisor->cgroups,
+                             supervisor->cgroups_why, sizeof supervisor->cgroups_why);
+    if (error) {
+        supervisor->cgroups = NULL;
+        log_warn("no-cgroups", "why=\"%s\" instead=\"processes are found by their environment, "
+                               "quotas are not enforced\"", supervisor->cgroups_why);
+        return;
+    }
+    struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
+                                 .cpu_percent = topology->quota.cpu_percent,
+                                 .tasks = topology->quota.tasks};
+    unsigned failed = 0;
+    error = cgroups_quota_set(supervisor->cgroups, &quota, &failed);
+    if (error || failed)
+        log_warn("quota-not-enforced", "what=cluster controllers=0x%x error=\"%s\"", failed,
+                 strerror(-error));
+}
+
+static int steering_begin(struct supervisor *supervisor, char *why, size_t why_size)
+{
+    struct steering_setup setup = {
+        .loop = supervisor->loop,
+        .topology = supervisor->topology,
+        .homes = supervisor->homes,
+        .cgroup_path = supervisor->cgroups ? cgroups_path(supervisor->cgroups) : NULL,
+        .slots_max = supervisor->slots_max,
+        .privileged = supervisor->privileged,
+        .callbacks = &callbacks,
+        .owner = supervisor,
+    };
+    bool adopted = false;
+    int error = steering_new(&setup, &supervisor->steering, &adopted, supervisor->steering_why,
+                             sizeof supervisor->steering_why);
+    if (error)
+        snprintf(why, why_size, "%s", supervisor->steering_why);
+    else
+        log_info("steering", "mechanism=%s adopted=%d why=\"%s\"",
+                 supervisor->steering->operations->name, adopted, supervisor->steering_why);
+    return error;
+}
+
+static int units_begin(struct supervisor *supervisor, char *why, size_t why_size)
+{
+    struct topology *topology = supervisor->topology;
+    supervisor->units = calloc(topology->service_count ? topology->service_count : 1,
+                               sizeof *supervisor->units);
+    if (!supervisor->units)
+        return -ENOMEM;
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service *service = &topology->services[i];
+        int error = unit_init(&supervisor->units[i], supervisor, service);
+        if (!error)
+            continue;
+        bool user = service->user && (error == -ENOENT || error == -ESRCH);
+        snprintf(why, why_size, "service %s: %s", service->name,
+                 user ? "there is no such user or group" : strerror(-error));
+        return error;
+    }
+    return 0;
+}
+
+/* The steps of the beginning, each with what it is called when it fails. */
+static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t why_size)
+{
+    struct topology *topology = supervisor->topology;
+    int error = folders_make(&supervisor->options);
+    if (error) {
+        snprintf(why, why_size, "the state directory %s: %s", supervisor->options.state_directory,
+                 strerror(-error));
+        return error;
+    }
+    error = records_begin(supervisor);
+    if (error) {
+        snprintf(why, why_size, "the records in %s: %s", supervisor->options.state_directory,
+                 strerror(-error));
+        return error;
+    }
+    supervisor->homes = calloc(topology->service_count ? topology->service_count : 1,
+                               sizeof *supervisor->homes);
+    if (!supervisor->homes)
+        return -ENOMEM;
+    addresses_homes(topology, supervisor->homes);
+    cgroups_begin(supervisor);
+    error = companions_start(supervisor);
+    if (error) {
+        snprintf(why, why_size, "the keeper and the logger (logs go to %s): %s",
+                 supervisor->options.log_directory, strerror(-error));
+        return error;
+    }
+    error = steering_begin(supervisor, why, why_size);
+    return error ? error : units_begin(supervisor, why, why_size);
+}
+
+int supervisor_new(struct loop *loop, const struct supervisor_options *options,
+                   struct supervisor **ret_supervisor, char *why, size_t why_size)
+{
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
+    if (!supervisor)
+        return -ENOMEM;
+    *supervisor = (struct supervisor){.loop = loop,
+                                      .topology = options->topology,
+                                      .options = *options,
+                                      .console = options->console,
+                                      .privileged = geteuid() == 0,
+                                      .started_wall_ms = clock_wall_ms()};
+    random_init(&supervisor->random);
+    descriptors_raise();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    int error = supervisor_assemble(supervisor, why, why_size);
+    if (error) {
+        if (!*why)
+            snprintf(why, why_size, "%s", strerror(-error));
+        supervisor_free(supervisor, !supervisor->fresh); /* instances may run */
+        return error;
+    }
+    unsigned adopted = adopt_instances(supervisor);
+    supervisor->adopted = adopted > 0;
+    companions_settle_found(supervisor);
+    adopt_clear(supervisor);
+    if (adopted)
+        log_info("adopted", "instances=%u", adopted);
+    *ret_supervisor = supervisor;
+    return 0;
+}
+
+/* What lies in the state directory and is the cluster's, when it goes down for good. The data
+ * folders of instances are the programs' own and stay. */
+static void folders_remove(const struct supervisor *supervisor)
+{
+    static const char *const names[] = {"records", "output", "notify"};
+    char path[STATE_PATH_BYTES_MAX + 16];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", supervisor->options.state_directory, names[i]);
+        remove(path);
+    }
+}
+
+static void units_end(struct supervisor *supervisor, bool leave)
+{
+    for (size_t i = 0; supervisor->units && i < supervisor->topology->service_count; i++) {
+        struct unit *unit = &supervisor->units[i];
+        for (uint32_t j = 0; !leave && j < unit->instance_count; j++) {
+            struct instance *instance = unit->instances[j];
+            unit->instances[j] = NULL;
+            if (instance)
+                instance_discard(instance);
+        }
+        unit_done(unit);
+    }
+}
+
+void supervisor_free(struct supervisor *supervisor, bool leave)
+{
+    if (!supervisor)
+        return;
+    units_end(supervisor, leave);
+    if (supervisor->steering)
+        supervisor->steering->operations->end(supervisor->steering, leave);
+    companions_end(supervisor, leave);
+    if (supervisor->cgroups && (leave || cgroups_destroy(supervisor->cgroups) < 0))
+        cgroups_close(supervisor->cgroups);
+    if (!leave && supervisor->records)
+        folders_remove(supervisor);
+    deferred_stop(supervisor->loop, &supervisor->change);
+    records_close(supervisor->records);
+    free(supervisor->units);
+    free(supervisor->by_slot);
+    free(supervisor->homes);
+    topology_free(supervisor->topology);
+    free(supervisor);
+}
+
+/* ---- order ------------------------------------------------------------------------------------ */
+
+struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name)
+{
+    const struct service *service = topology_service(supervisor->topology, name);
+    return service ? &supervisor->units[service->index] : NULL;
+}
+
+static bool uses_ready(const struct supervisor *supervisor, const struct service *service)
+{
+    for (size_t i = 0; i < service->uses_count; i++)
+        if (!unit_ready(&supervisor->units[service->uses[i]]))
+            return false;
+    return true;
+}
+
+void supervisor_begin(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service *service = &topology->services[topology->start_order[i]];
+        struct unit *unit = &supervisor->units[service->index];
+        if (!unit->begun && !unit->ended && uses_ready(supervisor, service))
+            unit_begin(unit);
+    }
+}
+
+/* A unit may end when nothing that uses it has a process any more. */
+static void units_end_in_order(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    bool *needed = calloc(topology->service_count + 1, sizeof *needed);
+    for (size_t i = 0; needed && i < topology->service_count; i++) {
+        const struct service *service = &topology->services[i];
+        bool rests = unit_at_rest(&supervisor->units[i]) && supervisor->units[i].ended;
+        for (size_t j = 0; !rests && j < service->uses_count; j++)
+            needed[service->uses[j]] = true;
+    }
+    for (size_t i = 0; i < topology->service_count; i++) {
+        struct unit *unit = &supervisor->units[i];
+        if (!unit->ended && (supervisor->killing || !needed || !needed[i]))
+            unit_end(unit, supervisor->killing);
+    }
+    free(needed);
+}
+
+void supervisor_end(struct supervisor *supervisor)
+{
+    if (supervisor->ending && !supervisor->killing) {
+        supervisor->killing = true;
+        log_warn("killing", "%s", "");
+        for (size_t i = 0; i < supervisor->topology->service_count; i++)
+            unit_end(&supervisor->units[i], true);
+    }
+    supervisor->ending = true;
+    units_end_in_order(supervisor);
+    supervisor_note_change(supervisor);
+}
+
+bool supervisor_at_rest(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (!supervisor->units[i].ended || !unit_at_rest(&supervisor->units[i]))
+            return false;
+    return supervisor->ending;
+}
+
+bool supervisor_settled(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (!unit_settled(&supervisor->units[i]))
+            return false;
+    return true;
+}
+
+/* ---- changes ---------------------------------------------------------------------------------- */
+
+static void change_call(struct deferred *deferred)
+{
+    struct supervisor *supervisor = deferred->owner;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        unit_sweep(&supervisor->units[i]);
+    if (supervisor->ending)
+        units_end_in_order(supervisor);
+    else
+        supervisor_begin(supervisor);
+    if (!supervisor->ready_told && supervisor_settled(supervisor)) {
+        supervisor->ready_told = true;
+        log_info("ready", "cluster=%s ms=%llu", supervisor->topology->name,
+                 (unsigned long long)(clock_wall_ms() - supervisor->started_wall_ms));
+    }
+    if (supervisor->changed)
+        supervisor->changed(supervisor->changed_owner);
+}
+
+void supervisor_note_change(struct supervisor *supervisor)
+{
+    deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
+}
+
+/* ---- children --------------------------------------------------------------------------------- */
+
+/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. */
+void supervisor_reap(struct supervisor *supervisor)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+            struct instance *instance = supervisor->by_slot[slot];
+            if (instance && instance->pid == pid && !instance->main_ended) {
+                instance_reaped(instance, status);
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+/* The supervisor: one process, one thread, one cluster. It owns the topology, the instances, the
+ * listening sockets that outlive them, cgroups and steering; it reads no byte from the network. What
+ * it must know after a kill -9 stands in records.h and with the keeper; supervisor_new finds it and
+ * takes the running instances over. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "event/loop.h"
+#include "kernel/cgroup.h"
+#include "proc/keeper.h"
+#include "proc/logger.h"
+#include "supervise/console.h"
+#include "supervise/records.h"
+#include "supervise/steering.h"
+#include "supervise/unit.h"
+#include "topology/topology.h"
+
+enum { SLOTS_SPARE = 1024, STATE_PATH_BYTES_MAX = 512 };
+
+struct supervisor_options {
+    struct topology *topology; /* taken over */
+    const char *state_directory; /* exists */
+    const char *log_directory;
+    const char *cgroup_base;
+    const char *exe; /* of enginx itself, for the roles */
+    struct console *console; /* may be NULL; stays the caller's */
+};
+
+/* Somebody who wants to know of changes (the control server); called at most once a turn. */
+typedef void supervisor_changed(void *owner);
+
+struct supervisor {
+    struct loop *loop;
+    struct topology *topology;
+    struct supervisor_options options;
+    struct cgroups *cgroups; /* NULL: none can be had */
+    struct steering *steering;
+    struct keeper *keeper; /* NULL for as long as none can be started */
+    struct logger *logger; /* the same */
+    struct console *console;
+    struct records *records;
+    struct unit *units; /* by service index */
+    struct instance **by_slot;
+    uint32_t slots_max;
+    uint32_t slot_next; /* where the search for a free slot begins */
+    struct random_state random;
+    bool privileged;
+    bool fresh;   /* no earlier supervisor has left records */
+    bool adopted; /* an earlier supervisor's instances were taken over */
+    bool ending;
+    bool killing;
+    bool ready_told;
+    uint64_t started_wall_ms;
+    uint32_t *homes;
+    char steering_why[512];
+    char cgroups_why[256];
+    struct deferred change;
+    supervisor_changed *changed;
+    void *changed_owner;
+    struct timer companions_retry; /* keeper or logger could not be started: again later */
+    struct kept *kept; /* what the keeper holds for the steering, in case it dies */
+    struct found_descriptor *found; /* by the keeper, until the steering has had a look */
+    size_t found_count;
+};
+
+/* 0 or -errno, with `why` in words. */
+int supervisor_new(struct loop *loop, const struct supervisor_options *options,
+                   struct supervisor **ret_supervisor, char *why, size_t why_size);
+/* Takes apart what is left; instances must be at rest, or be left (`leave`) to a later one. */
+void supervisor_free(struct supervisor *supervisor, bool leave);
+
+void supervisor_begin(struct supervisor *supervisor);
+/* In order: what uses others before what is used. Called again: at once, by SIGKILL. */
+void supervisor_end(struct supervisor *supervisor);
+/* After supervisor_end: no instance has a process any more. */
+bool supervisor_at_rest(const struct supervisor *supervisor);
+/* Everything wanted is up or failed. */
+bool supervisor_settled(const struct supervisor *supervisor);
+/* Reaps children (SIGCHLD). */
+void supervisor_reap(struct supervisor *supervisor);
+
+struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name);
+
+/* ---- for units and instances ---- */
+
+/* Something changed: begins units whose uses are up, and tells whoever wants to know. */
+void supervisor_note_change(struct supervisor *supervisor);
+/* A free slot for this instance, or UINT32_MAX. */
+uint32_t supervisor_slot_take(struct supervisor *supervisor);
+void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot);

@@ -1,0 +1,284 @@
+#include "supervise/unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "supervise/supervisor.h"
+#include "topology/addresses.h"
+
+static uint32_t address_of(const struct unit *unit, uint32_t number)
+{
+    uint32_t block = unit->block + (number - 1) / INSTANCES_PER_BLOCK;
+    return addresses_block(block) + (number - 1) % INSTANCES_PER_BLOCK + 1;
+}
+
+/* Addresses for so many instances: the blocks that it had, or more, which must adjoin. Instances
+ * that run keep their addresses, so a unit that outgrows its blocks can only do so at the start. */
+static int blocks_take(struct unit *unit, uint32_t instances)
+{
+    uint32_t needed = addresses_blocks_needed(instances);
+    struct steering *steering = unit->supervisor->steering;
+    if (needed <= unit->blocks)
+        return 0;
+    if (unit->blocks)
+        return -ERANGE;
+    uint32_t preferred = unit->record->blocks >= needed ? unit->record->block : UINT32_MAX;
+    int error = steering->operations->block(steering, needed, preferred, &unit->block);
+    if (error)
+        return error;
+    unit->blocks = needed;
+    unit->record->block = unit->block;
+    unit->record->blocks = needed;
+    return 0;
+}
+
+int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service)
+{
+    *unit = (struct unit){.supervisor = supervisor, .service = service};
+    unit->home = supervisor->homes[service->index];
+    unit->record = records_service_take(supervisor->records, service->name);
+    if (!unit->record)
+        return -ENOSPC;
+    /* A number that was set by hand holds over a crash, unless the file has changed since. */
+    bool same = unit->record->stated == service->instances && unit->record->wanted;
+    unit->wanted = same ? unit->record->wanted : service->instances;
+    unit->record->wanted = unit->wanted;
+    unit->record->stated = service->instances;
+    unit->instances = calloc(SERVICE_INSTANCES_MAX, sizeof *unit->instances);
+    if (!unit->instances)
+        return -ENOMEM;
+    int error = 0;
+    if (service->user)
+        error = spawn_user_find(service->user, service->group, &unit->user);
+    return error ? error : blocks_take(unit, unit->wanted);
+}
+
+void unit_done(struct unit *unit)
+{
+    for (uint32_t i = 0; unit->instances && i < unit->instance_count; i++)
+        instance_free(unit->instances[i]);
+    free(unit->instances);
+    unit->instances = NULL;
+    unit->instance_count = 0;
+}
+
+struct instance *unit_instance(const struct unit *unit, uint32_t number)
+{
+    return number && number <= unit->instance_count ? unit->instances[number - 1] : NULL;
+}
+
+/* The instance of that number, made when there is none. NULL: no slot or memory. */
+static struct instance *instance_make(struct unit *unit, uint32_t number)
+{
+    struct supervisor *supervisor = unit->supervisor;
+    struct instance *instance = unit_instance(unit, number);
+    if (instance)
+        return instance;
+    uint32_t slot = supervisor_slot_take(supervisor);
+    if (slot == UINT32_MAX)
+        return NULL;
+    instance = instance_new(unit, number, slot);
+    if (!instance)
+        return NULL;
+    instance->address = address_of(unit, number);
+    struct instance_record *record = instance->record;
+    *record = (struct instance_record){.number = number, .exit_status = -1, .epoch = record->epoch};
+    memcpy(record->service, unit->record->name, sizeof record->service);
+    unit_place(unit, instance);
+    return instance;
+}
+
+void unit_place(struct unit *unit, struct instance *instance)
+{
+    unit->instances[instance->number - 1] = instance;
+    if (unit->instance_count < instance->number)
+        unit->instance_count = instance->number;
+    unit->supervisor->by_slot[instance->slot] = instance;
+    instance->address = address_of(unit, instance->number);
+}
+
+/* Makes and starts what is wanted and not there. */
+static void unit_fill(struct unit *unit)
+{
+    if (!unit->begun || unit->ended)
+        return;
+    for (uint32_t number = 1; number <= unit->wanted; number++) {
+        struct instance *instance = instance_make(unit, number);
+        if (!instance) {
+            log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
+            return;
+        }
+        if (instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
+            !instance->record->restarts && instance->record->exit_status == -1)
+            instance_start(instance);
+    }
+}
+
+void unit_begin(struct unit *unit)
+{
+    unit->begun = true;
+    /* Adopted instances that were started from another definition than the file's are replaced. */
+    bool changed = unit->instance_count && unit->record->definition != unit->service->definition;
+    unit->record->definition = unit->service->definition;
+    unit_fill(unit);
+    if (changed) {
+        log_info("definition-changed", "service=%s", unit->service->name);
+        unit_restart(unit, 0);
+    }
+}
+
+bool unit_ready(const struct unit *unit)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        any |= unit->instances[i] && unit->instances[i]->life.state == STATE_UP;
+    return any || !unit->wanted;
+}
+
+int unit_scale(struct unit *unit, uint32_t wanted)
+{
+    if (!wanted || wanted > SERVICE_INSTANCES_MAX)
+        return -ERANGE;
+    int error = blocks_take(unit, wanted);
+    if (error)
+        return error;
+    struct steering *steering = unit->supervisor->steering;
+    unit->wanted = unit->record->wanted = wanted;
+    steering->operations->wanted(steering, unit->service->index, wanted);
+    for (uint32_t i = unit->instance_count; i-- > wanted;)
+        if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
+            instance_stop(unit->instances[i], GOAL_REMOVE, false);
+    unit_fill(unit);
+    supervisor_note_change(unit->supervisor);
+    return 0;
+}
+
+/* The next instance of a rolling restart after `number`; none: it is over. */
+static void restart_next(struct unit *unit, uint32_t number)
+{
+    while (++number <= unit->instance_count) {
+        struct instance *instance = unit->instances[number - 1];
+        if (!instance || instance->life.goal == GOAL_REMOVE || instance->life.state == STATE_GONE)
+            continue;
+        unit->restarting = number;
+        instance_stop(instance, GOAL_RESTART, false);
+        return;
+    }
+    unit->restarting = 0;
+}
+
+void unit_restart(struct unit *unit, uint32_t number)
+{
+    if (number) {
+        struct instance *instance = unit_instance(unit, number);
+        if (instance)
+            instance_stop(instance, GOAL_RESTART, false);
+    } else if (!unit->restarting) {
+        restart_next(unit, 0);
+    }
+    supervisor_note_change(unit->supervisor);
+}
+
+void unit_end(struct unit *unit, bool kill)
+{
+    unit->ended = true;
+    unit->restarting = 0;
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        struct instance *instance = unit->instances[i];
+        if (!instance)
+            continue;
+        instance_stop(instance, GOAL_REST, true);
+        if (kill && lifecycle_running(instance->life.state))
+            instance_kill(instance);
+    }
+}
+
+bool unit_at_rest(const struct unit *unit)
+{
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        if (unit->instances[i] && lifecycle_running(unit->instances[i]->life.state))
+            return false;
+    return true;
+}
+
+bool unit_settled(const struct unit *unit)
+{
+    if (unit->restarting)
+        return false;
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        const struct instance *instance = unit->instances[i];
+        if (!instance)
+            continue;
+        if (instance->life.goal == GOAL_RESTART || instance->life.goal == GOAL_REMOVE)
+            return false;
+        enum lifecycle_state state = instance->life.state;
+        if (state == STATE_STARTING || state == STATE_STOPPING || state == STATE_BACKOFF)
+            return false;
+    }
+    return unit->begun || unit->ended;
+}
+
+void unit_learn(struct unit *unit, const struct instance_port *port)
+{
+    for (size_t i = 0; i < unit->port_count; i++)
+        if (unit->ports[i].port == port->port && unit->ports[i].protocol == port->protocol)
+            return;
+    if (unit->port_count < INSTANCE_PORTS_MAX)
+        unit->ports[unit->port_count++] = *port;
+}
+
+static uint32_t weight_of(const struct unit *unit, const struct instance *instance)
+{
+    if (instance->life.state != STATE_UP || !instance->healthy)
+        return 0;
+    const struct service *service = unit->service;
+    if (service->balance != BALANCE_WEIGHTED || !service->weight_count)
+        return 1;
+    return service->weights[(instance->number - 1) % service->weight_count];
+}
+
+void unit_rotate(struct unit *unit)
+{
+    struct steering *steering = unit->supervisor->steering;
+    struct rotation_member members[SERVICE_INSTANCES_MAX];
+    uint32_t numbers[SERVICE_INSTANCES_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        const struct instance *instance = unit->instances[i];
+        if (!instance || instance->life.state == STATE_GONE)
+            continue;
+        members[count] = (struct rotation_member){.slot = instance->slot,
+                                                  .weight = weight_of(unit, instance)};
+        numbers[count++] = instance->number;
+    }
+    int error = steering->operations->rotate(steering, unit->service->index, members, numbers,
+                                             count);
+    if (error)
+        log_error("rotation-not-set", "service=%s error=\"%s\"", unit->service->name,
+                  strerror(-error));
+}
+
+void unit_changed(struct unit *unit, struct instance *instance)
+{
+    enum lifecycle_state state = instance->life.state;
+    bool over = state == STATE_UP || state == STATE_FAILED || state == STATE_IDLE;
+    if (unit->restarting == instance->number && over && instance->life.goal != GOAL_RESTART)
+        restart_next(unit, instance->number);
+    supervisor_note_change(unit->supervisor);
+}
+
+void unit_sweep(struct unit *unit)
+{
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        struct instance *instance = unit->instances[i];
+        if (!instance || instance->life.state != STATE_GONE)
+            continue;
+        unit->instances[i] = NULL;
+        instance_discard(instance);
+    }
+    while (unit->instance_count && !unit->instances[unit->instance_count - 1])
+        unit->instance_count--;
+    unit_fill(unit); /* scaled up again before the last of that number was gone */
+}

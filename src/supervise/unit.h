@@ -1,0 +1,62 @@
+/* A unit: a service at run time — its instances, how many are wanted, who is in rotation, and the
+ * order of a rolling restart. Owned by the supervisor. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "supervise/instance.h"
+#include "supervise/spawn.h"
+
+struct supervisor;
+
+struct unit {
+    struct supervisor *supervisor;
+    const struct service *service;
+    struct service_record *record;
+    struct spawn_user user; /* looked up at the start */
+    uint32_t home;
+    uint32_t block; /* of instance addresses, the first */
+    uint32_t blocks;
+    uint32_t wanted;
+    bool begun; /* what it uses was up once: instances may start */
+    bool ended; /* going down: no further starts */
+    struct instance **instances; /* by number - 1; NULL: none of that number; owned */
+    uint32_t instance_count;     /* room in use */
+    uint32_t restarting;         /* number of the instance that a rolling restart waits for; 0: none */
+    struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
+    size_t port_count;
+};
+
+/* 0 or -errno; on failure `unit_done` frees what there is. */
+int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
+void unit_done(struct unit *unit);
+
+/* Takes an instance in under its number. */
+void unit_place(struct unit *unit, struct instance *instance);
+/* Starts what is wanted, once everything that it uses is ready. */
+void unit_begin(struct unit *unit);
+/* Is at least one instance up (or nothing wanted)? */
+bool unit_ready(const struct unit *unit);
+/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than there are slots or addresses. */
+int unit_scale(struct unit *unit, uint32_t wanted);
+/* One after the other: out of rotation, drained, stopped, started, up. number 0: all. */
+void unit_restart(struct unit *unit, uint32_t number);
+/* Stops all. */
+void unit_end(struct unit *unit, bool kill);
+/* No process is left. */
+bool unit_at_rest(const struct unit *unit);
+/* Nothing is on its way: what is wanted is up, or failed. */
+bool unit_settled(const struct unit *unit);
+
+/* An instance changed its state (or its health). */
+void unit_changed(struct unit *unit, struct instance *instance);
+/* One of its instances listens on this port. */
+void unit_learn(struct unit *unit, const struct instance_port *port);
+/* Frees instances that are gone; called when nothing of theirs is being worked on. */
+void unit_sweep(struct unit *unit);
+/* Its rotation must be set again. */
+void unit_rotate(struct unit *unit);
+
+/* NULL: no such. */
+struct instance *unit_instance(const struct unit *unit, uint32_t number);
