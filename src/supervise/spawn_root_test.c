@@ -188,6 +188,88 @@ static void a_program_that_is_over_its_task_limit(void **state)
     assert_non_null(strcasestr(text, "cannot fork"));
 }
 
+/* ---- an ordinary user to whom a v2 group was delegated, as systemd does it with Delegate=yes ------ */
+
+enum { USER_NOBODY = 65534 };
+
+/* In a child, inside the delegated group, as that user: 0, or the number of what went wrong. */
+static int delegated_user(void)
+{
+    char why[512], text[4096];
+    struct cgroups *ours;
+    struct cgroup group;
+    struct cgroup_quota none = {0};
+    if (cgroups_open("inner", "mine", &ours, why, sizeof why)) {
+        print_message("%s\n", why);
+        return 1;
+    }
+    if (!strstr(cgroups_path(ours), "-user/inner/mine"))
+        return 2;
+    if (cgroup_open(ours, "api.1", &none, &group, NULL))
+        return 3;
+    struct spawn_plan plan = plan_of(SHELL("grep -q '^0:.*-user/inner/mine/api.1$' /proc/self/cgroup;"
+                                           "echo $?; sleep 60 <&- >&- 2>&- &"));
+    plan.cgroups = ours;
+    plan.cgroup = &group;
+    if (output_of(plan, text, sizeof text) || strcmp(text, "0\n") != 0)
+        return 4;
+    if (!cgroup_populated(&group) || cgroup_kill(&group))
+        return 5;
+    if (!ROOT_TEST_UNTIL(!cgroup_populated(&group)) || cgroup_remove(ours, &group))
+        return 6;
+    int error = cgroups_destroy(ours);
+    cgroups_close(ours);
+    return error ? 7 : 0;
+}
+
+/* Gives the group to the user, as cgroups(7) says under "delegation". */
+static void delegate(int fd)
+{
+    static const char *const files[] = {".", "cgroup.procs", "cgroup.subtree_control",
+                                        "cgroup.threads"};
+    for (size_t at = 0; at < sizeof files / sizeof *files; at++)
+        assert_int_equal(fchownat(fd, files[at], USER_NOBODY, USER_NOBODY, 0), 0);
+}
+
+static void a_delegated_group_serves_an_ordinary_user(void **state)
+{
+    (void)state;
+    struct cgroup_quota none = {0};
+    struct cgroup outer;
+    assert_int_equal(cgroup_open(cgroups, "the-user", &none, &outer, NULL), 0);
+    delegate(outer.fd);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (cgroup_join(&outer) || setresgid(USER_NOBODY, USER_NOBODY, USER_NOBODY) ||
+            setresuid(USER_NOBODY, USER_NOBODY, USER_NOBODY))
+            _exit(90);
+        _exit(delegated_user());
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(cgroup_remove(cgroups, &outer), 0);
+}
+
+/* Without one it is told what was tried, and by no means does anything half. */
+static void without_a_group_an_ordinary_user_is_told(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char why[512];
+        struct cgroups *none = NULL;
+        if (setresgid(USER_NOBODY, USER_NOBODY, USER_NOBODY) ||
+            setresuid(USER_NOBODY, USER_NOBODY, USER_NOBODY))
+            _exit(90);
+        int error = cgroups_open(base, "mine", &none, why, sizeof why);
+        _exit(error == -EACCES && !none && strstr(why, "Permission denied") ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     root_test_require();
@@ -198,6 +280,8 @@ int main(void)
         IN_A_GROUP(without_clone3_it_joins_by_itself),
         IN_A_GROUP(a_group_that_is_gone_is_told),
         IN_A_GROUP(a_program_that_is_over_its_task_limit),
+        IN_A_GROUP(a_delegated_group_serves_an_ordinary_user),
+        IN_A_GROUP(without_a_group_an_ordinary_user_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
