@@ -11,7 +11,7 @@
 /* A pidfd, O_CLOEXEC; or -errno. Of a thread id too (PIDFD_THREAD, Linux 6.9; else the leader's). */
 int process_open(pid_t pid);
 int process_open_thread(pid_t tid);
-/* Field 22 of /proc/PID/stat: with the pid, it names a process for good. 0: there is none. */
+/* Field 22 (start time, in clock ticks since boot) of /proc/PID/stat: with the pid, it names a process for good. 0: there is none. */
 uint64_t process_start_ticks(pid_t pid);
 /* "node"; "?" when it is gone. */
 enum { PROCESS_NAME_BYTES = 64 };
@@ -19,16 +19,26 @@ const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES]);
 pid_t process_parent(pid_t pid); /* 0: gone */
 /* Resident memory and CPU time of one process. */
 int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec);
-/* The exit status of a process that need not be a child, from its pidfd: PIDFD_GET_INFO with
- * PIDFD_INFO_EXIT (Linux 6.15). -ENOTSUP where the kernel cannot. A wait(2) status. */
+/* The exit status of a process that need not be a child, from its pidfd, which must have been opened
+ * while it lived: PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15). A wait(2) status. -EAGAIN: it
+ * has not been reaped yet by its parent (the pidfd reports a hangup when it is); -ENOTSUP where the
+ * kernel cannot tell. */
 int process_exit_status(int pidfd, int *ret_status);
 
 /* A duplicate of descriptor `fd` of the process; or -errno. */
 int process_descriptor(int pidfd, int fd);
 /* A duplicate of the socket with this SO_COOKIE, looked for in the given processes; or -errno
- * (-ENOENT: none has it). */
+ * (-ENOENT: none has it; -EPERM: not found, and some may not be looked into). */
 int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie);
 
 /* All processes whose environment has `NAME=value` (readable ones): how instances are found where
  * there are no cgroups. At most max; the number stored. */
 size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max);
+
+/* Calls for each socket that the process holds, with its descriptor there and the socket's inode
+ * number, until the answer is false. 0 or -errno (-EACCES: it may not be looked into). */
+typedef bool process_socket_call(void *owner, pid_t pid, int fd, uint64_t inode);
+int process_sockets_each(pid_t pid, process_socket_call *call, void *owner);
+/* Calls for each process of the machine that our pid namespace shows, until the answer is false. */
+typedef bool process_call(void *owner, pid_t pid);
+int processes_each(process_call *call, void *owner);

@@ -1,5 +1,6 @@
 /* What the kernel tells about sockets: who holds a port, and connections of a listener
- * (sock_diag(7), proc(5)). */
+ * (sock_diag(7), proc(5)). All of it is about this thread's network namespace. A listing is a
+ * snapshot; sockets that come and go meanwhile may be missed. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +15,8 @@ struct port_holder {
 };
 
 /* Who listens on (TCP) or is bound to (UDP) the port, on any address and family. Processes in `own`
- * are passed over. 0: found; -ENOENT: nobody. */
+ * are passed over, with the sockets that they hold. 0: found; -ENOENT: nobody; other: the kernel could
+ * not be asked. */
 int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_count,
                         struct port_holder *ret_holder);
 

@@ -9,7 +9,7 @@
 #include "topology/topology.h"
 
 enum {
-    INSTANCES_PER_BLOCK = 254, /* a block is a /24: .1 to .254 */
+    INSTANCES_PER_BLOCK = 254,    /* a block is a /24: .1 to .254 */
     BLOCK_COUNT = 64 * 256 - 256, /* of 127.64.0.0/10 without 127.86.0.0/16 */
 };
 

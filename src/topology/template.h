@@ -1,6 +1,7 @@
 /* Templates: text with `$name` and `${name}` whose values are known when an instance starts:
  * $instance $cluster $service $port $state $realm $address $home. `$$` is a dollar sign. Names were
- * checked when the configuration was built. */
+ * checked when the configuration was built; a name that is not known here stays as it is written.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -10,9 +11,9 @@ struct template_values {
     const char *cluster;
     const char *service;
     const char *realm;
-    uint32_t instance; /* 1 … */
-    uint16_t port;     /* the first stated one; 0: none stated */
-    const char *state; /* a folder that the instance has for itself */
+    uint32_t instance;   /* 1 … */
+    uint16_t port;       /* the first stated one; 0: none stated */
+    const char *state;   /* a folder that the instance has for itself */
     const char *address; /* its own, 127.77.S.I */
     const char *home;    /* the service's, 127.86.x.y */
 };
@@ -22,5 +23,5 @@ enum { TEMPLATE_BYTES_MAX = 128 * 1024 };
 char *template_expand(const char *text, const struct template_values *values);
 /* The first unknown name in `text` (pointer into it, *ret_length set), or NULL. */
 const char *template_unknown(const char *text, size_t *ret_length);
-/* Names separated by spaces, for hints. */
-extern const char template_names[];
+/* All names; ends with NULL. */
+extern const char *const template_names[];

@@ -59,11 +59,14 @@ struct service_limit { /* setrlimit(2) */
 };
 
 struct service {
-    uint32_t index;   /* its place in topology.services */
-    const char *name; /* unique; of the first service of a realm: "s1.logic" */
+    uint32_t index;    /* its place in topology.services */
+    const char *name;  /* unique; of the first service of a realm: "s1.logic" */
     const char *realm; /* "" outside a realm */
-    uint64_t definition; /* a hash of everything below: equal means "did not change" */
-    size_t line;      /* where it stands, for messages */
+    /* A hash of what an instance is started with: equal means that those which run may stay. How
+     * many there are, how they are balanced, checked, restarted and stopped is not in it, since
+     * enginx changes that without a restart. */
+    uint64_t definition;
+    size_t line; /* where it stands, for messages */
     const char *file;
 
     /* The program. */
@@ -111,7 +114,7 @@ struct service {
     uint32_t stop_drain_ms;  /* for connections to end before the signal */
 };
 
-struct listener { /* `listen ADDRESS tcp -> service` */
+struct listener {                    /* `listen ADDRESS tcp -> service` */
     struct sockaddr_storage address; /* port included; AF_UNSPEC family: any address, v4 and v6 */
     uint16_t port;
     enum protocol protocol;

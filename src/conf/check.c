@@ -1,0 +1,407 @@
+#include "conf/check.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/nearest.h"
+
+enum { HINT_BYTES_MAX = 768 };
+
+/* A statement being checked. */
+struct checking {
+    const struct checker *checker;
+    const struct variables *variables;
+    struct statement *statement;
+    const struct word *before; /* the word in front of the one being checked */
+    size_t slot;               /* the row's argument that comes next */
+    bool stop; /* the rest cannot be checked: something in it is of a later version */
+};
+
+struct place value_place(const struct value *value)
+{
+    assert(value->word);
+    return word_place(value->word, value->skip);
+}
+
+struct place statement_place(const struct statement *statement)
+{
+    return word_place(&statement->node->name, 0);
+}
+
+static void report(const struct checker *checker, const struct place *place, const char *hint,
+                   const char *message)
+{
+    diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, place, hint && *hint ? hint : NULL,
+                    "%s", message);
+}
+
+static void unknown_directive(const struct checker *checker, const struct node *node,
+                              enum context context)
+{
+    char hint[HINT_BYTES_MAX] = "";
+    struct place place = word_place(&node->name, 0);
+    const char *name = node->name.text;
+    const struct directive *elsewhere = directive_find(name, ~0u);
+    if (elsewhere) {
+        unsigned first = elsewhere->contexts & -elsewhere->contexts;
+        snprintf(hint, sizeof hint, "it stands %s", context_place(first));
+        diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint,
+                        "`%s` is not allowed %s", name, context_place(context));
+        return;
+    }
+    struct nearest nearest = {.word = name};
+    for (size_t i = 0; i < directive_count; i++)
+        if (directives[i].contexts & context)
+            nearest_try(&nearest, directives[i].name);
+    for (size_t i = 0; i < directive_count && !nearest.best; i++)
+        nearest_try(&nearest, directives[i].name);
+    if (nearest.best)
+        snprintf(hint, sizeof hint, "did you mean `%s`?", nearest.best);
+    diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, &place, *hint ? hint : NULL,
+                    "unknown directive `%.64s`", name);
+}
+
+/* "instances: …", or "restart backoff=: …". */
+static void value_problem_report(const struct checking *checking, const struct value_spec *spec,
+                                 bool option, const struct place *place,
+                                 const struct value_problem *problem)
+{
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, place,
+                    problem->hint[0] ? problem->hint : NULL, "%s%s%s%s: %s",
+                    checking->statement->directive->name, option ? " " : "",
+                    option ? spec->name : "", option ? "=" : "", problem->message);
+}
+
+/* The word's text from byte `skip` on, its variables replaced. NULL: reported. */
+static const char *text_expand(const struct checking *checking, const struct word *word,
+                               size_t skip, enum value_type type)
+{
+    bool template = value_is_template(type);
+    if (!word->dollars)
+        return word->text + skip;
+    struct buffer *scratch = checking->checker->scratch;
+    buffer_clear(scratch);
+    if (!variables_expand(checking->variables, word, skip, template, scratch,
+                          checking->checker->diagnostics))
+        return NULL;
+    return arena_strndup(checking->checker->arena, scratch->length ? scratch->data : "",
+                         scratch->length);
+}
+
+/* A word that starts a line and is a directive's name: the line before has probably lost its `;`.
+ */
+static bool semicolon_lost(const struct checking *checking, const struct word *word)
+{
+    return !word->quoted && checking->before && checking->before->source == word->source &&
+           checking->before->line < word->line &&
+           directive_find(word->text, checking->statement->directive->contexts);
+}
+
+static const char *semicolon_hint(const struct checking *checking, char *text, size_t size)
+{
+    snprintf(text, size, "is a `;` missing at the end of line %u?", checking->before->line);
+    return text;
+}
+
+static void value_check(struct checking *checking, const struct value_spec *spec, bool option,
+                        const struct word *word, uint32_t skip, struct value *ret_value)
+{
+    *ret_value = (struct value){.word = word, .skip = skip, .choice = -1};
+    struct place place = word_place(word, skip);
+    const char *text = text_expand(checking, word, skip, spec->type);
+    struct value_problem problem;
+    if (text && value_parse(spec, text, ret_value, &problem))
+        return;
+    checking->statement->valid = false;
+    if (!text)
+        return;
+    checking->stop |= problem.planned;
+    if (semicolon_lost(checking, word)) {
+        semicolon_hint(checking, problem.hint, sizeof problem.hint);
+        checking->stop = true;
+    }
+    value_problem_report(checking, spec, option, &place, &problem);
+}
+
+/* The length of `name` in `name=value`; 0: it is no option. */
+static uint32_t option_name_length(const struct word *word)
+{
+    uint32_t length = 0;
+    if (word->quoted)
+        return 0;
+    while (islower((unsigned char)word->text[length]) || word->text[length] == '-')
+        length++;
+    return word->text[length] == '=' ? length : 0;
+}
+
+static const struct value_spec *slot_spec(const struct checking *checking)
+{
+    if (checking->slot >= DIRECTIVE_ARGUMENTS_MAX)
+        return NULL;
+    const struct value_spec *spec = &checking->statement->directive->arguments[checking->slot];
+    return spec->type == VALUE_END ? NULL : spec;
+}
+
+static void option_unknown(struct checking *checking, const struct word *word, uint32_t length)
+{
+    char name[NEAREST_BYTES_MAX + 1], hint[HINT_BYTES_MAX] = "known: ";
+    const struct directive *directive = checking->statement->directive;
+    snprintf(name, sizeof name, "%.*s", (int)length, word->text);
+    struct nearest nearest = {.word = name};
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        if (directive->options[i].planned)
+            continue;
+        size_t at = strlen(hint);
+        snprintf(hint + at, sizeof hint - at, "%s%s=", i ? ", " : "", directive->options[i].name);
+        nearest_try(&nearest, directive->options[i].name);
+    }
+    if (nearest.best)
+        snprintf(hint, sizeof hint, "did you mean `%s=`?", nearest.best);
+    struct place place = word_place(word, 0);
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint,
+                    "%s: unknown option `%s=`", directive->name, name);
+    checking->statement->valid = false;
+}
+
+static void option_check(struct checking *checking, size_t index, const struct word *word,
+                         uint32_t length)
+{
+    struct statement *statement = checking->statement;
+    const struct value_spec *spec = &statement->directive->options[index];
+    struct place place = word_place(word, 0);
+    if (spec->planned || statement->options[index].word) {
+        statement->valid = false;
+        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                        "%s: `%s=` is %s", statement->directive->name, spec->name,
+                        spec->planned ? "not in this version yet" : "given twice");
+        return;
+    }
+    value_check(checking, spec, true, word, length + 1, &statement->options[index]);
+}
+
+/* True: the word was `name=value` and is dealt with. */
+static bool option_take(struct checking *checking, const struct word *word)
+{
+    const struct directive *directive = checking->statement->directive;
+    uint32_t length = option_name_length(word);
+    if (!length || !directive->options[0].type)
+        return false;
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        const char *name = directive->options[i].name;
+        if (strlen(name) == length && memcmp(name, word->text, length) == 0) {
+            option_check(checking, i, word, length);
+            return true;
+        }
+    }
+    /* Among the arguments of a program everything may stand. */
+    const struct value_spec *spec = slot_spec(checking);
+    if (spec && spec->many)
+        return false;
+    option_unknown(checking, word, length);
+    return true;
+}
+
+static void syntax_print(const struct directive *directive, char *text, size_t size);
+
+static void argument_surplus(struct checking *checking, const struct word *word)
+{
+    char hint[HINT_BYTES_MAX];
+    struct place place = word_place(word, 0);
+    const struct directive *directive = checking->statement->directive;
+    if (word->line > checking->before->line && word->source == checking->before->source)
+        semicolon_hint(checking, hint, sizeof hint);
+    else
+        syntax_print(directive, hint, sizeof hint);
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint,
+                    "%s: `%.64s` is one argument too many", directive->name, word->text);
+    checking->statement->valid = false;
+    checking->stop = true;
+}
+
+/* The arguments of a program may be anything, also what was meant as the next directive. */
+static void argument_suspect(const struct checking *checking, const struct word *word)
+{
+    char hint[HINT_BYTES_MAX];
+    struct place place = word_place(word, 0);
+    if (semicolon_lost(checking, word))
+        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_WARNING, &place,
+                        semicolon_hint(checking, hint, sizeof hint),
+                        "`%s` is taken as an argument of `%s`; in quotation marks it is meant so",
+                        word->text, checking->statement->directive->name);
+}
+
+static void argument_check(struct checking *checking, const struct word *word)
+{
+    const struct value_spec *spec = slot_spec(checking);
+    if (!spec) {
+        argument_surplus(checking, word);
+        return;
+    }
+    struct statement *statement = checking->statement;
+    value_check(checking, spec, false, word, 0, &statement->arguments[statement->argument_count++]);
+    if (spec->many && statement->valid)
+        argument_suspect(checking, word);
+    if (!spec->many)
+        checking->slot++;
+}
+
+static void argument_missing(struct checking *checking, const struct value_spec *spec)
+{
+    char hint[HINT_BYTES_MAX];
+    struct place place = statement_place(checking->statement);
+    syntax_print(checking->statement->directive, hint, sizeof hint);
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` needs %s",
+                    checking->statement->directive->name, spec->name);
+    checking->statement->valid = false;
+}
+
+/* What a row says its arguments look like: "run PROGRAM [ARGUMENT…];". */
+static void syntax_print(const struct directive *directive, char *text, size_t size)
+{
+    FILE *out = fmemopen(text, size, "w");
+    text[0] = 0;
+    if (!out)
+        return;
+    directive_syntax(directive, out);
+    fclose(out);
+    text[size - 1] = 0;
+}
+
+static void defaults_fill(struct statement *statement)
+{
+    const struct directive *directive = statement->directive;
+    struct value_problem problem;
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        const struct value_spec *spec = &directive->options[i];
+        struct value *value = &statement->options[i];
+        if (value->word || !spec->fallback)
+            continue;
+        bool good = value_parse(spec, spec->fallback, value, &problem);
+        assert(good);
+    }
+}
+
+static bool option_given(const struct statement *statement)
+{
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX; i++)
+        if (statement->options[i].word)
+            return true;
+    return false;
+}
+
+static void arguments_check(struct checking *checking)
+{
+    struct statement *statement = checking->statement;
+    const struct node *node = statement->node;
+    checking->before = &node->name;
+    statement->arguments =
+        arena_array(checking->checker->arena, node->word_count + 1, sizeof(struct value));
+    for (const struct word *word = node->words; word && !checking->stop; word = word->next) {
+        if (!option_take(checking, word))
+            argument_check(checking, word);
+        checking->before = word;
+    }
+    const struct value_spec *spec = slot_spec(checking);
+    bool satisfied =
+        !spec || spec->optional || (spec->many && statement->argument_count > checking->slot);
+    if (!satisfied && !checking->stop)
+        argument_missing(checking, spec);
+    else if (statement->directive->needs_option && !option_given(statement) && statement->valid)
+        argument_missing(checking, &(struct value_spec){.name = "at least one option"});
+}
+
+static bool block_fits(const struct checker *checker, const struct statement *statement)
+{
+    const struct directive *directive = statement->directive;
+    const struct node *node = statement->node;
+    if (node->block == (directive->block != 0))
+        return true;
+    char message[VALUE_MESSAGE_BYTES];
+    struct place place = statement_place(statement);
+    snprintf(message, sizeof message, node->block ? "`%s` has no block" : "`%s` needs a block",
+             directive->name);
+    report(checker, &place, directive->example, message);
+    return false;
+}
+
+/* NULL: reported. */
+static struct statement *statement_check(const struct checker *checker, const struct node *node,
+                                         enum context context, const struct variables *variables)
+{
+    const struct directive *directive =
+        node->name.quoted ? NULL : directive_find(node->name.text, context);
+    if (!directive) {
+        unknown_directive(checker, node, context);
+        return NULL;
+    }
+    if (directive->id == DIRECTIVE_PLANNED) {
+        struct place place = word_place(&node->name, 0);
+        diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, &place, directive->help,
+                        "`%s` is not in this version yet", directive->name);
+        return NULL;
+    }
+    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
+    statement->directive = directive;
+    statement->node = node;
+    statement->valid = true;
+    struct checking checking = {.checker = checker, .variables = variables, .statement = statement};
+    arguments_check(&checking);
+    if (!checking.stop && !block_fits(checker, statement))
+        statement->valid = false;
+    if (statement->valid)
+        defaults_fill(statement);
+    return statement;
+}
+
+static bool given_twice(const struct checker *checker, const struct statement *statement,
+                        const struct statement *first)
+{
+    if (!first || statement->directive->many)
+        return false;
+    char hint[HINT_BYTES_MAX];
+    struct place place = statement_place(statement);
+    struct place earlier = statement_place(first);
+    snprintf(hint, sizeof hint, "the first stands in %s:%zu", earlier.file, earlier.line);
+    diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` is given twice",
+                    statement->directive->name);
+    return true;
+}
+
+struct statement *check_block(const struct checker *checker, const struct node *first,
+                              enum context context, const struct variables *variables)
+{
+    const struct statement *seen[DIRECTIVE_COUNT] = {NULL};
+    struct statement *list = NULL;
+    struct statement **tail = &list;
+    for (const struct node *node = first; node; node = node->next) {
+        struct statement *statement = statement_check(checker, node, context, variables);
+        if (!statement || given_twice(checker, statement, seen[statement->directive->id]))
+            continue;
+        seen[statement->directive->id] = statement;
+        *tail = statement;
+        tail = &statement->next;
+    }
+    return list;
+}
+
+struct statement *check_defaults(const struct checker *checker, enum directive_id id)
+{
+    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
+    struct value_problem problem;
+    statement->directive = directive_by_id(id);
+    statement->valid = true;
+    statement->arguments =
+        arena_array(checker->arena, DIRECTIVE_ARGUMENTS_MAX, sizeof(struct value));
+    for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
+        const struct value_spec *spec = &statement->directive->arguments[i];
+        if (!spec->type || !spec->fallback)
+            break;
+        bool good = value_parse(spec, spec->fallback, &statement->arguments[i], &problem);
+        assert(good);
+        statement->argument_count++;
+    }
+    defaults_fill(statement);
+    return statement;
+}

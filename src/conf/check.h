@@ -1,0 +1,38 @@
+/* The checker: one block of the tree against the directive table, giving each directive's arguments
+ * and options as typed values. Generic: what the values mean is the caller's business, who also
+ * goes into the blocks (with the variables that hold there). */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "conf/diagnostics.h"
+#include "conf/directive.h"
+#include "conf/tree.h"
+#include "conf/variables.h"
+
+struct statement {
+    struct statement *next;
+    const struct directive *directive; /* never a planned one */
+    const struct node *node;           /* NULL: the row's defaults */
+    struct value *arguments;           /* by place in the row; the last one may repeat */
+    size_t argument_count;
+    struct value options[DIRECTIVE_OPTIONS_MAX]; /* by place in the row */
+    bool valid; /* false: reported; its values must not be used, its block may be checked */
+};
+
+struct checker {
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    struct buffer *scratch; /* the caller's */
+};
+
+/* The block's directives in their order, those that are unknown or planned reported and left out.
+ */
+struct statement *check_block(const struct checker *checker, const struct node *first,
+                              enum context context, const struct variables *variables);
+/* What holds when the directive is not there; arguments without a default have given = false. */
+struct statement *check_defaults(const struct checker *checker, enum directive_id id);
+
+struct place value_place(const struct value *value);
+/* Of the directive's name. */
+struct place statement_place(const struct statement *statement);

@@ -1,0 +1,86 @@
+/* The directive table: every directive of the language, one row each. The checker, `enginx help`,
+ * docs/reference.md and the shell completion know the language from these rows only; a new
+ * directive is a new row, and a case where the topology is built. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "conf/value.h"
+
+enum {
+    DIRECTIVE_ARGUMENTS_MAX = 4,
+    DIRECTIVE_OPTIONS_MAX = 4,
+    /* Bounds that the topology has as well; it asserts that they are the same. */
+    DIRECTIVE_INSTANCES_MAX = 1024,
+    DIRECTIVE_WEIGHT_MAX = 1000,
+};
+
+enum directive_id {
+    DIRECTIVE_PLANNED, /* recognised, explained, refused */
+    DIRECTIVE_INCLUDE,
+    DIRECTIVE_CLUSTER,
+    DIRECTIVE_QUOTA,
+    DIRECTIVE_STEERING,
+    DIRECTIVE_LOG,
+    DIRECTIVE_SERVICE,
+    DIRECTIVE_LISTEN,
+    DIRECTIVE_REALM,
+    DIRECTIVE_RUN,
+    DIRECTIVE_SHELL,
+    DIRECTIVE_DIRECTORY,
+    DIRECTIVE_USER,
+    DIRECTIVE_ENV,
+    DIRECTIVE_ENVIRONMENT,
+    DIRECTIVE_UMASK,
+    DIRECTIVE_LIMIT,
+    DIRECTIVE_INSTANCES,
+    DIRECTIVE_PORT,
+    DIRECTIVE_PUBLISH,
+    DIRECTIVE_BALANCE,
+    DIRECTIVE_WEIGHT,
+    DIRECTIVE_CHECK,
+    DIRECTIVE_START,
+    DIRECTIVE_RESTART,
+    DIRECTIVE_STOP,
+    DIRECTIVE_USES,
+    DIRECTIVE_COUNT
+};
+
+enum context { /* bits: where a directive is allowed */
+               CONTEXT_TOP = 1 << 0,
+               CONTEXT_SERVICE = 1 << 1,
+               CONTEXT_REALM = 1 << 2,
+               CONTEXT_LISTEN = 1 << 3,
+               CONTEXT_HOST = 1 << 4,
+               CONTEXT_ROUTE = 1 << 5,
+               CONTEXT_DNS = 1 << 6,
+               CONTEXT_VPN = 1 << 7,
+               CONTEXT_LAST = CONTEXT_VPN,
+};
+
+struct directive {
+    const char *name;
+    enum directive_id id;
+    unsigned contexts;
+    unsigned block;    /* the context of its block; 0: it has none and ends with `;` */
+    bool many;         /* may stand several times in a block */
+    bool needs_option; /* says nothing without one */
+    struct value_spec arguments[DIRECTIVE_ARGUMENTS_MAX];
+    struct value_spec options[DIRECTIVE_OPTIONS_MAX];
+    const char *syntax; /* of planned rows, whose arguments are not in the table yet */
+    const char *help;   /* a sentence or two */
+    const char *example;
+};
+
+extern const struct directive directives[];
+extern const size_t directive_count;
+
+/* The row for `name` in a context; NULL: none. */
+const struct directive *directive_find(const char *name, unsigned contexts);
+const struct directive *directive_by_id(enum directive_id id);
+/* "at the top level", "in `service`". */
+const char *context_place(enum context context);
+/* How it is written: "restart always|on-failure|never [backoff=A..B] …;". */
+void directive_syntax(const struct directive *directive, FILE *out);

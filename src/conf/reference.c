@@ -1,0 +1,196 @@
+#include "conf/reference.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "conf/directive.h"
+#include "conf/nearest.h"
+
+enum { ALLOWED_BYTES_MAX = 512 };
+
+struct group { /* of directives, in the order of the manual */
+    enum context context;
+    const char *title;
+};
+
+static const struct group groups[] = {
+    {CONTEXT_TOP, "At the top level"}, {CONTEXT_SERVICE, "In `service`"},
+    {CONTEXT_REALM, "In `realm`"},     {CONTEXT_LISTEN, "In the block of `listen`"},
+    {CONTEXT_HOST, "In `host`"},       {CONTEXT_ROUTE, "In `route`"},
+};
+enum { GROUP_COUNT = sizeof groups / sizeof groups[0] };
+
+static bool directive_planned(const struct directive *directive)
+{
+    return directive->id == DIRECTIVE_PLANNED;
+}
+
+static void contexts_print(const struct directive *directive, FILE *out)
+{
+    const char *between = "";
+    for (unsigned bit = 1; bit <= CONTEXT_LAST; bit <<= 1) {
+        if (!(directive->contexts & bit))
+            continue;
+        fprintf(out, "%s%s", between, context_place((enum context)bit));
+        between = ", ";
+    }
+}
+
+/* "1 to 1024; default 1; how many …" */
+static void spec_print(const struct value_spec *spec, FILE *out)
+{
+    char allowed[ALLOWED_BYTES_MAX];
+    const char *between = "";
+    if (spec->planned) {
+        fprintf(out, "not in this version yet");
+        return;
+    }
+    if (spec->help) {
+        fprintf(out, "%s", spec->help);
+        between = "; ";
+    }
+    if (*value_allowed(spec, allowed, sizeof allowed)) {
+        fprintf(out, "%s%s", between, allowed);
+        between = "; ";
+    }
+    if (spec->fallback)
+        fprintf(out, "%sdefault %s", between, spec->fallback);
+}
+
+static bool spec_speaks(const struct value_spec *spec)
+{
+    return spec->type && spec->type != VALUE_ARROW && spec->type != VALUE_WORD &&
+           spec->type != VALUE_TEMPLATE && spec->type != VALUE_PATH;
+}
+
+static void directive_help(const struct directive *directive, FILE *out, bool colour)
+{
+    fprintf(out, "%s", colour ? "\033[1m" : "");
+    directive_syntax(directive, out);
+    fprintf(out, "%s\n\n  %s\n", colour ? "\033[0m" : "", directive->help);
+    if (directive_planned(directive))
+        fprintf(out, "  It is not in this version yet.\n");
+    fprintf(out, "\n  %-12s ", "stands");
+    contexts_print(directive, out);
+    fprintf(out, "%s\n", directive->many ? "; may be repeated" : "");
+    for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
+        if (!spec_speaks(&directive->arguments[i]))
+            continue;
+        fprintf(out, "  %-12s ", directive->arguments[i].name);
+        spec_print(&directive->arguments[i], out);
+        fputc('\n', out);
+    }
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        fprintf(out, "  %s=%-*s ", directive->options[i].name,
+                (int)(11 - strlen(directive->options[i].name)), "");
+        spec_print(&directive->options[i], out);
+        fputc('\n', out);
+    }
+    fprintf(out, "  %-12s %s\n", "example", directive->example);
+}
+
+int reference_help(FILE *out, const char *name, bool colour)
+{
+    struct nearest nearest = {.word = name};
+    bool found = false;
+    for (size_t i = 0; i < directive_count; i++) {
+        if (strcmp(directives[i].name, name) == 0) {
+            if (found)
+                fputc('\n', out);
+            directive_help(&directives[i], out, colour);
+            found = true;
+        }
+        nearest_try(&nearest, directives[i].name);
+    }
+    if (found)
+        return 0;
+    fprintf(out, "There is no directive `%.64s`.", name);
+    if (nearest.best)
+        fprintf(out, " Did you mean `%s`?", nearest.best);
+    fprintf(out, "\n");
+    return -ENOENT;
+}
+
+void reference_list(FILE *out)
+{
+    for (size_t group = 0; group < GROUP_COUNT; group++) {
+        fprintf(out, "%s%s:\n", group ? "\n" : "", groups[group].title);
+        for (size_t i = 0; i < directive_count; i++) {
+            if (!(directives[i].contexts & groups[group].context))
+                continue;
+            const char *help = directives[i].help;
+            /* The first sentence; what follows is for `help DIRECTIVE`. */
+            int length = (int)strcspn(help, ".:");
+            fprintf(out, "  %-12s %.*s%s\n", directives[i].name, length, help,
+                    directive_planned(&directives[i]) ? " (not in this version yet)" : "");
+        }
+    }
+}
+
+static void markdown_spec(const struct value_spec *spec, bool option, FILE *out)
+{
+    fprintf(out, "- `%s%s`: ", spec->name, option ? "=" : "");
+    spec_print(spec, out);
+    fprintf(out, "\n");
+}
+
+static void markdown_directive(const struct directive *directive, FILE *out)
+{
+    fprintf(out, "\n### %s\n\n    ", directive->name);
+    directive_syntax(directive, out);
+    fprintf(out, "\n\n%s", directive->help);
+    if (directive->many && !directive_planned(directive))
+        fprintf(out, " May be repeated.");
+    fprintf(out, "%s\n\n", directive_planned(directive) ? " *Not in this version yet.*" : "");
+    bool items = false;
+    for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
+        if (!spec_speaks(&directive->arguments[i]))
+            continue;
+        markdown_spec(&directive->arguments[i], false, out);
+        items = true;
+    }
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        markdown_spec(&directive->options[i], true, out);
+        items = true;
+    }
+    fprintf(out, "%sExample: `%s`\n", items ? "\n" : "", directive->example);
+}
+
+/* A directive is explained where it first stands, and only named in further contexts. */
+static bool explained_before(const struct directive *directive, size_t group)
+{
+    for (size_t i = 0; i < group; i++)
+        if (directive->contexts & groups[i].context)
+            return true;
+    return false;
+}
+
+void reference_markdown(FILE *out)
+{
+    fprintf(out, "# The configuration language: reference\n\n"
+                 "Generated from the directive table (`enginx help --markdown`); do not edit.\n");
+    for (size_t group = 0; group < GROUP_COUNT; group++) {
+        fprintf(out, "\n## %s\n", groups[group].title);
+        const char *between = "\nAs above: ";
+        for (size_t i = 0; i < directive_count; i++) {
+            if (!(directives[i].contexts & groups[group].context) ||
+                !explained_before(&directives[i], group))
+                continue;
+            fprintf(out, "%s`%s`", between, directives[i].name);
+            between = ", ";
+        }
+        if (strcmp(between, ", ") == 0)
+            fprintf(out, ".\n");
+        for (size_t i = 0; i < directive_count; i++)
+            if ((directives[i].contexts & groups[group].context) &&
+                !explained_before(&directives[i], group))
+                markdown_directive(&directives[i], out);
+    }
+}
+
+void reference_completion(FILE *out)
+{
+    for (size_t i = 0; i < directive_count; i++)
+        if (!directive_planned(&directives[i]))
+            fprintf(out, "%s\n", directives[i].name);
+}

@@ -1,0 +1,26 @@
+/* Variables of the configuration: what stands for `${name}` and `$(…)` in a word, when the file is
+ * read. Some are known only when an instance starts: those stay in a template's text.
+ *
+ *   $env.NAME          the environment of whoever loads the file
+ *   $realm $index      inside a realm: its name, and its place among the realm's names, from 1
+ *   $(7000 + $index)   a sum of whole numbers, with + and - only */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "conf/diagnostics.h"
+#include "conf/lexer.h"
+
+struct variables {
+    char *const *environment; /* NULL: empty */
+    const char *realm;        /* NULL: outside a realm */
+    uint32_t index;
+    const char *const *run_time; /* names that templates may keep; ends with NULL; may be NULL */
+};
+
+/* Appends the text of `word` from byte `skip` of it on to `out`. As a template the result keeps
+ * `${name}` of run time and `$$`, otherwise it is plain. False: reported. */
+bool variables_expand(const struct variables *variables, const struct word *word, size_t skip,
+                      bool template, struct buffer *out, struct diagnostics *diagnostics);

@@ -1,0 +1,147 @@
+/* Limits of control groups on v2 and v1; see cgroup_private.h. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+#include "kernel/cgroup_private.h"
+
+enum {
+    CPU_PERIOD_USEC = 100000,                /* the kernel's own default */
+    CPU_PERCENT_USEC = CPU_PERIOD_USEC / 100, /* quota for one percent of a core */
+    CPU_QUOTA_MIN_USEC = 1000,               /* less is refused by the kernel */
+    LIMIT_TEXT_BYTES = 64,
+};
+
+const char *const cgroup_controller_names[CGROUP_CONTROLLERS] = {
+    [CGROUP_MEMORY] = "memory",
+    [CGROUP_CPU] = "cpu",
+    [CGROUP_PIDS] = "pids",
+};
+
+static uint64_t quota_value(const struct cgroup_quota *quota, enum cgroup_controller controller)
+{
+    switch (controller) {
+    case CGROUP_MEMORY: return quota->memory_bytes;
+    case CGROUP_CPU: return quota->cpu_percent;
+    case CGROUP_PIDS: return quota->tasks;
+    case CGROUP_CONTROLLERS: break;
+    }
+    assert(controller < CGROUP_CONTROLLERS);
+    return 0;
+}
+
+/* ---- cpu on v1 ---------------------------------------------------------------------------------- */
+
+/* Our period's microseconds that the folder grants; false: no limit, or no such file. */
+static bool cpu_v1_granted(int fd, uint64_t *ret_usec)
+{
+    uint64_t quota, period;
+    if (cgroup_number_read(fd, "cpu.cfs_quota_us", NULL, &quota) ||
+        cgroup_number_read(fd, "cpu.cfs_period_us", NULL, &period) || !period)
+        return false; /* "-1" is no number: no limit */
+    *ret_usec = quota * CPU_PERIOD_USEC / period;
+    return true;
+}
+
+/* The least that any folder above grants; `usec` when none grants less. */
+static uint64_t cpu_v1_ceiling(int folder_fd, uint64_t usec)
+{
+    scoped_fd int fd = openat(folder_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && faccessat(fd, "cpu.cfs_quota_us", F_OK, 0) == 0) {
+        uint64_t granted;
+        if (cpu_v1_granted(fd, &granted) && granted < usec)
+            usec = granted;
+        int above = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        close(fd);
+        fd = above;
+    }
+    return usec;
+}
+
+static int cpu_v1_write(int fd, uint64_t usec)
+{
+    char text[LIMIT_TEXT_BYTES];
+    snprintf(text, sizeof text, "%" PRIu64, usec);
+    return cgroup_file_write(fd, "cpu.cfs_quota_us", text);
+}
+
+/* No folder may have more than the one above it, so what lies below is lowered first. */
+static int cpu_v1_lower(void *owner, int parent_fd, const char *name, int fd)
+{
+    (void)parent_fd;
+    (void)name;
+    const uint64_t *usec = owner;
+    uint64_t granted;
+    if (cpu_v1_granted(fd, &granted) && granted > *usec)
+        cpu_v1_write(fd, *usec);
+    return 0;
+}
+
+static int cpu_v1_set(int fd, uint64_t percent)
+{
+    if (!percent)
+        return cgroup_file_write(fd, "cpu.cfs_quota_us", "-1");
+    char period[LIMIT_TEXT_BYTES];
+    snprintf(period, sizeof period, "%d", CPU_PERIOD_USEC);
+    uint64_t usec = cpu_v1_ceiling(fd, percent * CPU_PERCENT_USEC);
+    if (usec < CPU_QUOTA_MIN_USEC)
+        usec = CPU_QUOTA_MIN_USEC;
+    cgroup_walk(fd, cpu_v1_lower, &usec);
+    int error = cgroup_file_write(fd, "cpu.cfs_period_us", period);
+    return error ? error : cpu_v1_write(fd, usec);
+}
+
+/* ---- one limit ---------------------------------------------------------------------------------- */
+
+static int limit_set_v1(int fd, enum cgroup_controller controller, uint64_t value)
+{
+    if (controller == CGROUP_CPU)
+        return cpu_v1_set(fd, value);
+    bool memory = controller == CGROUP_MEMORY;
+    char text[LIMIT_TEXT_BYTES];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    return cgroup_file_write(fd, memory ? "memory.limit_in_bytes" : "pids.max",
+                             value ? text : memory ? "-1" : "max");
+}
+
+static int limit_set_v2(int fd, enum cgroup_controller controller, uint64_t value)
+{
+    static const char *const files[CGROUP_CONTROLLERS] = {
+        [CGROUP_MEMORY] = "memory.max", [CGROUP_CPU] = "cpu.max", [CGROUP_PIDS] = "pids.max"};
+    char text[LIMIT_TEXT_BYTES];
+    if (!value)
+        snprintf(text, sizeof text, "max");
+    else if (controller == CGROUP_CPU)
+        snprintf(text, sizeof text, "%" PRIu64 " %d", value * CPU_PERCENT_USEC, CPU_PERIOD_USEC);
+    else
+        snprintf(text, sizeof text, "%" PRIu64, value);
+    return cgroup_file_write(fd, files[controller], text);
+}
+
+int cgroup_limits_set(const struct cgroups *cgroups, int v2_fd,
+                      const int v1_fds[CGROUP_CONTROLLERS], const struct cgroup_quota *quota,
+                      unsigned *ret_failed)
+{
+    int first = 0;
+    unsigned failed = 0;
+    for (enum cgroup_controller controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
+        uint64_t value = quota_value(quota, controller);
+        int error = value ? -ENOTSUP : 0; /* nobody enforces it: only a real limit can fail */
+        if (cgroups->v2_has[controller])
+            error = limit_set_v2(v2_fd, controller, value);
+        else if (v1_fds[controller] >= 0)
+            error = limit_set_v1(v1_fds[controller], controller, value);
+        if (error)
+            failed |= 1u << controller;
+        if (error && !first)
+            first = error;
+    }
+    if (ret_failed)
+        *ret_failed = failed;
+    return first;
+}

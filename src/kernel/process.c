@@ -1,0 +1,258 @@
+#include "kernel/process.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+
+enum {
+    PROC_PATH_BYTES = 64,
+    STAT_BYTES = 1024, /* 52 numbers and a name of at most 64 bytes */
+};
+
+/* <linux/pidfd.h> of Linux 6.15, which is newer than the headers that we build with. */
+#define PIDFD_THREAD_FLAG O_EXCL
+enum { PIDFD_WANT_EXIT = 1 << 3 };
+struct pidfd_report {
+    uint64_t mask;
+    uint64_t cgroup_id;
+    uint32_t ids[11]; /* pid tgid ppid, then ruid rgid euid egid suid sgid fsuid fsgid */
+    int32_t exit_status;
+};
+#define PIDFD_GET_REPORT _IOWR(0xFF, 11, struct pidfd_report)
+_Static_assert(sizeof(struct pidfd_report) == 64, "PIDFD_INFO_SIZE_VER0");
+
+/* ---- descriptors -------------------------------------------------------------------------------- */
+
+int process_open(pid_t pid)
+{
+    int fd = pidfd_open(pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The process that a thread belongs to; 0: gone. */
+static pid_t thread_leader(pid_t tid)
+{
+    char path[PROC_PATH_BYTES], line[256];
+    snprintf(path, sizeof path, "/proc/%d/status", tid);
+    scoped_file FILE *file = fopen(path, "re");
+    int leader;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Tgid: %d", &leader) == 1)
+            return leader;
+    return 0;
+}
+
+int process_open_thread(pid_t tid)
+{
+    int fd = pidfd_open(tid, PIDFD_THREAD_FLAG);
+    if (fd >= 0)
+        return fd;
+    if (errno != EINVAL)
+        return -errno;
+    pid_t leader = thread_leader(tid);
+    return leader ? process_open(leader) : -ESRCH;
+}
+
+int process_descriptor(int pidfd, int fd)
+{
+    int copy = pidfd_getfd(pidfd, fd, 0);
+    return copy < 0 ? -errno : copy;
+}
+
+int process_exit_status(int pidfd, int *ret_status)
+{
+    struct pidfd_report report = {.mask = PIDFD_WANT_EXIT};
+    if (ioctl(pidfd, PIDFD_GET_REPORT, &report) == 0) {
+        if (!(report.mask & PIDFD_WANT_EXIT))
+            return -EAGAIN;
+        *ret_status = report.exit_status;
+        return 0;
+    }
+    /* Before 6.13 there is no such ioctl; before 6.15 one that knows nothing of the dead. */
+    return errno == ENOTTY || errno == EINVAL || errno == ESRCH ? -ENOTSUP : -errno;
+}
+
+/* ---- /proc/PID/stat ----------------------------------------------------------------------------- */
+
+struct stat_fields {
+    pid_t parent;
+    uint64_t user_ticks, system_ticks, start_ticks;
+    uint64_t resident_pages;
+};
+
+static int stat_read(pid_t pid, struct stat_fields *ret_fields)
+{
+    char path[PROC_PATH_BYTES], text[STAT_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    if (length < 0)
+        return -errno;
+    text[length] = 0;
+    /* The name, field 2, is in parentheses and may hold any byte, parentheses too: skip to the last. */
+    const char *at = strrchr(text, ')');
+    if (!at)
+        return -EBADMSG;
+    struct stat_fields fields;
+    int found = sscanf(at + 1,
+                       " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+                       " %*d %*d %*d %*d %*d %*d %" SCNu64 " %*u %" SCNu64,
+                       &fields.parent, &fields.user_ticks, &fields.system_ticks,
+                       &fields.start_ticks, &fields.resident_pages);
+    if (found != 5)
+        return -EBADMSG;
+    *ret_fields = fields;
+    return 0;
+}
+
+uint64_t process_start_ticks(pid_t pid)
+{
+    struct stat_fields fields;
+    return stat_read(pid, &fields) ? 0 : fields.start_ticks;
+}
+
+pid_t process_parent(pid_t pid)
+{
+    struct stat_fields fields;
+    return stat_read(pid, &fields) ? 0 : fields.parent;
+}
+
+int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec)
+{
+    struct stat_fields fields;
+    int error = stat_read(pid, &fields);
+    if (error)
+        return error;
+    uint64_t ticks_per_second = (uint64_t)sysconf(_SC_CLK_TCK);
+    *ret_memory_bytes = fields.resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    *ret_cpu_usec = (fields.user_ticks + fields.system_ticks) * 1000000 / ticks_per_second;
+    return 0;
+}
+
+const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES])
+{
+    char path[PROC_PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    scoped_file FILE *file = fopen(path, "re");
+    if (!file || !fgets(name, PROCESS_NAME_BYTES, file))
+        strcpy(name, "?");
+    name[strcspn(name, "\n")] = 0;
+    return name;
+}
+
+/* ---- looking through /proc ---------------------------------------------------------------------- */
+
+int processes_each(process_call *call, void *owner)
+{
+    scoped_dir DIR *directory = opendir("/proc");
+    if (!directory)
+        return -errno;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (isdigit((unsigned char)entry->d_name[0]) &&
+            !call(owner, (pid_t)strtol(entry->d_name, NULL, 10)))
+            break;
+    return 0;
+}
+
+int process_sockets_each(pid_t pid, process_socket_call *call, void *owner)
+{
+    char path[PROC_PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    scoped_dir DIR *directory = opendir(path);
+    if (!directory)
+        return -errno;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        char target[PROC_PATH_BYTES];
+        ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
+        if (length <= 0)
+            continue; /* closed meanwhile, or no link: "." and ".." */
+        target[length] = 0;
+        uint64_t inode;
+        if (sscanf(target, "socket:[%" SCNu64 "]", &inode) == 1 &&
+            !call(owner, pid, (int)strtol(entry->d_name, NULL, 10), inode))
+            break;
+    }
+    return 0;
+}
+
+struct cookie_search {
+    uint64_t cookie;
+    int pidfd;
+    int found; /* the duplicate; -errno */
+};
+
+static bool cookie_compare(void *owner, pid_t pid, int fd, uint64_t inode)
+{
+    (void)pid;
+    (void)inode;
+    struct cookie_search *search = owner;
+    scoped_fd int copy = process_descriptor(search->pidfd, fd);
+    if (copy == -EPERM)
+        search->found = -EPERM;
+    if (copy < 0)
+        return copy != -EPERM; /* none of this process's can be had then */
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    if (getsockopt(copy, SOL_SOCKET, SO_COOKIE, &cookie, &length) || cookie != search->cookie)
+        return true;
+    search->found = fd_take(&copy);
+    return false;
+}
+
+int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie)
+{
+    struct cookie_search search = {.cookie = cookie, .found = -ENOENT};
+    for (size_t at = 0; at < count && search.found < 0; at++) {
+        scoped_fd int pidfd = process_open(pids[at]);
+        if (pidfd < 0)
+            continue;
+        search.pidfd = pidfd;
+        if (process_sockets_each(pids[at], cookie_compare, &search) == -EACCES)
+            search.found = -EPERM;
+    }
+    return search.found;
+}
+
+struct environment_search {
+    const char *assignment;
+    pid_t *pids;
+    size_t count, max;
+};
+
+static bool environment_compare(void *owner, pid_t pid)
+{
+    struct environment_search *search = owner;
+    char path[PROC_PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    scoped_file FILE *file = fopen(path, "re");
+    scoped_memory char *entry = NULL;
+    size_t size = 0; /* the kernel bounds an environment, and so each entry */
+    while (file && getdelim(&entry, &size, 0, file) > 0) {
+        if (strcmp(entry, search->assignment) != 0)
+            continue;
+        search->pids[search->count++] = pid;
+        break;
+    }
+    return search->count < search->max;
+}
+
+size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max)
+{
+    struct environment_search search = {.assignment = assignment, .pids = ret_pids, .max = max};
+    if (max)
+        (void)processes_each(environment_compare, &search);
+    return search.count;
+}

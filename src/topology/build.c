@@ -1,0 +1,420 @@
+#include "topology/build.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/scoped.h"
+#include "topology/builder.h"
+#include "topology/order.h"
+#include "topology/template.h"
+
+enum {
+    HINT_BYTES = 1024,
+    CIRCLE_SHOWN_MAX = 8, /* members that a message names */
+};
+
+struct input {
+    const char *path; /* for messages */
+    const char *text; /* NULL: to be read from `path` */
+    size_t length;
+    const char *directory;     /* absolute; NULL: none */
+    const char *file;          /* absolute; "": not a file */
+    const char *name_override; /* NULL: none */
+};
+
+static const enum steering_choice steering_choices[] = {STEERING_AUTO, STEERING_BPF,
+                                                        STEERING_SECCOMP};
+
+_Noreturn void builder_no_memory(struct builder *builder)
+{
+    longjmp(*builder->trap, 1);
+}
+
+const char *builder_text(struct builder *builder, const char *text)
+{
+    return arena_strdup(builder->arena, text);
+}
+
+/* `text` with its dollar signs doubled: as part of a template it means itself. */
+static const char *template_quote(struct builder *builder, const char *text)
+{
+    char *quoted = arena_alloc(builder->arena, 2 * strlen(text) + 1);
+    char *at = quoted;
+    for (; *text; text++) {
+        *at++ = *text;
+        if (*text == '$')
+            *at++ = '$';
+    }
+    return quoted;
+}
+
+const char *builder_path(struct builder *builder, const char *path, bool template)
+{
+    /* A path that starts with a variable starts with an absolute one: $state. */
+    if (path[0] == '/' || (template && path[0] == '$' && path[1] == '{'))
+        return builder_text(builder, path);
+    const char *directory = builder->topology->directory;
+    if (template)
+        directory = template_quote(builder, directory);
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    if (strcmp(path, ".") == 0)
+        return directory;
+    return arena_printf(builder->arena, "%s%s%s", directory, directory[1] ? "/" : "", path);
+}
+
+const char *builder_file(struct builder *builder, const struct statement *statement)
+{
+    const char *path = statement->node->name.source->path;
+    if (builder->file_seen != path) {
+        builder->file_seen = path;
+        builder->file_copy = builder_text(builder, path);
+    }
+    return builder->file_copy;
+}
+
+void builder_quota(struct quota *quota, const struct statement *statement)
+{
+    /* What is not given has number 0: no limit. */
+    quota->memory_bytes = statement->options[0].number;
+    quota->cpu_percent = (uint32_t)statement->options[1].number;
+    quota->tasks = (uint32_t)statement->options[2].number;
+}
+
+static void log_apply(struct builder *builder, const struct statement *statement)
+{
+    struct topology *topology = builder->topology;
+    if (statement->options[0].given)
+        topology->log_directory = builder_path(builder, statement->options[0].text, false);
+    topology->log_file_bytes_max = statement->options[1].number;
+    topology->log_files_max = (uint32_t)statement->options[2].number;
+}
+
+static bool realm_known(const struct statement *statement, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(statement->arguments[i].text, statement->arguments[index].text) == 0)
+            return true;
+    return false;
+}
+
+static void block_apply(struct builder *builder, const struct node *first, enum context context,
+                        const struct variables *variables);
+
+static void realm_apply(struct builder *builder, const struct statement *statement)
+{
+    struct variables variables = builder->variables;
+    /* Without names the block is still checked for its own errors. */
+    size_t count = statement->valid ? statement->argument_count : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (realm_known(statement, i)) {
+            struct place place = value_place(&statement->arguments[i]);
+            diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                            "realm `%s` is given twice", statement->arguments[i].text);
+            continue;
+        }
+        variables.realm = statement->arguments[i].text;
+        variables.index = (uint32_t)i + 1;
+        block_apply(builder, statement->node->children, CONTEXT_REALM, &variables);
+    }
+}
+
+static void statement_apply(struct builder *builder, const struct statement *statement,
+                            const struct variables *variables)
+{
+    struct topology *topology = builder->topology;
+    switch ((int)statement->directive->id) {
+    case DIRECTIVE_SERVICE:
+        draft_add(builder, statement, variables);
+        return;
+    case DIRECTIVE_LISTEN:
+        publication_add(builder, statement, variables->realm ? variables->realm : "");
+        return;
+    case DIRECTIVE_REALM:
+        realm_apply(builder, statement);
+        return;
+    default:
+        break;
+    }
+    if (!statement->valid)
+        return;
+    switch ((int)statement->directive->id) {
+    case DIRECTIVE_CLUSTER:
+        topology->name = builder_text(builder, statement->arguments[0].text);
+        break;
+    case DIRECTIVE_QUOTA:
+        builder_quota(&topology->quota, statement);
+        break;
+    case DIRECTIVE_STEERING:
+        topology->steering = steering_choices[statement->arguments[0].choice];
+        break;
+    case DIRECTIVE_LOG:
+        log_apply(builder, statement);
+        break;
+    default:
+        break;
+    }
+}
+
+static void block_apply(struct builder *builder, const struct node *first, enum context context,
+                        const struct variables *variables)
+{
+    const struct statement *list = check_block(&builder->checker, first, context, variables);
+    for (const struct statement *at = list; at; at = at->next)
+        statement_apply(builder, at, variables);
+}
+
+/* "/etc/enginx/My Shop.conf" gives "My-Shop". */
+static const char *name_of_file(struct builder *builder, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = arena_strndup(builder->arena, slash ? slash + 1 : path,
+                               strnlen(slash ? slash + 1 : path, NAME_BYTES_MAX));
+    char *dot = strrchr(name, '.');
+    if (dot && dot > name)
+        *dot = 0;
+    for (char *at = name; *at; at++)
+        if (!isalnum((unsigned char)*at) && *at != '_' && (*at != '-' || at == name))
+            *at = at == name ? 'x' : '-';
+    return *name ? name : "cluster";
+}
+
+static void name_settle(struct builder *builder, const struct input *input)
+{
+    static const struct value_spec spec = {.type = VALUE_NAME};
+    struct topology *topology = builder->topology;
+    if (input->name_override) {
+        struct value value;
+        struct value_problem problem;
+        struct place place = {.file = "-c"};
+        if (!value_parse(&spec, input->name_override, &value, &problem))
+            diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, problem.hint, "%s",
+                            problem.message);
+        topology->name = builder_text(builder, input->name_override);
+    } else if (!topology->name) {
+        topology->name = name_of_file(builder, input->path);
+    }
+}
+
+static const struct value *use_find(const struct draft *draft, struct builder *builder,
+                                    uint32_t used)
+{
+    for (const struct statement *at = draft->block; at; at = at->next) {
+        if (at->directive->id != DIRECTIVE_USES || !at->valid)
+            continue;
+        for (size_t i = 0; i < at->argument_count; i++) {
+            const struct draft *other =
+                draft_resolve(builder, &at->arguments[i], draft->service.realm);
+            if (other && other->service.index == used)
+                return &at->arguments[i];
+        }
+    }
+    return NULL;
+}
+
+/* Called by order_make; names the members and where each says that it uses the next. */
+static void circle_found(void *context, const uint32_t *members, size_t count)
+{
+    struct builder *builder = context;
+    const struct service *services = builder->topology->services;
+    char hint[HINT_BYTES] = "";
+    for (size_t i = 0; i < count && i < CIRCLE_SHOWN_MAX; i++) {
+        const struct service *service = &services[members[i]];
+        size_t at = strlen(hint);
+        snprintf(hint + at, sizeof hint - at, "%s (%s:%zu) uses ", service->name, service->file,
+                 service->line);
+    }
+    size_t at = strlen(hint);
+    snprintf(hint + at, sizeof hint - at, "%s%s", count > CIRCLE_SHOWN_MAX ? "… uses " : "",
+             services[members[0]].name);
+    const struct draft *last = table_get(builder->names, services[members[count - 1]].name);
+    const struct value *use = use_find(last, builder, members[0]);
+    assert(use);
+    struct place place = value_place(use);
+    diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, hint,
+                    "services use each other in a circle: nothing could start first");
+}
+
+static void order_settle(struct builder *builder)
+{
+    struct topology *topology = builder->topology;
+    size_t count = topology->service_count;
+    uint32_t *order = arena_array(builder->arena, count, sizeof *order);
+    uint32_t *scratch = arena_array(builder->tree_arena, 3 * count, sizeof *scratch);
+    order_make(topology, order, scratch, circle_found, builder);
+    topology->start_order = order;
+}
+
+static void topology_begin(struct builder *builder, const struct input *input)
+{
+    struct topology *topology = arena_alloc(builder->arena, sizeof *topology);
+    topology->arena = builder->arena;
+    topology->file = builder_text(builder, input->file);
+    topology->directory = builder_text(builder, input->directory ? input->directory : "/");
+    builder->topology = topology;
+    log_apply(builder, check_defaults(&builder->checker, DIRECTIVE_LOG));
+    draft_defaults(builder);
+}
+
+static const struct source *source_open(struct builder *builder, const struct input *input)
+{
+    char problem[SOURCE_PROBLEM_BYTES];
+    struct sources *sources = &builder->sources;
+    const struct source *source = input->text ? sources_copy(sources, input->text, input->length,
+                                                             input->path, input->directory, problem)
+                                              : sources_read(sources, input->path, problem);
+    struct place place = {.file = input->path};
+    if (!source)
+        diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                        "the configuration %s", problem);
+    return source;
+}
+
+static void topology_build(struct builder *builder, const struct input *input)
+{
+    const struct source *source = source_open(builder, input);
+    if (!source)
+        return;
+    topology_begin(builder, input);
+    const struct node *first = tree_read(&builder->reader, source);
+    block_apply(builder, first, CONTEXT_TOP, &builder->variables);
+    name_settle(builder, input);
+    drafts_finish(builder);
+    publications_finish(builder);
+    order_settle(builder);
+    if (!builder->topology->service_count && !diagnostics_errors(builder->diagnostics)) {
+        struct place place = {.file = input->path};
+        diagnostics_add(builder->diagnostics, DIAGNOSTIC_WARNING, &place,
+                        "service web { run node server.js; }", "there is no service");
+    }
+}
+
+static void memory_report(struct builder *builder, const struct input *input)
+{
+    struct place place = {.file = input->path};
+    diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                    "the configuration is too large for the memory that it may take");
+}
+
+/* Apart from its caller, whose variables a longjmp would leave undefined. */
+static void topology_build_trapped(struct builder *builder, const struct input *input)
+{
+    jmp_buf trap;
+    if (setjmp(trap)) {
+        memory_report(builder, input);
+        return;
+    }
+    builder->trap = &trap;
+    arena_trap_set(builder->arena, &trap);
+    arena_trap_set(builder->tree_arena, &trap);
+    topology_build(builder, input);
+}
+
+static bool builder_init(struct builder *builder, const struct topology_options *options,
+                         struct diagnostics *diagnostics)
+{
+    size_t bytes_max = options && options->bytes_max ? options->bytes_max : TOPOLOGY_BYTES_MAX;
+    builder->arena = arena_new(bytes_max);
+    builder->tree_arena = arena_new(bytes_max);
+    builder->names = table_new();
+    builder->addresses = table_new();
+    builder->diagnostics = diagnostics;
+    builder->drafts_tail = &builder->drafts;
+    builder->publications_tail = &builder->publications;
+    builder->variables.environment = options ? options->environment : NULL;
+    builder->variables.run_time = template_names;
+    buffer_init(&builder->scratch, WORD_BYTES_MAX);
+    builder->checker = (struct checker){builder->tree_arena, diagnostics, &builder->scratch};
+    builder->reader = (struct tree_reader){
+        .sources = &builder->sources,
+        .arena = builder->tree_arena,
+        .diagnostics = diagnostics,
+        .variables = &builder->variables,
+        .scratch = &builder->scratch,
+    };
+    return builder->arena && builder->tree_arena && builder->names && builder->addresses;
+}
+
+static void builder_done(struct builder *builder)
+{
+    tree_reader_done(&builder->reader);
+    sources_done(&builder->sources);
+    buffer_done(&builder->scratch);
+    table_free(builder->names);
+    table_free(builder->addresses);
+    arena_free(builder->tree_arena);
+    arena_free(builder->arena);
+}
+
+static struct topology *topology_make(const struct input *input,
+                                      const struct topology_options *options,
+                                      struct diagnostics *diagnostics)
+{
+    struct builder builder = {0};
+    size_t errors_before = diagnostics_errors(diagnostics);
+    if (builder_init(&builder, options, diagnostics))
+        topology_build_trapped(&builder, input);
+    else
+        memory_report(&builder, input);
+    struct topology *topology = NULL;
+    if (diagnostics_errors(diagnostics) == errors_before) {
+        topology = builder.topology;
+        builder.arena = NULL; /* the topology's own now */
+        arena_trap_set(topology->arena, NULL);
+    }
+    builder_done(&builder);
+    return topology;
+}
+
+struct topology *topology_parse(const char *text, size_t length, const char *path,
+                                const char *directory, const struct topology_options *options,
+                                struct diagnostics *diagnostics)
+{
+    struct input input = {
+        .path = path,
+        .text = text ? text : "",
+        .length = length,
+        .directory = directory,
+        .file = path[0] == '/' ? path : "",
+        .name_override = options ? options->name_override : NULL,
+    };
+    return topology_make(&input, options, diagnostics);
+}
+
+/* The absolute folder of a path; NULL: there is none. The caller frees it. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return realpath(".", NULL);
+    scoped_memory char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    return folder ? realpath(folder, NULL) : NULL;
+}
+
+struct topology *topology_load(const char *path, const struct topology_options *options,
+                               struct diagnostics *diagnostics)
+{
+    const char *slash = strrchr(path, '/');
+    scoped_memory char *folder = folder_of(path);
+    scoped_memory char *file = NULL;
+    if (folder && asprintf(&file, "%s/%s", folder[1] ? folder : "", slash ? slash + 1 : path) < 0)
+        file = NULL;
+    if (!folder || !file) {
+        struct place place = {.file = path};
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                        "the configuration cannot be read: %s", strerror(folder ? ENOMEM : errno));
+        return NULL;
+    }
+    struct input input = {
+        .path = path,
+        .directory = folder,
+        .file = file,
+        .name_override = options ? options->name_override : NULL,
+    };
+    return topology_make(&input, options, diagnostics);
+}

@@ -1,0 +1,74 @@
+/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by default)
+ * prints the best and the median of some runs, and the memory that the topology keeps. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "conf/source.h"
+#include "topology/build.h"
+
+enum { RUNS = 11 };
+
+/* What people write: a line each for a program, its place, its bounds, its checks; every service
+ * uses its predecessor, every tenth one is published. */
+static void text_write(struct buffer *text, unsigned services)
+{
+    buffer_puts(text, "cluster bench;\nquota memory=64g tasks=100000;\n");
+    for (unsigned i = 0; i < services; i++) {
+        buffer_printf(text,
+                      "service shop-%u {\n"
+                      "    run node server.js --id $instance --state \"$state/%u\";\n"
+                      "    directory ./shop-%u;  env NODE_ENV=production SHOP=%u;\n"
+                      "    instances 1;  port 3000;  quota memory=256m cpu=50%%;\n"
+                      "    check listen every=1s;  restart always backoff=100ms..30s;\n"
+                      "    stop SIGTERM within=30s;\n",
+                      i, i, i, i);
+        if (i)
+            buffer_printf(text, "    uses shop-%u;\n", i - 1);
+        buffer_puts(text, "}\n");
+        if (i % 10 == 0)
+            buffer_printf(text, "listen %u tcp -> shop-%u;\n", 10000 + i / 10, i);
+    }
+}
+
+static int compare(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static uint64_t run(const struct buffer *text, size_t *ret_bytes)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    uint64_t start = clock_monotonic_ns();
+    struct topology *topology =
+        topology_parse(text->data, text->length, "bench.conf", "/srv", NULL, diagnostics);
+    uint64_t took = clock_monotonic_ns() - start;
+    if (!topology) {
+        diagnostics_print(diagnostics, stderr, false);
+        exit(1);
+    }
+    *ret_bytes = arena_used(topology->arena);
+    topology_free(topology);
+    diagnostics_free(diagnostics);
+    return took;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned services = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : TOPOLOGY_SERVICES_MAX;
+    struct buffer text;
+    uint64_t took[RUNS];
+    size_t bytes = 0;
+    buffer_init(&text, SOURCE_BYTES_MAX);
+    text_write(&text, services);
+    for (int i = 0; i < RUNS; i++)
+        took[i] = run(&text, &bytes);
+    qsort(took, RUNS, sizeof took[0], compare);
+    printf("%u services, %zu bytes of text: best %.1f ms, median %.1f ms; topology %zu bytes\n",
+           services, text.length, (double)took[0] / 1e6, (double)took[RUNS / 2] / 1e6, bytes);
+    buffer_done(&text);
+    return 0;
+}

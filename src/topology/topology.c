@@ -1,0 +1,28 @@
+#include "topology/topology.h"
+
+#include <string.h>
+
+void topology_free(struct topology *topology)
+{
+    if (topology)
+        arena_free(topology->arena);
+}
+
+const struct service *topology_service(const struct topology *topology, const char *name)
+{
+    for (size_t i = 0; i < topology->service_count; i++)
+        if (strcmp(topology->services[i].name, name) == 0)
+            return &topology->services[i];
+    return NULL;
+}
+
+uint16_t listener_target(const struct topology *topology, const struct listener *listener)
+{
+    if (listener->target_port)
+        return listener->target_port;
+    const struct service *service = &topology->services[listener->service];
+    for (size_t i = 0; i < service->port_count; i++)
+        if (service->ports[i].protocol == listener->protocol)
+            return service->ports[i].port;
+    return 0;
+}
