@@ -61,6 +61,8 @@ struct steering_instance {
     uint32_t wanted; /* instances that the service shall have: 1 means keep the listener */
 };
 
+#define STEERING_TOTAL_UNKNOWN UINT64_MAX
+
 struct steering; /* starts with its operations */
 
 struct steering_operations {
@@ -81,7 +83,7 @@ struct steering_operations {
                   const uint32_t *numbers, size_t count);
     /* The number of wanted instances changed: 1 means keep the listener from now on. */
     void (*wanted)(struct steering *steering, uint32_t service, uint32_t wanted);
-    /* Connections now, and in all; false: unknown. */
+    /* Connections now, and in all (or STEERING_TOTAL_UNKNOWN); false: unknown. */
     bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
     /* A descriptor that the keeper held under this name; taken over. False: not one of ours (the
      * caller closes it). Called after `prepare` of the adopted instances, before `started`. */
@@ -103,7 +105,8 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
                          char *why, size_t why_size);
 int steering_none_new(const struct steering_setup *setup, struct steering **ret_steering);
 
-/* The best that can be had, honouring topology->steering. `why` tells in a sentence what serves and
- * why nothing better does. */
+/* The best that can be had, honouring topology->steering. `why` tells in a sentence or two what
+ * serves, why nothing better does, and what is lost. Fails only without memory, or when the
+ * mechanism that the topology asks for cannot be had. */
 int steering_new(const struct steering_setup *setup, struct steering **ret_steering,
                  bool *ret_adopted, char *why, size_t why_size);

@@ -1,0 +1,110 @@
+/* Sockets of instances that share a port without BPF: the kernel's SO_REUSEPORT groups, seen from
+ * outside. A share knows each group's members in the kernel's own order, holds a descriptor of each,
+ * and after every change attaches the classic BPF program that chooses (kernel/reuseport.h): packets
+ * to an instance's own address go to it, to a service's home to one of that service's, all others to
+ * the service that owns the port.
+ *
+ * The order is known because every member joins by our own call (listen for TCP, bind for UDP); the
+ * one who leaves is replaced by the last (reuseport_detach_sock in the kernel). A socket of the same
+ * user that joins from outside enginx is not seen, and would get its share by the wrong number.
+ *
+ * A member outlives its program: what waits in a listener's queue waits for the restarted one. All
+ * functions belong to the supervisor's thread; none blocks. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "event/loop.h"
+#include "topology/topology.h"
+
+enum { SHARE_NO_SLOT = UINT32_MAX, SHARE_NAME_BYTES = 200 };
+
+/* Where a socket is, or was asked to be: also what tells one group from another. Compared by bytes. */
+struct share_address {
+    uint8_t protocol; /* enum protocol */
+    uint8_t family;   /* 4; 6: IPv6 only; 46: an IPv6 socket that takes IPv4 as well */
+    uint16_t port;
+    uint8_t address[16]; /* IPv4 in the first four; network byte order */
+};
+/* `fd` tells whether IPv6 only. False: not an internet address. */
+bool share_address_read(const struct sockaddr_storage *address, enum protocol protocol, int fd,
+                        struct share_address *ret_address);
+bool share_address_equal(const struct share_address *left, const struct share_address *right);
+/* IPv4 in host order (mapped ones too); 0: any, or IPv6. */
+uint32_t share_address_ip4(const struct share_address *address);
+bool share_address_any(const struct share_address *address);
+
+struct share_slot { /* what a share must know of an instance; the owner writes it */
+    const char *service_name;
+    uint32_t service;
+    uint32_t number;
+    uint32_t address;
+    uint32_t weight;
+};
+
+struct share_setup {
+    struct loop *loop;
+    const struct topology *topology;
+    const uint32_t *homes;          /* by service */
+    const struct share_slot *slots; /* by slot; lives as long as the share */
+    size_t slot_count;
+    void (*keep)(void *owner, const char *name, int fd);
+    void (*forget)(void *owner, const char *name);
+    void *owner;
+};
+
+struct share;
+struct share_group;
+
+struct share_member { /* read only for others */
+    struct share *share;
+    struct share_group *group;
+    struct share_member *next_of_slot;
+    struct share_member *next_of_service;
+    uint32_t slot; /* SHARE_NO_SLOT: found, and nobody's */
+    uint32_t service;
+    int fd;
+    uint64_t cookie;
+    struct share_address asked; /* by the program */
+    struct share_address bound; /* where it is */
+    uint32_t ordinal; /* ascending within the group: how a new supervisor knows the order */
+    uint32_t last_weight; /* the last that was not 0 */
+    bool alive;   /* its program listens */
+    bool claimed; /* a restarted program got it and has not called listen yet */
+    bool leaving; /* UDP: on its way out */
+    bool queued;  /* connections waited when it was last looked at */
+    struct watch watch;
+    struct timer timer;
+};
+
+struct share *share_new(const struct share_setup *setup); /* NULL: no memory */
+/* `leave`: only forgets; what programs and the keeper hold stays as it is. */
+void share_free(struct share *share, bool leave);
+
+/* A socket that has just joined its group in the kernel; `fd` is taken over. NULL: no memory (fd is
+ * closed; the group's order is not known any more, which is logged). */
+struct share_member *share_join(struct share *share, uint32_t slot, int fd,
+                                const struct share_address *asked);
+/* The program listens on a kept one again. */
+void share_revive(struct share_member *member);
+/* Out of the group, for good. TCP: what waits in its queue is reset. */
+void share_leave(struct share_member *member);
+/* The slot's program is dead; its members wait for the next, or leave. */
+void share_slot_gone(struct share *share, uint32_t slot, bool coming_back);
+/* Weights changed. */
+void share_service_changed(struct share *share, uint32_t service);
+
+/* A descriptor that an earlier supervisor kept, with the name that it gave. Taken over. */
+struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
+                                 uint32_t asked_address, uint32_t ordinal);
+/* Members that are nobody's leave. */
+void share_sweep_found(struct share *share);
+
+struct share_member *share_members_of_slot(const struct share *share, uint32_t slot);
+struct share_member *share_members_of_service(const struct share *share, uint32_t service);
+struct share_member *share_by_cookie(const struct share *share, uint32_t slot, uint64_t cookie);
+/* Can a TCP packet to an instance's own or its service's home address reach it? */
+bool share_member_reachable(const struct share_member *member);
