@@ -48,6 +48,9 @@ int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t addres
  * connections to the service are refused. Takes effect in one step. -E2BIG: too many. */
 int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy policy,
                        const uint32_t *slots, uint32_t count);
+/* The address is a service's home: connections to a port without target are refused. (Members' homes
+ * are known by themselves.) */
+int steer_home_set(struct steer *steer, uint32_t home);
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target);
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key);
@@ -74,9 +77,12 @@ void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
 
 /* ---- claims: one map for all clusters of the machine ------------------------------------------ */
 
-/* 0: it is ours now or was already; -EEXIST: `ret_other` (may be NULL) tells whose it is. */
+/* 0: it is ours now or was already (same cluster and owner); -EEXIST: `ret_other` (may be NULL) tells whose it is. */
 int steer_claim(struct steer *steer, enum steer_claim_kind kind, uint32_t value, uint32_t owner,
                 struct steer_claim *ret_other);
+/* Who holds it; false: nobody. */
+bool steer_claim_find(const struct steer *steer, enum steer_claim_kind kind, uint32_t value,
+                      struct steer_claim *ret_claim);
 void steer_release(struct steer *steer, enum steer_claim_kind kind, uint32_t value);
 /* The cluster's own number in claims. */
 uint32_t steer_cluster_number(const struct steer *steer);

@@ -4,9 +4,9 @@
  * - cycle (round-robin): each member once;
  * - weighted: each member `weight / gcd` times, spread evenly (the smooth weighted round-robin that
  *   nginx made known), scaled down to fit;
- * - hash: a Maglev table (Eisenbud et al., NSDI 2016, §3.4) of the smallest prime size that gives
- *   each weight unit at least ROTATION_HASH_SHARE entries, so that few clients move when a member
- *   comes or goes. */
+ * - hash: a Maglev table (Eisenbud et al., NSDI 2016, §3.4), so that few clients move when a member
+ *   comes or goes. Its size is one of few primes, the smallest that gives each weight unit at least
+ *   ROTATION_HASH_SHARE entries: clients move when the size changes. */
 #pragma once
 
 #include <stddef.h>

@@ -6,12 +6,26 @@
  * number. Addresses and ports are in host byte order. */
 #pragma once
 
+#include <linux/types.h>
+
+/* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
+enum { STEER_LAYOUT_VERSION = 1 };
+
+struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
+    __u32 version;
+    __u32 slots_max;
+    __u32 services_max;
+    __u32 cluster;
+    __u64 netns;
+    __u64 cgroup_id;
+};
+
 enum {
     STEER_LISTENERS_PER_PORT = 64, /* of one instance, one port, one family */
     STEER_ROTATION_SMALL = 32,     /* slots in a rotation that stands in the service's own value */
     STEER_ROTATION_LARGE = 4096,   /* slots in a large one */
     STEER_LEAST_EXACT_MAX = 32,    /* up to here least-connections compares all */
-    STEER_USES_KEY_BITS = 32,
+    STEER_TRIES_MAX = 64, /* members asked for a listener before a connection is refused */
 };
 
 enum steer_policy { STEER_LEAST, STEER_CYCLE, STEER_RANDOM, STEER_CLIENT_HASH };
@@ -28,6 +42,9 @@ struct steer_member { /* of `members`: cgroup id → who that is */
 };
 enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
 
+/* `addresses`: an instance's own address → its slot; a service's home → this. */
+#define STEER_SLOT_HOME 0xffffffffu
+
 struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
     __u32 slot;
     __u16 port;
@@ -35,6 +52,8 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
     __u8 family;   /* 4 or 6: the packets that it may be given */
     __u32 ordinal; /* < STEER_LISTENERS_PER_PORT */
 };
+/* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An entry
+ * of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
 struct steer_slot { /* of `slots`, an array that user space maps: the counters */
     __s64 live;
@@ -58,7 +77,7 @@ struct steer_target_key { /* of `targets`: where a new connection goes */
     __u32 address6[4]; /* IPv6, network byte order as in the packet; all 0: any */
     __u16 port;
     __u8 protocol;
-    __u8 family; /* 4 or 6 with an address; 0 without */
+    __u8 family; /* 4 or 6; 0 without an address: both */
 };
 struct steer_target {
     __u32 service;
@@ -67,6 +86,7 @@ struct steer_target {
 };
 enum {
     STEER_TARGET_LOCAL = 1, /* only for clients on this machine (arrived by lo): an own port */
+    STEER_TARGET_LOOPBACK = 2, /* the programs bind to loopback only: other destinations are not ours */
 };
 
 struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
@@ -98,18 +118,19 @@ struct steer_event {
 /* `claims`, one map for all clusters of the machine: who holds what. */
 enum steer_claim_kind {
     STEER_CLAIM_HOME = 1,  /* value: the address */
-    STEER_CLAIM_BLOCK,     /* value: the block number of instance addresses */
+    STEER_CLAIM_BLOCK,    /* value: the block number of instance addresses */
     STEER_CLAIM_TCP_PORT,  /* value: the port; per network namespace: the service that owns it there */
     STEER_CLAIM_UDP_PORT,
     STEER_CLAIM_MIGRATE,   /* value: the cluster; per namespace: it needs tcp_migrate_req */
     STEER_CLAIM_MIGRATE_WAS, /* value 0; owner: what the sysctl was before the first of them */
 };
+enum { STEER_CLAIMS_MAX = 65536 };
 struct steer_claim_key {
-    __u64 netns; /* SO_NETNS_COOKIE, or 0 where it does not matter */
+    __u64 netns; /* SO_NETNS_COOKIE: all of these are a network namespace's */
     __u32 kind;
     __u32 value;
 };
 struct steer_claim {
     __u32 cluster; /* steer's number of the cluster: a hash of its name */
-    __u32 owner;   /* the home address of the service that holds it, or a value */
+    __u32 owner;   /* ports: the home address of the service that holds it; else a value */
 };

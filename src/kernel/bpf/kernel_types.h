@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The kernel's own types that the programs look into, cut down to the fields that they use. Offsets
+ * are fixed up when the programs are loaded (CO-RE), so one build serves all kernels. */
+#pragma once
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sock_common {
+    unsigned char skc_ipv6only : 1;
+};
+struct sock {
+    struct sock_common __sk_common;
+};
+struct inet_sock {
+    struct sock sk;
+};
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+};
+struct tcp_sock {
+    struct inet_connection_sock inet_conn;
+};
+struct tcp6_sock {
+    struct tcp_sock tcp;
+};
+struct udp_sock {
+    struct inet_sock inet;
+};
+struct udp6_sock {
+    struct udp_sock udp;
+};
+
+#pragma clang attribute pop

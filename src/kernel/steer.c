@@ -1,0 +1,706 @@
+#include "kernel/steer.h"
+
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/scoped.h"
+#include "kernel/claims.h"
+#include "kernel/pins.h"
+#include "kernel/sockets.h"
+
+/* The skeleton is generated code, which our warnings do not concern. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include "steer.skel.h"
+#pragma GCC diagnostic pop
+
+enum {
+    EVENTS_PER_CALL_MAX = 256,
+    EVENT_BYTES = sizeof(struct steer_event) + 8, /* with the ring's header */
+    EVENTS_PER_SLOT = 8,                          /* that may wait for a supervisor */
+    EVENTS_BYTES_MIN = 64 * 1024,
+    EVENTS_BYTES_MAX = 4 * 1024 * 1024,
+    SOCKETS_PER_SLOT = 8,
+    TARGETS_PER_SERVICE = 16,
+    USES_PER_SERVICE = 32,
+    ENTRIES_MIN = 1024,
+    SLOTS_LIMIT = 1 << 20,
+    NO_MEMORY_TRIES = 16,
+};
+
+enum map_kind {
+    MAP_LAYOUT,
+    MAP_MEMBERS,
+    MAP_ADDRESSES,
+    MAP_SOCKETS,
+    MAP_SPREADS,
+    MAP_SLOTS,
+    MAP_SERVICES,
+    MAP_ROTATIONS,
+    MAP_TURNS,
+    MAP_TARGETS,
+    MAP_USES,
+    MAP_EVENTS,
+    MAP_KINDS,
+};
+
+static const char *const map_names[MAP_KINDS] = {
+    [MAP_LAYOUT] = "layout",     [MAP_MEMBERS] = "members",     [MAP_ADDRESSES] = "addresses",
+    [MAP_SOCKETS] = "sockets",   [MAP_SPREADS] = "spreads",     [MAP_SLOTS] = "slots",
+    [MAP_SERVICES] = "services", [MAP_ROTATIONS] = "rotations", [MAP_TURNS] = "turns",
+    [MAP_TARGETS] = "targets",   [MAP_USES] = "uses",           [MAP_EVENTS] = "events",
+};
+
+struct steer {
+    char root[PIN_PATH_BYTES];   /* the folder of all clusters */
+    char folder[PIN_PATH_BYTES]; /* of this one, in it */
+    char claims_path[PIN_PATH_BYTES];
+    uint32_t cluster;
+    uint64_t netns;
+    uint32_t slots_max;
+    uint32_t services_max;
+    int maps[MAP_KINDS];
+    int claims;
+    struct steer_slot *slots; /* mapped */
+    struct ring_buffer *ring;
+    steer_event_call *call; /* while events are being taken */
+    void *call_owner;
+    int call_left;
+};
+
+/* ---- loading ------------------------------------------------------------------------------------ */
+
+static uint32_t clamp(uint64_t value, uint32_t least, uint32_t most)
+{
+    return value < least ? least : value > most ? most : (uint32_t)value;
+}
+
+static uint32_t events_bytes(uint32_t slots_max)
+{
+    uint32_t wanted = clamp((uint64_t)slots_max * EVENTS_PER_SLOT * EVENT_BYTES, EVENTS_BYTES_MIN,
+                            EVENTS_BYTES_MAX);
+    uint32_t bytes = EVENTS_BYTES_MIN; /* a power of two, says the kernel */
+    while (bytes < wanted)
+        bytes *= 2;
+    return bytes;
+}
+
+static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t services)
+{
+    switch (kind) {
+    case MAP_LAYOUT:
+        return 1;
+    case MAP_MEMBERS:
+    case MAP_SLOTS:
+        return slots;
+    case MAP_ADDRESSES:
+        return slots + services;
+    case MAP_SOCKETS:
+    case MAP_SPREADS:
+        return clamp((uint64_t)slots * SOCKETS_PER_SLOT, ENTRIES_MIN, SLOTS_LIMIT);
+    case MAP_SERVICES:
+    case MAP_ROTATIONS:
+    case MAP_TURNS:
+        return services;
+    case MAP_TARGETS:
+        return clamp((uint64_t)services * TARGETS_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
+    case MAP_USES:
+        return clamp((uint64_t)services * USES_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
+    case MAP_EVENTS:
+        return events_bytes(slots);
+    case MAP_KINDS:
+        break;
+    }
+    assert(false);
+    return 0;
+}
+
+static int log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+    if (level == LIBBPF_DEBUG)
+        return 0;
+    char line[512];
+    char text[600];
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    log_debug("libbpf", "text=%s", log_text(line, text, sizeof text));
+    return length;
+}
+
+/* What the caller can tell a person about a failure. */
+static void why_set(char *why, size_t why_size, const char *step, int error)
+{
+    if (error == -EPERM || error == -EACCES)
+        snprintf(why, why_size,
+                 "%s: %s: the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (and "
+                 "CAP_SYS_ADMIN to mount the BPF file system) are needed",
+                 step, strerror(-error));
+    else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+        snprintf(why, why_size, "%s: %s: the kernel has no type information "
+                                "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
+                 step, strerror(-error));
+    else if (error == -EINVAL || error == -ENOTSUP || error == -ENOSYS || error == -E2BIG)
+        snprintf(why, why_size, "%s: %s: the kernel lacks what is needed; Linux 6.1 has it", step,
+                 strerror(-error));
+    else
+        snprintf(why, why_size, "%s: %s", step, strerror(-error));
+}
+
+static int maps_size(struct steer *steer, struct steer_bpf *program)
+{
+    for (int kind = 0; kind < MAP_KINDS; kind++) {
+        struct bpf_map *map = bpf_object__find_map_by_name(program->obj, map_names[kind]);
+        assert(map);
+        int error = bpf_map__set_max_entries(
+            map, map_entries((enum map_kind)kind, steer->slots_max, steer->services_max));
+        if (error)
+            return error;
+    }
+    return bpf_map__reuse_fd(program->maps.claims, steer->claims);
+}
+
+static int maps_pin(struct steer *steer, struct steer_bpf *program)
+{
+    /* The layout's pin comes last, and with all links: without it the others are rubbish. */
+    for (int kind = MAP_KINDS - 1; kind >= 0; kind--) {
+        struct bpf_map *map = bpf_object__find_map_by_name(program->obj, map_names[kind]);
+        char path[PIN_PATH_BYTES];
+        if (pin_path(path, steer->folder, map_names[kind]))
+            return -ENAMETOOLONG;
+        if (bpf_obj_pin(bpf_map__fd(map), path) != 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int program_attach(struct steer *steer, struct bpf_program *program, int cgroup, int netns)
+{
+    struct bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_SK_LOOKUP
+                                ? bpf_program__attach_netns(program, netns)
+                                : bpf_program__attach_cgroup(program, cgroup);
+    if (!link)
+        return -errno;
+    char name[64];
+    char path[PIN_PATH_BYTES];
+    snprintf(name, sizeof name, "link_%s", bpf_program__name(program));
+    int error = pin_path(path, steer->folder, name);
+    if (!error)
+        error = bpf_link__pin(link, path);
+    bpf_link__destroy(link);
+    return error;
+}
+
+static int programs_attach(struct steer *steer, struct steer_bpf *program, const char *cgroup_path)
+{
+    scoped_fd int cgroup = open(cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    scoped_fd int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (cgroup < 0 || netns < 0)
+        return -errno;
+    struct bpf_program *each;
+    bpf_object__for_each_program(each, program->obj)
+    {
+        int error = program_attach(steer, each, cgroup, netns);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int layout_store(const struct steer_bpf *program, const struct steer_layout *layout)
+{
+    uint32_t zero = 0;
+    return bpf_map_update_elem(bpf_map__fd(program->maps.layout), &zero, layout, BPF_ANY) == 0
+               ? 0
+               : -errno;
+}
+
+/* Loads, attaches and pins; the descriptors are closed again, the pins hold everything. */
+static int steer_load(struct steer *steer, const char *cgroup_path,
+                      const struct steer_layout *layout, char *why, size_t why_size)
+{
+    const char *step = "opening the BPF programs";
+    struct steer_bpf *program = steer_bpf__open();
+    int error = program ? 0 : -errno;
+    if (!error) {
+        step = "sizing the BPF maps";
+        program->rodata->cluster_number = steer->cluster;
+        error = maps_size(steer, program);
+    }
+    if (!error) {
+        step = "loading the BPF programs";
+        error = steer_bpf__load(program);
+    }
+    if (!error)
+        error = layout_store(program, layout);
+    if (!error) {
+        step = "attaching the BPF programs";
+        error = mkdir(steer->folder, 0700) == 0 ? 0 : -errno;
+    }
+    if (!error)
+        error = programs_attach(steer, program, cgroup_path);
+    if (!error) {
+        step = "pinning the BPF maps";
+        error = maps_pin(steer, program);
+    }
+    steer_bpf__destroy(program);
+    /* libbpf had the whole kernel's type information in memory. */
+    malloc_trim(0);
+    if (error) {
+        why_set(why, why_size, step, error);
+        pins_remove(steer->folder);
+    }
+    return error;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static int pinned_map(const struct steer *steer, enum map_kind kind)
+{
+    char path[PIN_PATH_BYTES];
+    int error = pin_path(path, steer->folder, map_names[kind]);
+    if (error)
+        return error;
+    int fd = bpf_obj_get(path);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Are there pins that serve `wanted`? */
+static bool pins_fit(struct steer *steer, const struct steer_layout *wanted)
+{
+    scoped_fd int fd = pinned_map(steer, MAP_LAYOUT);
+    struct bpf_map_info info = {0};
+    uint32_t size = sizeof info;
+    uint32_t zero = 0;
+    struct steer_layout found;
+    if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) != 0 ||
+        info.value_size != sizeof found || bpf_map_lookup_elem(fd, &zero, &found) != 0)
+        return false;
+    if (found.version != wanted->version || found.cluster != wanted->cluster ||
+        found.netns != wanted->netns || found.cgroup_id != wanted->cgroup_id ||
+        found.slots_max < wanted->slots_max || found.services_max < wanted->services_max)
+        return false;
+    steer->slots_max = found.slots_max;
+    steer->services_max = found.services_max;
+    return true;
+}
+
+static size_t slots_bytes(const struct steer *steer)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (steer->slots_max * sizeof(struct steer_slot) + page - 1) / page * page;
+}
+
+static int event_received(void *owner, void *data, size_t size)
+{
+    struct steer *steer = owner;
+    if (size >= sizeof(struct steer_event))
+        steer->call(steer->call_owner, data);
+    return --steer->call_left > 0 ? 0 : -ECANCELED;
+}
+
+static int pins_open(struct steer *steer)
+{
+    for (int kind = 0; kind < MAP_KINDS; kind++) {
+        int fd = pinned_map(steer, (enum map_kind)kind);
+        if (fd < 0)
+            return fd;
+        steer->maps[kind] = fd;
+    }
+    void *slots = mmap(NULL, slots_bytes(steer), PROT_READ | PROT_WRITE, MAP_SHARED,
+                       steer->maps[MAP_SLOTS], 0);
+    if (slots == MAP_FAILED)
+        return -errno;
+    steer->slots = slots;
+    steer->ring = ring_buffer__new(steer->maps[MAP_EVENTS], event_received, steer, NULL);
+    return steer->ring ? 0 : -errno;
+}
+
+static struct steer *steer_new(const struct steer_options *options)
+{
+    struct steer *steer = calloc(1, sizeof *steer);
+    if (!steer)
+        return NULL;
+    for (int kind = 0; kind < MAP_KINDS; kind++)
+        steer->maps[kind] = -1;
+    steer->claims = -1;
+    steer->cluster = claims_cluster_number(options->cluster);
+    steer->netns = sockets_netns_cookie();
+    steer->slots_max = options->slots_max;
+    steer->services_max = options->services_max;
+    return steer;
+}
+
+static int paths_set(struct steer *steer, const char *mount, const char *cluster)
+{
+    int error = pin_path(steer->root, mount ? mount : PIN_MOUNT, "enginx");
+    if (!error)
+        error = pin_path_of_name(steer->folder, steer->root, cluster);
+    if (!error)
+        error = pin_path(steer->claims_path, steer->root, "claims");
+    return error;
+}
+
+static int open_locked(struct steer *steer, const struct steer_options *options,
+                       bool *ret_adopted, char *why, size_t why_size)
+{
+    struct stat cgroup;
+    if (stat(options->cgroup_path, &cgroup) != 0) {
+        int error = -errno;
+        snprintf(why, why_size, "%s: %s", options->cgroup_path, strerror(-error));
+        return error;
+    }
+    int error = claims_open(steer->claims_path, &steer->claims);
+    if (error) {
+        why_set(why, why_size, steer->claims_path, error);
+        return error;
+    }
+    struct steer_layout layout = {.version = STEER_LAYOUT_VERSION,
+                                  .slots_max = steer->slots_max,
+                                  .services_max = steer->services_max,
+                                  .cluster = steer->cluster,
+                                  .netns = steer->netns,
+                                  .cgroup_id = cgroup.st_ino};
+    *ret_adopted = pins_fit(steer, &layout);
+    if (*ret_adopted && pins_open(steer) == 0)
+        return 0;
+    *ret_adopted = false;
+    for (int kind = 0; kind < MAP_KINDS; kind++)
+        fd_drop(&steer->maps[kind]);
+    pins_remove(steer->folder);
+    claims_release_all(steer->claims, steer->cluster, steer->netns);
+    steer->slots_max = options->slots_max;
+    steer->services_max = options->services_max;
+    error = steer_load(steer, options->cgroup_path, &layout, why, why_size);
+    if (error)
+        return error;
+    error = pins_open(steer);
+    if (error) {
+        why_set(why, why_size, "opening the BPF maps", error);
+        pins_remove(steer->folder);
+    }
+    return error;
+}
+
+int steer_open(const struct steer_options *options, struct steer **ret_steer, bool *ret_adopted,
+               char *why, size_t why_size)
+{
+    assert(options->slots_max > 0 && options->slots_max <= SLOTS_LIMIT);
+    assert(options->services_max > 0 && options->services_max <= SLOTS_LIMIT);
+    libbpf_set_print(log_libbpf);
+    const char *mount = options->bpf_mount ? options->bpf_mount : PIN_MOUNT;
+    int error = pins_mount(mount);
+    if (error) {
+        why_set(why, why_size, mount, error);
+        return error;
+    }
+    struct steer *steer = steer_new(options);
+    if (!steer)
+        return -ENOMEM;
+    error = paths_set(steer, mount, options->cluster);
+    if (error) {
+        snprintf(why, why_size, "%s: %s", options->cluster, strerror(-error));
+        steer_close(steer);
+        return error;
+    }
+    int lock = pins_lock(steer->root);
+    if (lock < 0) {
+        error = lock;
+        why_set(why, why_size, steer->root, error);
+    } else {
+        error = open_locked(steer, options, ret_adopted, why, why_size);
+        if (error)
+            claims_remove_if_empty(steer->claims_path);
+        pins_unlock(steer->root, lock);
+    }
+    if (error) {
+        steer_close(steer);
+        return error;
+    }
+    *ret_steer = steer;
+    return 0;
+}
+
+void steer_close(struct steer *steer)
+{
+    if (!steer)
+        return;
+    ring_buffer__free(steer->ring);
+    if (steer->slots)
+        munmap(steer->slots, slots_bytes(steer));
+    for (int kind = 0; kind < MAP_KINDS; kind++)
+        fd_drop(&steer->maps[kind]);
+    fd_drop(&steer->claims);
+    free(steer);
+}
+
+/* Needs of `steer` the paths and numbers only. */
+static void pins_and_claims_remove(struct steer *steer)
+{
+    if (access(steer->root, F_OK) != 0)
+        return;
+    int lock = pins_lock(steer->root);
+    if (lock < 0)
+        return;
+    pins_remove(steer->folder);
+    scoped_fd int claims = bpf_obj_get(steer->claims_path);
+    if (claims >= 0)
+        claims_release_all(claims, steer->cluster, steer->netns);
+    claims_remove_if_empty(steer->claims_path);
+    pins_unlock(steer->root, lock);
+}
+
+void steer_destroy(struct steer *steer)
+{
+    if (!steer)
+        return;
+    pins_and_claims_remove(steer);
+    steer_close(steer);
+}
+
+void steer_remove(const char *bpf_mount, const char *cluster)
+{
+    struct steer_options options = {.cluster = cluster};
+    struct steer *steer = steer_new(&options);
+    if (steer && paths_set(steer, bpf_mount, cluster) == 0)
+        pins_and_claims_remove(steer);
+    steer_close(steer);
+}
+
+/* ---- maps --------------------------------------------------------------------------------------- */
+
+/* The kernel's allocator for map entries refills itself a moment later; large entries can meet it
+ * empty. */
+static int map_set_flags(const struct steer *steer, enum map_kind kind, const void *key,
+                         const void *value, uint64_t flags)
+{
+    for (int tries = 0; tries < NO_MEMORY_TRIES; tries++) {
+        if (bpf_map_update_elem(steer->maps[kind], key, value, flags) == 0)
+            return 0;
+        if (errno != ENOMEM)
+            break;
+    }
+    return -errno;
+}
+
+static int map_set(const struct steer *steer, enum map_kind kind, const void *key,
+                   const void *value)
+{
+    return map_set_flags(steer, kind, key, value, BPF_ANY);
+}
+
+static int map_remove(const struct steer *steer, enum map_kind kind, const void *key)
+{
+    return bpf_map_delete_elem(steer->maps[kind], key) == 0 ? 0 : -errno;
+}
+
+static void slot_reset(struct steer *steer, uint32_t slot, uint32_t epoch)
+{
+    struct steer_slot *counters = &steer->slots[slot];
+    if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == epoch)
+        return;
+    /* The epoch first: from then on connections of the old one do not count. */
+    __atomic_store_n(&counters->epoch, epoch, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&counters->live, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&counters->total, 0, __ATOMIC_SEQ_CST);
+}
+
+int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member)
+{
+    assert(member->slot < steer->slots_max && member->service < steer->services_max);
+    static const uint32_t home_mark = STEER_SLOT_HOME;
+    slot_reset(steer, member->slot, member->epoch);
+    int error = map_set(steer, MAP_ADDRESSES, &member->home, &home_mark);
+    if (!error)
+        error = map_set(steer, MAP_ADDRESSES, &member->address, &member->slot);
+    if (!error)
+        error = map_set(steer, MAP_MEMBERS, &cgroup_id, member);
+    return error;
+}
+
+int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address)
+{
+    int error = map_remove(steer, MAP_MEMBERS, &cgroup_id);
+    int other = map_remove(steer, MAP_ADDRESSES, &address);
+    return error ? error : other;
+}
+
+/* All entries of a large table are filled, round and round: a program that still has the old count
+ * finds a member at every index. */
+static int rotation_large_set(struct steer *steer, uint32_t service, const uint32_t *slots,
+                              uint32_t count)
+{
+    struct steer_rotation_large *large = malloc(sizeof *large);
+    if (!large)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < STEER_ROTATION_LARGE; i++)
+        large->slots[i] = slots[i % count];
+    int error = map_set(steer, MAP_ROTATIONS, &service, large);
+    free(large);
+    return error;
+}
+
+int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy policy,
+                       const uint32_t *slots, uint32_t count)
+{
+    assert(service < steer->services_max);
+    if (count > STEER_ROTATION_LARGE)
+        return -E2BIG;
+    struct steer_rotation rotation = {.policy = policy, .count = count};
+    if (count > STEER_ROTATION_SMALL) {
+        int error = rotation_large_set(steer, service, slots, count);
+        if (error)
+            return error;
+    } else if (count > 0) {
+        memcpy(rotation.slots, slots, count * sizeof *slots);
+    }
+    int error = map_set(steer, MAP_SERVICES, &service, &rotation);
+    if (!error && count <= STEER_ROTATION_SMALL)
+        map_remove(steer, MAP_ROTATIONS, &service); /* if there was one */
+    return error;
+}
+
+int steer_target_set(struct steer *steer, const struct steer_target_key *key,
+                     const struct steer_target *target)
+{
+    assert(target->service < steer->services_max);
+    return map_set(steer, MAP_TARGETS, key, target);
+}
+
+int steer_target_remove(struct steer *steer, const struct steer_target_key *key)
+{
+    return map_remove(steer, MAP_TARGETS, key);
+}
+
+int steer_home_set(struct steer *steer, uint32_t home)
+{
+    static const uint32_t home_mark = STEER_SLOT_HOME;
+    return map_set(steer, MAP_ADDRESSES, &home, &home_mark);
+}
+
+int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home)
+{
+    return map_set(steer, MAP_USES, key, &home);
+}
+
+int steer_use_remove(struct steer *steer, const struct steer_use_key *key)
+{
+    return map_remove(steer, MAP_USES, key);
+}
+
+/* ---- events and sockets -------------------------------------------------------------------------- */
+
+int steer_events_fd(const struct steer *steer)
+{
+    return ring_buffer__epoll_fd(steer->ring);
+}
+
+void steer_events_take(struct steer *steer, steer_event_call *call, void *owner)
+{
+    steer->call = call;
+    steer->call_owner = owner;
+    steer->call_left = EVENTS_PER_CALL_MAX;
+    ring_buffer__consume(steer->ring);
+}
+
+int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd)
+{
+    assert(family == 4 || family == 6);
+    struct steer_socket_key key = {
+        .slot = slot, .port = port, .protocol = STEER_UDP, .family = family};
+    struct steer_socket_key spread = key;
+    uint64_t value = (uint64_t)fd;
+    int error = -ENOSPC;
+    for (key.ordinal = 0; key.ordinal < STEER_LISTENERS_PER_PORT; key.ordinal++) {
+        error = map_set_flags(steer, MAP_SOCKETS, &key, &value, BPF_NOEXIST);
+        if (error != -EEXIST)
+            break;
+    }
+    if (error)
+        return error;
+    uint32_t count = key.ordinal + 1;
+    uint32_t known;
+    if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &known) == 0 && known >= count)
+        return 0;
+    return map_set(steer, MAP_SPREADS, &spread, &count);
+}
+
+bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
+                        uint8_t family)
+{
+    struct steer_socket_key key = {
+        .slot = slot, .port = port, .protocol = protocol, .family = family};
+    uint32_t count;
+    if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &key, &count) != 0)
+        return false;
+    for (key.ordinal = 0; key.ordinal < count; key.ordinal++) {
+        uint64_t cookie;
+        if (bpf_map_lookup_elem(steer->maps[MAP_SOCKETS], &key, &cookie) == 0)
+            return true;
+    }
+    return false;
+}
+
+void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
+                  uint64_t *ret_total)
+{
+    assert(slot < steer->slots_max);
+    const struct steer_slot *counters = &steer->slots[slot];
+    int64_t live = __atomic_load_n(&counters->live, __ATOMIC_RELAXED);
+    *ret_live = live < 0 ? 0 : live;
+    *ret_total = __atomic_load_n(&counters->total, __ATOMIC_RELAXED);
+}
+
+/* ---- claims ------------------------------------------------------------------------------------- */
+
+static struct steer_claim_key claim_key(const struct steer *steer, enum steer_claim_kind kind,
+                                        uint32_t value)
+{
+    return (struct steer_claim_key){.netns = steer->netns, .kind = kind, .value = value};
+}
+
+int steer_claim(struct steer *steer, enum steer_claim_kind kind, uint32_t value, uint32_t owner,
+                struct steer_claim *ret_other)
+{
+    struct steer_claim_key key = claim_key(steer, kind, value);
+    struct steer_claim claim = {.cluster = steer->cluster, .owner = owner};
+    return claims_take(steer->claims, &key, &claim, ret_other);
+}
+
+bool steer_claim_find(const struct steer *steer, enum steer_claim_kind kind, uint32_t value,
+                      struct steer_claim *ret_claim)
+{
+    struct steer_claim_key key = claim_key(steer, kind, value);
+    return claims_find(steer->claims, &key, ret_claim);
+}
+
+void steer_release(struct steer *steer, enum steer_claim_kind kind, uint32_t value)
+{
+    struct steer_claim_key key = claim_key(steer, kind, value);
+    claims_release(steer->claims, &key, steer->cluster);
+}
+
+uint32_t steer_cluster_number(const struct steer *steer)
+{
+    return steer->cluster;
+}
+
+int steer_migrate_enable(struct steer *steer, bool *ret_changed)
+{
+    return claims_migrate_enable(steer->claims, steer->netns, steer->cluster, ret_changed);
+}
+
+int steer_migrate_disable(struct steer *steer, bool *ret_restored)
+{
+    return claims_migrate_disable(steer->claims, steer->netns, steer->cluster, ret_restored);
+}
