@@ -1,6 +1,7 @@
 /* The program that the bench measures: a web server of one thread and one epoll loop on port 8500
  * that does as little as a server can, so that what enginx adds would show. It answers each read with
  * one fixed response, and closes when the request says "Connection: close". */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
