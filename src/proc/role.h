@@ -8,13 +8,20 @@
 enum { ROLE_FD = 3 }; /* its socket to whoever started it */
 
 /* Starts `exe --role NAME args…` with `fd` as its ROLE_FD, in a session of its own, so that Ctrl-C
- * and a supervisor's death do not reach it; standard input is /dev/null. `args` ends with NULL.
- * The pid (a child), or -errno. */
+ * and a supervisor's death do not reach it; standard input is /dev/null. `args` ends with NULL. `fd`
+ * (more than 2) stays the caller's. The pid (a child, which the caller reaps), or -errno, also when
+ * it cannot be executed. */
 pid_t role_start(const char *exe, const char *name, const char *const *args, int fd);
 
 /* When argv asks for a role, runs it and gives its exit code; else -1. */
 int role_main(int argc, char **argv);
 
-/* In a role: closes all descriptors but 0, 1, 2 and ROLE_FD; drops to the nobody user when root and
- * `keep_user` is not set; no_new_privs; no core dumps. */
+/* In a role: points standard output and error at /dev/null. For roles that outlive the supervisor:
+ * whoever reads its output through a pipe would else wait for them as well. */
+void role_detach(void);
+
+/* In a role: closes all descriptors but 0, 1, 2 and ROLE_FD; no core dumps, and no other process of
+ * the same user may look into it (PR_SET_DUMPABLE); no_new_privs. When root: without `keep_user`
+ * becomes the nobody user; with it stays root, out of the reach of every other user's signals, and
+ * gives up all capabilities but CAP_DAC_OVERRIDE (writing where root may write). 0 or -errno. */
 int role_confine(int keep_user);

@@ -1,0 +1,47 @@
+# Everything a person needs, in short; Meson does the building.
+#   make run    installs what is missing, builds, starts examples/hello
+#   make test   installs what is missing, builds, runs every test; ends with "N passed, N failed"
+PREFIX ?= /usr/local
+SECONDS ?= 60
+PYTHON := /usr/bin/python3
+
+.PHONY: all run test bench install asan fuzz tidy clean
+
+all: build/build.ninja
+	ninja -C build
+
+build/build.ninja:
+	@tools/install --check build
+	meson setup build --prefix=$(PREFIX)
+
+run:
+	@tools/install build run
+	@$(MAKE) --no-print-directory all
+	@examples/hello/start
+
+test:
+	@tools/install build run test
+	@$(PYTHON) tools/test
+
+bench:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/bench/bench.py
+
+install: all
+	meson configure build --prefix=$(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C build
+
+asan:
+	@tools/install build test
+	@$(PYTHON) tools/test --only asan
+
+fuzz:
+	@tools/install build test
+	@tools/fuzz $(SECONDS)
+
+tidy:
+	@$(PYTHON) tools/tidy
+
+clean:
+	rm -rf build build-*

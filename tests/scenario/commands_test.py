@@ -1,0 +1,67 @@
+"""The command line: run, up --detach, check, help, version."""
+
+import re
+
+import pytest
+
+from harness import clients
+
+
+@pytest.mark.both_accounts
+def test_run_detached(cluster, programs):
+    done = cluster.command("run", "-n", "2", "--detach", "--name", "site", "--", "node",
+                           programs.path("web.js"))
+    assert done.returncode == 0
+    cluster.wait_up(2)  # up already: --detach returns when it is
+    assert clients.ask(3000)
+    cluster.down()
+    assert clients.refused(3000)
+
+
+@pytest.mark.both_accounts
+def test_up_detached(cluster, programs):
+    path = cluster.configure(f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; }}""")
+    cluster.command("up", "--detach", path)
+    cluster.wait_up(2)
+    assert set(clients.who_answers(8000, 20)) == {"1", "2"}
+    cluster.down()
+
+
+def test_options_of_run(cluster, programs):
+    cluster.run("-n", "2", "-p", "8000", "--user", "nobody", "--memory", "256m", "--cpu", "90%",
+                "--", "/usr/bin/python3", programs.path("web.py"))
+    cluster.wait_up(2)
+    assert cluster.service()["ports"] == ["tcp:8000"]
+    assert cluster.service()["name"]
+
+
+def test_global_options_after_the_command(cluster, programs):
+    import subprocess
+    cluster.up(f"service web {{ run {programs.python('web')}; env WHO=$instance; }}")
+    cluster.wait_up(1)
+    done = subprocess.run([cluster.binary, "status", "--json", "-c", cluster.name, "--state",
+                           cluster.state, "--cgroup", cluster.cgroup], capture_output=True, text=True)
+    assert done.returncode == 0 and cluster.name in done.stdout
+
+
+def test_check(cluster, programs):
+    path = cluster.configure(f"""
+        service web {{ run {programs.python("web")}; }}
+        listen 8080 tcp -> web;""")
+    assert cluster.command("check", path).returncode == 0
+    said = cluster.command("check", path, "--explain").stdout
+    assert "direct" in said and "web" in said
+
+
+def test_help_and_version(cluster):
+    assert re.match(r"enginx \d+\.\d+\.\d+", cluster.command("version").stdout)
+    text = cluster.command("help").stdout
+    for word in ("run", "up", "check", "status", "logs", "scale", "drain", "restart", "down"):
+        assert re.search(rf"\b{word}\b", text), word
+    about = cluster.command("help", "instances").stdout
+    assert "1024" in about
+    done = cluster.command("help", "instancs", check=False)
+    assert done.returncode == 2 and "instances" in done.stderr + done.stdout
+    for arguments in (["--help"], ["up", "--help"], ["--version"]):
+        assert cluster.command(*arguments).stdout

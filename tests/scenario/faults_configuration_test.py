@@ -1,0 +1,121 @@
+"""Configurations that are wrong: exit code 2, the place, and nothing is started."""
+
+import os
+import re
+
+import pytest
+
+GOOD = "service web { run /bin/true; }"
+
+
+def refuse(cluster, text, *patterns, command="up", name="enginx.conf"):
+    path = cluster.configure(text, name) if text is not None else cluster.directory / name
+    done = cluster.command(command, path, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, f"exit code {done.returncode}: {said}"
+    for pattern in patterns:
+        assert re.search(pattern, said, re.IGNORECASE), f"no /{pattern}/ in:\n{said}"
+    assert cluster.status() is None
+    return said
+
+
+CASES = {
+    "unknown user": ("service web { run /bin/true; user nobody-here; }", ["nobody-here"]),
+    "cyclic uses": ("""service a { run /bin/true; uses b; }
+                       service b { run /bin/true; uses c; }
+                       service c { run /bin/true; uses a; }""", ["a", "b", "c", "cycl|circ|itself|loop"]),
+    "uses itself": ("service a { run /bin/true; uses a; }", ["a"]),
+    "uses nobody": ("service api { run /bin/true; }\nservice web { run /bin/true; uses apo; }", ["apo", "api"]),
+    "duplicate names": (GOOD + "\n" + GOOD, ["web", ":2:"]),
+    "no instances": ("service web { run /bin/true; instances 0; }", ["instances"]),
+    "too many instances": ("service web { run /bin/true; instances 1025; }", ["1024"]),
+    "unknown directive": ("service web { run /bin/true; instancs 3; }", ["instancs", "instances", r"\^"]),
+    "no program": ("service web { instances 3; }", ["run"]),
+    "no semicolon": ("service web { run /bin/true }", [":1:"]),
+    "no end": ("service web { run /bin/true;", ["}"]),
+    "bad unit": ("service web { run /bin/true; quota memory=12parsecs; }", ["12parsecs"]),
+    "bad port": ("service web { run /bin/true; port 70000; }", ["65535"]),
+    "listen to nobody": (GOOD + "\nlisten 80 tcp -> wep;", ["wep", "web"]),
+    "unknown variable": ("service web { run /bin/true $instanze; }", ["instanze"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(cluster, case):
+    text, patterns = CASES[case]
+    said = refuse(cluster, text, *patterns)
+    assert re.search(r"enginx\.conf:\d+:\d+", said), said
+    refuse(cluster, text, *patterns, command="check")
+
+
+def test_all_errors_at_once(cluster):
+    said = refuse(cluster, "quota speed=3;\nservice web { runn x; }\nservice api { port 0; }\n",
+                  ":1:", ":2:", ":3:")
+    assert said.count("^") >= 3
+
+
+def test_missing_file(cluster):
+    refuse(cluster, None, "no such file", name="nowhere.conf")
+
+
+@pytest.mark.parametrize("account", ["nobody"], indirect=True)
+def test_unreadable(cluster):
+    path = cluster.configure(GOOD)
+    os.chown(path, 0, 0)
+    path.chmod(0o600)
+    refuse(cluster, None, "permission denied")
+
+
+def test_directory(cluster):
+    cluster.folder("enginx.d")
+    refuse(cluster, None, "directory", name="enginx.d")
+
+
+def test_binary(cluster):
+    refuse(cluster, os.urandom(4096), r"enginx\.conf")
+
+
+def test_nul_bytes(cluster):
+    refuse(cluster, b"service web { run /bin/tr\0ue; }\n", ":1:")
+
+
+def test_100_megabytes(cluster):
+    path = cluster.configure("")
+    with open(path, "wb") as file:
+        file.truncate(100 << 20)
+    refuse(cluster, None, "large|big|bytes|limit|MB|MiB")
+    with open(path, "wb") as file:
+        for _ in range(100):
+            file.write(b"# " + b"x" * ((1 << 20) - 3) + b"\n")
+    refuse(cluster, None, "large|big|bytes|limit|MB|MiB")
+
+
+def test_include_loop(cluster):
+    cluster.file("one.conf", 'include "two.conf";')
+    cluster.file("two.conf", 'include "one.conf";')
+    refuse(cluster, 'include "one.conf";', "include")
+
+
+def test_include_of_itself(cluster):
+    refuse(cluster, 'include "enginx.conf";', "include")
+
+
+def test_errors_name_the_included_file(cluster):
+    cluster.file("parts/web.conf", "\nservice web { runn x; }")
+    refuse(cluster, 'include "parts/*.conf";', r"parts/web\.conf:2:15")
+
+
+def test_wrong_usage(cluster):
+    for arguments in (["upp"], ["up", "--no-such-option"], ["run"], ["run", "-n", "0", "--", "true"],
+                      ["run", "-n", "9999", "--", "true"], ["scale", "web"], ["scale", "web=x"]):
+        done = cluster.command(*arguments, check=False)
+        assert done.returncode == 2, f"{arguments}: {done.returncode} {done.stderr}"
+        assert done.stderr
+    assert "up" in cluster.command("upp", check=False).stderr
+
+
+def test_nobody_to_talk_to(cluster):
+    for command in (["status"], ["down"], ["scale", "web=2"], ["drain", "web.1"], ["restart"]):
+        done = cluster.command(*command, check=False)
+        assert done.returncode == 1, f"{command}: {done.returncode}"
+        assert cluster.name in done.stderr or "running" in done.stderr

@@ -1,0 +1,3 @@
+<?php // The router of `php -S`.
+header("Content-Type: text/plain");
+echo getenv("WHO"), " ", getmypid(), "\n";
