@@ -113,9 +113,12 @@ void instance_discard(struct instance *instance)
         keeper_drop(supervisor->keeper, name);
     output_close(instance->output, true);
     instance->output = NULL;
-    snprintf(path, sizeof path, "%s/notify/%s", supervisor->options.state_directory,
-             instance->name);
-    rmdir(path);
+    static const char *const folders[] = {"notify", "data"}; /* data goes when it is empty */
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s", supervisor->options.state_directory, folders[i],
+                 instance->name);
+        rmdir(path);
+    }
     if (instance->grouped)
         cgroup_remove(supervisor->cgroups, &instance->cgroup);
     uint32_t slot = instance->slot;
