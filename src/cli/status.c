@@ -84,9 +84,6 @@ static void service_print(const json_t *service, bool colour)
     printf("  %-16s %-8s %-15s %8s %8s %6s %9s %6s %10s  %s\n", "INSTANCE", "STATE", "ADDRESS",
            "PID", "RESTARTS", "CONNS", "IN ALL", "CPU", "MEMORY", "SINCE");
     json_array_foreach(instances, index, instance) instance_print(instance, name, colour);
-    if (!json_array_size(instances))
-        printf("  %lld wanted, none yet (it waits for what it uses)\n",
-               (long long)json_integer_value(json_object_get(service, "wanted")));
 }
 
 int command_status(const struct cli *cli)

@@ -111,15 +111,32 @@ static void client_finish(struct client *client, const char *error)
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
 
+/* Whoever waits is not kept waiting for what does not come up: it failed, or it was tried this often
+ * in a row and is tried on. */
+enum { FAILURES_ANSWER = 3 };
+
+static bool instance_hopeless(const struct instance *instance, const char **ret_error)
+{
+    static char text[INSTANCE_NAME_BYTES + INSTANCE_REASON_BYTES + 64];
+    bool failed = instance->life.state == STATE_FAILED;
+    if (!failed && (instance->life.state != STATE_BACKOFF ||
+                    instance->life.failures < FAILURES_ANSWER))
+        return false;
+    snprintf(text, sizeof text, "%s %s: %s", instance->name,
+             failed ? "failed" : "does not come up, and is tried on", instance->reason);
+    *ret_error = text;
+    return true;
+}
+
 static bool unit_waits(const struct client *client, const char **ret_error)
 {
     const struct unit *unit = client->unit;
     bool up = unit_settled(unit);
-    for (uint32_t number = 1; up && number <= unit->wanted; number++) {
+    for (uint32_t number = 1; number <= unit->wanted; number++) {
         const struct instance *instance = unit_instance(unit, number);
-        up = instance != NULL; /* not made yet otherwise */
-        if (instance && instance->life.state == STATE_FAILED)
-            *ret_error = "an instance failed; see `enginx status` and `enginx logs`";
+        if (instance && instance_hopeless(instance, ret_error))
+            return true;
+        up &= instance != NULL; /* not made yet otherwise */
     }
     return up;
 }
@@ -127,10 +144,10 @@ static bool unit_waits(const struct client *client, const char **ret_error)
 static bool instance_waits(const struct client *client, const char **ret_error)
 {
     const struct instance *instance = unit_instance(client->unit, client->number);
-    if (!instance || instance->life.state == STATE_FAILED) {
-        *ret_error = "the instance failed; see `enginx status` and `enginx logs`";
+    if (!instance)
+        *ret_error = "the instance was removed";
+    if (!instance || instance_hopeless(instance, ret_error))
         return true;
-    }
     return instance->life.goal != GOAL_RESTART && instance->life.state == STATE_UP;
 }
 

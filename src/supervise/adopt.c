@@ -31,8 +31,10 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot)
         return false;
     unit_place(unit, instance);
     int error = instance_adopt(instance);
-    if (!error)
+    if (!error) {
+        unit->outdated |= unit->record->definition != unit->service->definition;
         return true;
+    }
     log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
              strerror(-error));
     unit->instances[record->number - 1] = NULL;

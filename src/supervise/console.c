@@ -115,6 +115,36 @@ static const char *time_of_day(char text[16])
     return text;
 }
 
+/* The length of a colour sequence, "ESC [ digits ; digits m"; 0: it is none. */
+static size_t colour_length(const char *text, size_t length)
+{
+    size_t at = 2;
+    if (length < 3 || text[0] != '\033' || text[1] != '[')
+        return 0;
+    while (at < length && ((text[at] >= '0' && text[at] <= '9') || text[at] == ';'))
+        at++;
+    return at < length && text[at] == 'm' ? at + 1 : 0;
+}
+
+/* A program may colour its lines; nothing else that it prints may steer a person's terminal. */
+static void text_add(struct buffer *out, const char *text, size_t length)
+{
+    size_t begin = 0;
+    for (size_t at = 0; at < length;) {
+        unsigned char byte = (unsigned char)text[at];
+        size_t colour = byte == '\033' ? colour_length(text + at, length - at) : 0;
+        if (colour || (byte >= 0x20 && byte != 0x7f) || byte == '\t') {
+            at += colour ? colour : 1;
+            continue;
+        }
+        buffer_append(out, text + begin, at - begin);
+        if (byte != '\r')
+            buffer_puts(out, "?");
+        begin = ++at;
+    }
+    buffer_append(out, text + begin, length - begin);
+}
+
 void console_line(struct console *console, const char *source, int hue, const char *text,
                   size_t length)
 {
@@ -135,7 +165,7 @@ void console_line(struct console *console, const char *source, int hue, const ch
     buffer_printf(&console->waiting, "%s %s%s%s%-*s |%s ", time_of_day(time),
                   colour ? "\033[" : "", colour ? hues[(size_t)hue % hue_count] : "",
                   colour ? "m" : "", SOURCE_WIDTH, source, colour ? "\033[0m" : "");
-    buffer_append(&console->waiting, text, length);
+    text_add(&console->waiting, text, length);
     buffer_puts(&console->waiting, "\n");
     console_flush(console);
 }

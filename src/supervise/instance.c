@@ -217,7 +217,7 @@ static void instance_ended(struct instance *instance)
                            WEXITSTATUS(instance->exit_status) == 0;
     if (instance->output)
         output_drain(instance->output);
-    if (!asked) {
+    if (!asked && instance->executed) {
         const char *how = instance_exit_text(instance, text, sizeof text);
         reason_set(instance, "%s%s", how ? how : "ended", usage.oom_kills ? " (out of memory)" : "");
         collision_explain(instance);
@@ -488,10 +488,33 @@ static void stillborn_call(struct deferred *deferred)
     instance_feed(instance, EVENT_EXIT);
 }
 
+/* Whose fault an error at the start is. */
+static enum lifecycle_blame blame_for(int error)
+{
+    switch (-error) {
+    case ENOENT:
+    case EACCES:
+    case EISDIR:
+    case ENOEXEC:
+    case ENOTDIR:
+    case EPERM:
+        return BLAME_HOPELESS;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN:
+    case ENOSPC:
+        return BLAME_MACHINE;
+    default:
+        return BLAME_PROGRAM;
+    }
+}
+
 /* It could not be started. The event comes after this turn, so that a start that fails at once does
  * not recurse through the lifecycle. */
-static void instance_stillborn(struct instance *instance)
+static void instance_stillborn(struct instance *instance, int error)
 {
+    instance->life.blame = blame_for(error);
     log_warn("instance-not-started", "instance=%s why=\"%s\"", instance->name, instance->reason);
     deferred_start(supervisor_of(instance)->loop, &instance->stillborn, stillborn_call, instance);
 }
@@ -507,6 +530,7 @@ static void report_ready(struct watch *watch, unsigned events)
     watch_stop(supervisor_of(instance)->loop, watch);
     fd_drop(&watch->fd);
     if (error) { /* the child exits by itself; its end is noticed as any other's */
+        instance->life.blame = blame_for(error);
         reason_set(instance, "%s: %s", spawn_step_name(step), strerror(-error));
         log_warn("instance-not-started", "instance=%s why=\"%s\"", instance->name,
                  instance->reason);
@@ -713,8 +737,10 @@ static void instance_spawn(struct instance *instance)
     instance->healthy = instance->unit->service->check != CHECK_EXEC;
     instance->status[0] = 0;
     instance->started_ms = loop_now(supervisor->loop);
-    if (instance_begin(instance, &launch) < 0)
-        instance_stillborn(instance);
+    instance->life.blame = BLAME_PROGRAM;
+    int error = instance_begin(instance, &launch);
+    if (error)
+        instance_stillborn(instance, error);
     else
         log_info("instance-starting", "instance=%s pid=%d", instance->name, instance->pid);
     launch_done(&launch);

@@ -191,12 +191,12 @@ static int program_find(struct launch *launch, char *why, size_t why_size)
     const char *path = env_get(launch, "PATH");
     int error = spawn_program_find(launch->argv[0], path ? path : PATH_DEFAULT, launch->directory,
                                    launch->program, sizeof launch->program);
-    const char *said = error == -ENOENT   ? "is not there"
-                       : error == -EACCES ? "is not executable"
-                       : error == -EISDIR ? "is a directory"
+    const char *said = error == -ENOENT   ? "no such file, in PATH or as stated"
+                       : error == -EACCES ? "it is not executable"
+                       : error == -EISDIR ? "it is a directory"
                                           : strerror(-error);
     if (error)
-        snprintf(why, why_size, "the program %s %s", launch->argv[0], said);
+        snprintf(why, why_size, "the program %s: %s", launch->argv[0], said);
     return error;
 }
 

@@ -136,6 +136,8 @@ static unsigned after_unasked_exit(struct lifecycle *lifecycle, uint64_t now_ms,
     if (!again && lifecycle->clean)
         return become(lifecycle, STATE_IDLE, rotate | ACTION_NO_DEADLINE, now_ms);
     bool exhausted = service->restart_tries && lifecycle->failures >= service->restart_tries;
+    if (lifecycle->blame != BLAME_PROGRAM)
+        exhausted = lifecycle->blame == BLAME_HOPELESS;
     if (!again || exhausted)
         return become(lifecycle, STATE_FAILED, rotate | ACTION_FAILED | ACTION_NO_DEADLINE, now_ms);
     lifecycle->pause_ms = pause_of(lifecycle->failures, service, random);

@@ -74,6 +74,12 @@ enum lifecycle_action { /* a set */
     ACTION_TIMED_OUT = 1 << 8,  /* tell what it waited for */
 };
 
+enum lifecycle_blame { /* for an end that nobody asked for */
+    BLAME_PROGRAM,  /* it ended by itself */
+    BLAME_HOPELESS, /* it cannot be started, and trying again will not help: no such program */
+    BLAME_MACHINE,  /* descriptors, memory or processes ran out: it will be tried for ever */
+};
+
 struct lifecycle {
     enum lifecycle_state state;
     enum lifecycle_goal goal;
@@ -82,10 +88,12 @@ struct lifecycle {
     uint32_t pause_ms;    /* of the backoff that it is in */
     bool abrupt;          /* skip draining: everything goes down */
     bool clean;           /* the last end was an exit with status 0 */
+    enum lifecycle_blame blame; /* for the last end */
 };
 
 /* Feeds an event; the set of actions to carry out (0: the event means nothing in this state).
- * `service` gives the policy. For EVENT_EXIT set lifecycle.clean before. */
+ * `service` gives the policy. For EVENT_EXIT set lifecycle.clean and
+ * .blame before. */
 unsigned lifecycle_step(struct lifecycle *lifecycle, enum lifecycle_event event, uint64_t now_ms,
                         const struct service *service, struct random_state *random);
 

@@ -103,6 +103,22 @@ static void a_loop_of_crashes_ends_in_failed_and_a_restart_begins_anew(void **st
     assert_int_equal(life.goal, GOAL_RUN);
 }
 
+static void what_cannot_be_started_fails_at_once_and_a_starved_machine_is_waited_for(void **state)
+{
+    (void)state;
+    struct lifecycle life = {.blame = BLAME_HOPELESS};
+    step(&life, EVENT_START, 0);
+    assert_true(step(&life, EVENT_EXIT, 1) & ACTION_FAILED);
+    assert_int_equal(life.state, STATE_FAILED);
+    life = (struct lifecycle){.blame = BLAME_MACHINE};
+    step(&life, EVENT_START, 0);
+    for (int i = 0; i < 50; i++) {
+        step(&life, EVENT_EXIT, 1);
+        assert_int_not_equal(life.state, STATE_FAILED);
+        step(&life, EVENT_DEADLINE, 2);
+    }
+}
+
 static void a_start_that_takes_too_long_is_a_failure(void **state)
 {
     (void)state;
@@ -200,6 +216,8 @@ int main(void)
         cmocka_unit_test(a_crash_after_a_good_run_restarts_at_once),
         cmocka_unit_test(pauses_double_up_to_the_maximum_with_jitter),
         cmocka_unit_test(a_loop_of_crashes_ends_in_failed_and_a_restart_begins_anew),
+        cmocka_unit_test(
+            what_cannot_be_started_fails_at_once_and_a_starved_machine_is_waited_for),
         cmocka_unit_test(a_start_that_takes_too_long_is_a_failure),
         cmocka_unit_test(policies_decide_what_an_exit_means),
         cmocka_unit_test(drained_on_request_it_stays_until_it_is_called_back),

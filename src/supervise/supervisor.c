@@ -139,7 +139,7 @@ static void cgroups_begin(struct supervisor *supervisor)
     if (error) {
         supervisor->cgroups = NULL;
         log_warn("no-cgroups", "why=\"%s\" instead=\"processes are found by their environment, "
-                               "quotas are not enforced\"", supervisor->cgroups_why);
+                               "quotas of memory, cpu and tasks are not enforced\"", supervisor->cgroups_why);
         return;
     }
     struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
@@ -253,6 +253,8 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
     supervisor->adopted = adopted > 0;
     companions_settle_found(supervisor);
     adopt_clear(supervisor);
+    for (size_t i = 0; i < options->topology->service_count; i++)
+        unit_fill(&supervisor->units[i]); /* idle for now, and to be seen in `status` */
     if (adopted)
         log_info("adopted", "instances=%u", adopted);
     *ret_supervisor = supervisor;

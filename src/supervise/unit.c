@@ -99,10 +99,9 @@ void unit_place(struct unit *unit, struct instance *instance)
     instance->address = address_of(unit, instance->number);
 }
 
-/* Makes and starts what is wanted and not there. */
-static void unit_fill(struct unit *unit)
+void unit_fill(struct unit *unit)
 {
-    if (!unit->begun || unit->ended)
+    if (unit->ended)
         return;
     for (uint32_t number = 1; number <= unit->wanted; number++) {
         struct instance *instance = instance_make(unit, number);
@@ -110,7 +109,7 @@ static void unit_fill(struct unit *unit)
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
             return;
         }
-        if (instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
+        if (unit->begun && instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
             !instance->record->restarts && instance->record->exit_status == -1)
             instance_start(instance);
     }
@@ -118,15 +117,16 @@ static void unit_fill(struct unit *unit)
 
 void unit_begin(struct unit *unit)
 {
+    if (unit->begun)
+        return;
     unit->begun = true;
-    /* Adopted instances that were started from another definition than the file's are replaced. */
-    bool changed = unit->instance_count && unit->record->definition != unit->service->definition;
-    unit->record->definition = unit->service->definition;
     unit_fill(unit);
-    if (changed) {
+    if (unit->outdated) {
         log_info("definition-changed", "service=%s", unit->service->name);
         unit_restart(unit, 0);
     }
+    unit->outdated = false;
+    unit->record->definition = unit->service->definition;
 }
 
 bool unit_ready(const struct unit *unit)

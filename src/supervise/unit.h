@@ -21,6 +21,7 @@ struct unit {
     uint32_t wanted;
     bool begun; /* what it uses was up once: instances may start */
     bool ended; /* going down: no further starts */
+    bool outdated; /* adopted instances were started from another definition than the file's now */
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
     uint32_t instance_count;     /* room in use */
     uint32_t restarting;         /* number of the instance that a rolling restart waits for; 0: none */
@@ -32,6 +33,8 @@ struct unit {
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
 
+/* Makes instances that are wanted and not there, and starts them once the unit has begun. */
+void unit_fill(struct unit *unit);
 /* Takes an instance in under its number. */
 void unit_place(struct unit *unit, struct instance *instance);
 /* Starts what is wanted, once everything that it uses is ready. */
