@@ -640,7 +640,7 @@ bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, ui
 {
     struct steer_socket_key key = {
         .slot = slot, .port = port, .protocol = protocol, .family = family};
-    uint32_t count;
+    uint32_t count = 0;
     if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &key, &count) != 0)
         return false;
     for (key.ordinal = 0; key.ordinal < count; key.ordinal++) {
@@ -649,6 +649,24 @@ bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, ui
             return true;
     }
     return false;
+}
+
+void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owner)
+{
+    struct steer_socket_key spread;
+    struct steer_socket_key *last = NULL;
+    struct steer_socket_key next;
+    while (bpf_map_get_next_key(steer->maps[MAP_SPREADS], last, &next) == 0) {
+        spread = next;
+        last = &spread;
+        uint32_t count = 0;
+        bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &count);
+        for (next.ordinal = 0; next.ordinal < count; next.ordinal++) {
+            uint64_t cookie;
+            if (bpf_map_lookup_elem(steer->maps[MAP_SOCKETS], &next, &cookie) == 0)
+                call(owner, &next, cookie);
+        }
+    }
 }
 
 void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,

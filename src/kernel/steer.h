@@ -72,6 +72,10 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
                         uint8_t family);
 
+/* Calls for each socket that there is, with its cookie: what a restarted supervisor finds. */
+typedef void steer_socket_call(void *owner, const struct steer_socket_key *key, uint64_t cookie);
+void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owner);
+
 void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
                   uint64_t *ret_total);
 

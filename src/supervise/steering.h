@@ -45,6 +45,7 @@ struct steering_setup {
     const struct topology *topology;
     const uint32_t *homes;     /* by service index; steering may move one that another cluster has */
     const char *cgroup_path;   /* of the cluster, v2; NULL: none */
+    const char *bpf_mount;     /* where the BPF file system is; NULL: /sys/fs/bpf */
     uint32_t slots_max;
     bool privileged;
     const struct steering_callbacks *callbacks;
@@ -78,7 +79,10 @@ struct steering_operations {
     /* All its processes are gone. `coming_back`: it will be restarted, so what waits in a kept
      * listener shall wait. Else its listeners are closed, and the slot is free. */
     void (*gone)(struct steering *steering, uint32_t slot, bool coming_back);
-    /* Who gets new connections of a service; members with weight 0 keep what they have. */
+    /* Who gets new connections of a service; members with weight 0 keep what they have. While the
+     * service wants one instance and all weights are 0, the one that was in rotation stays there if
+     * its listener is kept: connections wait for the next start. To drain it all the same, call
+     * `wanted` with 0 first. */
     int (*rotate)(struct steering *steering, uint32_t service, const struct rotation_member *members,
                   const uint32_t *numbers, size_t count);
     /* The number of wanted instances changed: 1 means keep the listener from now on. */
@@ -92,13 +96,17 @@ struct steering_operations {
      * -errno; *ret_block is the first of `count` adjoining numbers. `preferred`: that one if free. */
     int (*block)(struct steering *steering, uint32_t count, uint32_t preferred,
                  uint32_t *ret_block);
+    /* The service's home: as in the setup, unless another cluster has that address. NULL: always as in
+     * the setup. */
+    uint32_t (*home)(struct steering *steering, uint32_t service);
 };
 
 struct steering {
     const struct steering_operations *operations;
 };
 
-/* 0 or -errno; `why` says what is missing. *ret_adopted: an earlier supervisor's maps are in use. */
+/* 0 or -errno; `why` says what is missing. *ret_adopted: an earlier supervisor's maps are in use.
+ * -EADDRINUSE: a `listen` port is taken, says `why`; no other mechanism would do better. */
 int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_steering,
                      bool *ret_adopted, char *why, size_t why_size);
 int steering_seccomp_new(const struct steering_setup *setup, struct steering **ret_steering,

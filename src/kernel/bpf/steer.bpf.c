@@ -204,6 +204,15 @@ static __always_inline bool address6_is_mapped(const struct address6 *a)
     return !(a->word[0] | a->word[1]) && a->word[2] == MAPPED_PREFIX;
 }
 
+/* The address that the program asked for, as events tell it. */
+static __always_inline __u32 owner_address(const struct steer_owner *owner)
+{
+    const struct address6 *asked6 = (const struct address6 *)owner->asked6;
+    if (owner->family == 4 || address6_is_any(asked6) || address6_is_mapped(asked6))
+        return owner->asked4;
+    return address6_is_loopback(asked6) ? LOOPBACK_ADDRESS : STEER_ADDRESS_IPV6;
+}
+
 static __always_inline void event_send(enum steer_event_kind kind, const struct steer_owner *owner,
                                        __u64 cookie, int error)
 {
@@ -217,7 +226,7 @@ static __always_inline void event_send(enum steer_event_kind kind, const struct 
     event->protocol = owner->protocol;
     event->family = owner->family;
     event->cookie = cookie;
-    event->address = owner->asked4;
+    event->address = owner_address(owner);
     event->error = error;
     bpf_ringbuf_submit(event, 0);
 }
@@ -399,19 +408,15 @@ static __always_inline void target_default(const struct steer_owner *owner)
     struct steer_target_key key = {.port = owner->port, .protocol = owner->protocol};
     struct steer_target target = {
         .service = owner->service, .port = owner->port, .flags = STEER_TARGET_LOCAL};
-    const struct address6 *asked6 = (const struct address6 *)owner->asked6;
-    if (owner->family == 4 || address6_is_mapped(asked6)) {
-        if (owner->asked4 == LOOPBACK_ADDRESS) {
-            target.flags |= STEER_TARGET_LOOPBACK;
-        } else if (owner->asked4) {
-            key.address = owner->asked4;
-            key.family = 4;
-        }
-    } else if (address6_is_loopback(asked6)) {
+    __u32 address = owner_address(owner);
+    if (address == LOOPBACK_ADDRESS) {
         target.flags |= STEER_TARGET_LOOPBACK;
-    } else if (!address6_is_any(asked6)) {
+    } else if (address == STEER_ADDRESS_IPV6) {
         __builtin_memcpy(key.address6, owner->asked6, sizeof key.address6);
         key.family = 6;
+    } else if (address) {
+        key.address = address;
+        key.family = 4;
     }
     if (key.family || owner->claimed)
         bpf_map_update_elem(&targets, &key, &target, BPF_NOEXIST);

@@ -111,9 +111,10 @@ struct steer_event {
     __u8 protocol;
     __u8 family; /* 4: IPv4, 6: IPv6 only, 46: both */
     __u64 cookie; /* SO_COOKIE of the socket */
-    __u32 address; /* IPv4 that it asked for; 0: any, or IPv6 */
+    __u32 address; /* IPv4 that it asked for (127.0.0.1 for ::1 too); 0: any */
     __s32 error;
 };
+#define STEER_ADDRESS_IPV6 0xffffffffu /* `address` of an event: some other IPv6 address */
 
 /* `claims`, one map for all clusters of the machine: who holds what. */
 enum steer_claim_kind {

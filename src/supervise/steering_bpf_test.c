@@ -1,0 +1,519 @@
+/* Steering with BPF, with tiny servers as instances (kernel/steer_rig.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/scoped.h"
+#include "kernel/steer_rig.h"
+#include "supervise/steering.h"
+#include "topology/addresses.h"
+
+enum {
+    SLOTS = 16,
+    SERVICES = 3,
+    PORT = 3000,
+    PUBLISHED = 8080,
+    WITHIN_MS = 3000,
+    NOBODY = 65534,
+    KEPT_MAX = 32,
+    HOME_FIRST = 0x7f560201,
+};
+
+struct keeping { /* the keeper's part */
+    char name[256];
+    int fd;
+};
+
+static struct rig *rig;
+static struct loop *loop;
+static struct steering *steering;
+static struct topology topology;
+static struct service services[SERVICES];
+static struct listener listeners[4];
+static const uint32_t homes[SERVICES] = {HOME_FIRST, HOME_FIRST + 1, HOME_FIRST + 2};
+static struct rig_instance instances[SLOTS];
+static struct steering_instance members[SLOTS];
+static struct steering_listen heard[256];
+static size_t heard_count;
+static struct keeping keeping[KEPT_MAX];
+static char why[512];
+static bool adopted;
+
+/* What topology.c says, which is not linked here: the stated port, else unknown. */
+uint16_t listener_target(const struct topology *of, const struct listener *listener)
+{
+    const struct service *service = &of->services[listener->service];
+    if (listener->target_port)
+        return listener->target_port;
+    for (size_t i = 0; i < service->port_count; i++)
+        if (service->ports[i].protocol == listener->protocol)
+            return service->ports[i].port;
+    return 0;
+}
+
+static void note_binds(void *owner, const struct steering_listen *listen)
+{
+    (void)owner;
+    (void)listen;
+}
+static void note_listens(void *owner, const struct steering_listen *listen)
+{
+    (void)owner;
+    assert_true(heard_count < 256);
+    heard[heard_count++] = *listen;
+}
+static size_t processes(void *owner, uint32_t slot, pid_t *ret_pids, size_t max)
+{
+    (void)owner;
+    assert_true(max > 0);
+    ret_pids[0] = instances[slot].pid;
+    return instances[slot].pid > 0;
+}
+static void keep(void *owner, const char *name, int fd)
+{
+    (void)owner;
+    for (int i = 0; i < KEPT_MAX; i++) {
+        if (keeping[i].name[0] && strcmp(keeping[i].name, name) != 0)
+            continue;
+        if (keeping[i].name[0])
+            close(keeping[i].fd);
+        snprintf(keeping[i].name, sizeof keeping[i].name, "%s", name);
+        keeping[i].fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        return;
+    }
+    fail_msg("too many are kept");
+}
+static void forget(void *owner, const char *name)
+{
+    (void)owner;
+    for (int i = 0; i < KEPT_MAX; i++) {
+        if (strcmp(keeping[i].name, name) != 0)
+            continue;
+        keeping[i].name[0] = 0;
+        fd_drop(&keeping[i].fd);
+        return;
+    }
+    fail_msg("%s was not kept", name);
+}
+static int kept_count(const char *prefix)
+{
+    int count = 0;
+    for (int i = 0; i < KEPT_MAX; i++)
+        count += keeping[i].name[0] && strncmp(keeping[i].name, prefix, strlen(prefix)) == 0;
+    return count;
+}
+
+static const struct steering_callbacks callbacks = {.binds = note_binds,
+                                                    .listens = note_listens,
+                                                    .processes = processes,
+                                                    .keep = keep,
+                                                    .forget = forget};
+
+static int begin(void)
+{
+    struct steering_setup with = {.loop = loop,
+                                  .topology = &topology,
+                                  .homes = homes,
+                                  .cgroup_path = rig->cgroup,
+                                  .bpf_mount = rig->bpf_mount,
+                                  .slots_max = SLOTS,
+                                  .privileged = true,
+                                  .callbacks = &callbacks};
+    return steering_bpf_new(&with, &steering, &adopted, why, sizeof why);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    static const char *const names[SERVICES] = {"one", "two", "three"};
+    heard_count = 0;
+    memset(instances, 0, sizeof instances);
+    memset(members, 0, sizeof members);
+    memset(services, 0, sizeof services);
+    memset(listeners, 0, sizeof listeners);
+    memset(keeping, 0, sizeof keeping);
+    for (uint32_t i = 0; i < SERVICES; i++)
+        services[i] = (struct service){.index = i, .name = names[i], .listens = true};
+    topology = (struct topology){.name = "bpf test",
+                                 .services = services,
+                                 .service_count = SERVICES,
+                                 .listeners = listeners};
+    loop = loop_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (steering)
+        steering->operations->end(steering, false);
+    steering = NULL;
+    for (int i = 0; i < SLOTS; i++)
+        rig_instance_remove(&instances[i]);
+    for (int i = 0; i < KEPT_MAX; i++)
+        if (keeping[i].name[0])
+            close(keeping[i].fd);
+    loop_free(loop);
+    return 0;
+}
+
+static void turn_until_heard(uint32_t slot)
+{
+    for (int waited = 0; waited < WITHIN_MS; waited += 10) {
+        for (size_t i = 0; i < heard_count; i++)
+            if (heard[i].slot == slot && heard[i].epoch == members[slot].epoch)
+                return;
+        assert_int_equal(loop_turn(loop, 10), 0);
+    }
+    fail_msg("slot %u was not heard of", slot);
+}
+
+static void rotate(uint32_t service)
+{
+    struct rotation_member all[SLOTS];
+    uint32_t numbers[SLOTS];
+    size_t count = 0;
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        if (members[slot].epoch == 0 || members[slot].service != service)
+            continue;
+        all[count] = (struct rotation_member){.slot = slot, .weight = instances[slot].pid > 0};
+        numbers[count++] = members[slot].number;
+    }
+    assert_int_equal(steering->operations->rotate(steering, service, all, numbers, count), 0);
+}
+
+static void prepare(uint32_t slot, uint32_t service, uint32_t wanted)
+{
+    rig_instance_cgroup(rig, &instances[slot], slot);
+    members[slot] = (struct steering_instance){.slot = slot,
+                                               .service = service,
+                                               .number = slot + 1,
+                                               .epoch = members[slot].epoch + 1,
+                                               .address = 0x7f4d0101 + slot,
+                                               .cgroup_id = instances[slot].cgroup_id,
+                                               .wanted = wanted};
+    assert_int_equal(steering->operations->prepare(steering, &members[slot]), 0);
+}
+
+static void start(uint32_t slot, uint32_t service, uint32_t wanted,
+                  const struct rig_server *server)
+{
+    prepare(slot, service, wanted);
+    rig_instance_start(&instances[slot], server, slot);
+    assert_int_equal(instances[slot].error, 0);
+    assert_int_equal(steering->operations->started(steering, slot, -1), 0);
+    turn_until_heard(slot);
+    rotate(service);
+}
+
+static void publish(size_t index, uint32_t service, uint16_t port, uint16_t target)
+{
+    listeners[index] = (struct listener){.port = port,
+                                         .service = service,
+                                         .target_port = target,
+                                         .text = port == PUBLISHED ? "tcp:8080" : "tcp:other"};
+    topology.listener_count = index + 1;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------ */
+
+static void ports_are_learnt_and_published(void **state)
+{
+    (void)state;
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), 0);
+    assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), -ECONNREFUSED);
+    struct rig_server server = {.kind = RIG_DUAL, .port = PORT};
+    start(0, 0, 2, &server);
+    start(1, 0, 2, &server);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), i);
+        assert_int_equal(rig_connect("::1", PUBLISHED, NULL) >= 0, 1);
+        rig_connect("127.0.0.1", PUBLISHED, NULL);
+    }
+    assert_in_range(rig_connect("127.0.0.1", PORT, NULL), 0, 1);
+    assert_in_range(rig_connect("127.86.2.1", PORT, NULL), 0, 1);
+    assert_int_equal(rig_connect("127.86.2.1", PUBLISHED, NULL), -ECONNREFUSED);
+    assert_int_equal(rig_connect("127.77.1.2", PORT, NULL), 1);
+    assert_in_range(rig_connect_from_outside(PUBLISHED), 0, 1);
+    assert_int_equal(rig_connect_from_outside(PORT), -ECONNREFUSED);
+    assert_int_equal(kept_count("listener:"), 0);
+    assert_int_equal(kept_count("reserve:"), 1);
+    assert_int_equal(heard[0].port, PORT);
+}
+
+static void the_published_port_may_be_the_programs_own(void **state)
+{
+    (void)state;
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), 0);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_V4, .port = PUBLISHED});
+    start(1, 0, 2, &(struct rig_server){.kind = RIG_DUAL, .port = PUBLISHED});
+    assert_in_range(rig_connect("127.0.0.1", PUBLISHED, NULL), 0, 1);
+    assert_in_range(rig_connect_from_outside(PUBLISHED), 0, 1);
+    /* Another service of that port: at home. */
+    start(2, 1, 2, &(struct rig_server){.kind = RIG_V4, .port = PUBLISHED});
+    assert_in_range(rig_connect("127.0.0.1", PUBLISHED, NULL), 0, 1);
+    assert_int_equal(rig_connect("127.86.2.2", PUBLISHED, NULL), 2);
+}
+
+static void a_service_may_be_published_as_it_stands(void **state)
+{
+    (void)state;
+    services[0].publish = true;
+    assert_int_equal(begin(), 0);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_V4, .port = PORT});
+    assert_int_equal(rig_connect_from_outside(PORT), 0);
+    /* At loopback only, it stays there. */
+    services[1].publish = true;
+    start(1, 1, 2, &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT + 1});
+    assert_int_equal(rig_connect("127.0.0.1", PORT + 1, NULL), 1);
+    assert_int_equal(rig_connect_from_outside(PORT + 1), -ECONNREFUSED);
+}
+
+static int stranger_listens(uint16_t port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+static void a_taken_port_is_named(void **state)
+{
+    (void)state;
+    scoped_fd int stranger = stranger_listens(PUBLISHED);
+    char path[128];
+    struct stat unused;
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), -EADDRINUSE);
+    assert_non_null(strstr(why, "tcp:8080"));
+    snprintf(path, sizeof path, "%s/enginx", rig->bpf_mount);
+    assert_int_equal(stat(path, &unused), -1); /* nothing stays */
+}
+
+static void users_of_a_service_are_led_to_its_home(void **state)
+{
+    (void)state;
+    static const uint32_t uses[] = {1};
+    services[0].uses = uses;
+    services[0].uses_count = 1;
+    services[0].user = "nobody"; /* two users: both at home */
+    services[2].user = "nobody";
+    assert_int_equal(begin(), 0);
+    struct rig_server server = {.kind = RIG_V4, .port = PORT};
+    start(2, 2, 2, &(struct rig_server){.kind = RIG_V4, .port = PORT, .uid = NOBODY});
+    start(1, 1, 2, &server);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = 4000, .uid = NOBODY});
+    assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), 2); /* the first has the plain port */
+    assert_int_equal(rig_instance_connects(&instances[0], "127.0.0.1", PORT), 1);
+    assert_int_equal(rig_instance_connects(&instances[0], "::1", PORT), 1);
+}
+
+/* A client that connects and reads for as long as the program is away. */
+static pid_t waiting_client(int *ret_report)
+{
+    int report[2];
+    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+    pid_t client = fork();
+    if (client == 0) {
+        /* No duplicate of a listener may stay here, or it would never close. */
+        close_range(3, (unsigned)report[1] - 1, 0);
+        close_range((unsigned)report[1] + 1, ~0u, 0);
+        int who = rig_connect("127.0.0.1", PORT, NULL);
+        _exit(write(report[1], &who, sizeof who) == (ssize_t)sizeof who ? 0 : 1);
+    }
+    close(report[1]);
+    *ret_report = report[0];
+    return client;
+}
+
+static void dies_and_comes_back(const struct rig_server *server)
+{
+    int report[3];
+    pid_t clients[3];
+    assert_int_equal(kept_count("listener:"), 1);
+    rig_instance_kill(&instances[0]);
+    rotate(0); /* weight 0: before or after `gone`, it must not matter */
+    steering->operations->gone(steering, 0, true);
+    for (int i = 0; i < 3; i++)
+        clients[i] = waiting_client(&report[i]);
+    usleep(300000);
+    start(0, 0, 1, server);
+    for (int i = 0; i < 3; i++) {
+        int who = -1;
+        assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
+        assert_int_equal(who, 0);
+        waitpid(clients[i], NULL, 0);
+        close(report[i]);
+    }
+}
+
+static void connections_wait_for_the_only_instance(void **state)
+{
+    (void)state;
+    assert_int_equal(begin(), 0);
+    struct rig_server server = {.kind = RIG_V4, .port = PORT};
+    start(0, 0, 1, &server);
+    for (int i = 0; i < 3; i++)
+        dies_and_comes_back(&server);
+    assert_int_equal(kept_count("listener:"), 1);
+    /* For good: its port refuses. */
+    rig_instance_kill(&instances[0]);
+    steering->operations->gone(steering, 0, false);
+    assert_int_equal(kept_count("listener:"), 0);
+    assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
+}
+
+static void what_is_kept_follows_the_number_wanted(void **state)
+{
+    (void)state;
+    assert_int_equal(begin(), 0);
+    struct rig_server server = {.kind = RIG_V4, .port = PORT};
+    start(0, 0, 1, &server);
+    assert_int_equal(kept_count("listener:"), 1);
+    steering->operations->wanted(steering, 0, 2);
+    assert_int_equal(kept_count("listener:"), 0);
+    start(1, 0, 2, &server);
+    steering->operations->wanted(steering, 0, 1);
+    assert_int_equal(kept_count("listener:"), 2);
+    rig_instance_kill(&instances[1]);
+    steering->operations->gone(steering, 1, false);
+    assert_int_equal(kept_count("listener:"), 1);
+    steering->operations->wanted(steering, 0, 0); /* and now it can be drained */
+    rig_instance_kill(&instances[0]);
+    rotate(0);
+    assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
+}
+
+static void a_new_supervisor_finds_everything(void **state)
+{
+    (void)state;
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), 0);
+    assert_false(adopted);
+    struct rig_server server = {.kind = RIG_DUAL, .port = PORT};
+    start(0, 0, 1, &server);
+    struct rig_server datagrams = {.kind = RIG_UDP, .port = PORT};
+    start(1, 1, 1, &datagrams);
+    uint32_t block;
+    uint32_t again;
+    assert_int_equal(steering->operations->block(steering, 2, UINT32_MAX, &block), 0);
+    steering->operations->end(steering, true);
+    steering = NULL;
+    assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), 0);
+    assert_int_equal(rig_ask(-1, "127.0.0.1", PORT), 1);
+
+    heard_count = 0;
+    assert_int_equal(begin(), 0);
+    assert_true(adopted);
+    for (uint32_t slot = 0; slot < 2; slot++)
+        assert_int_equal(steering->operations->prepare(steering, &members[slot]), 0);
+    for (int i = 0; i < KEPT_MAX; i++)
+        if (keeping[i].name[0])
+            assert_true(steering->operations->found(steering, keeping[i].name,
+                                                    fcntl(keeping[i].fd, F_DUPFD_CLOEXEC, 3)));
+    assert_int_equal(kept_count("listener:"), 1);
+    for (uint32_t slot = 0; slot < 2; slot++)
+        steering->operations->started(steering, slot, -1);
+    turn_until_heard(0);
+    turn_until_heard(1);
+    assert_int_equal(heard_count, 2);
+    rotate(0);
+    rotate(1);
+    assert_int_equal(steering->operations->block(steering, 1, UINT32_MAX, &again), 0);
+    assert_int_not_equal(again, block);
+    assert_int_equal(steering->operations->block(steering, 2, block, &again), 0);
+    assert_int_equal(again, block);
+    assert_int_equal(rig_connect_from_outside(PUBLISHED), 0);
+    assert_int_equal(rig_connect_from_outside(PORT), -ECONNREFUSED);
+    assert_int_equal(rig_ask(-1, "127.0.0.1", PORT), 1);
+    dies_and_comes_back(&server);
+}
+
+static void homes_of_other_clusters_are_left_alone(void **state)
+{
+    (void)state;
+    struct steering *first;
+    assert_int_equal(begin(), 0);
+    first = steering;
+    for (uint32_t i = 0; i < SERVICES; i++)
+        assert_int_equal(first->operations->home(first, i), homes[i]);
+    topology.name = "another";
+    assert_int_equal(begin(), 0);
+    assert_int_equal(steering->operations->home(steering, 0), HOME_FIRST + 3);
+    assert_int_equal(steering->operations->home(steering, 1), HOME_FIRST + 4);
+    uint32_t block;
+    uint32_t other;
+    assert_int_equal(first->operations->block(first, 3, 7, &block), 0);
+    assert_int_equal(block, 7);
+    assert_int_equal(steering->operations->block(steering, 1, 8, &other), 0);
+    assert_int_equal(other, 0);
+    first->operations->end(first, false);
+}
+
+static void every_balance_reaches_everybody(void **state)
+{
+    (void)state;
+    static const uint32_t weights[] = {1, 1, 1};
+    static const enum balance_policy policies[] = {BALANCE_LEAST, BALANCE_ROUND_ROBIN,
+                                                   BALANCE_RANDOM, BALANCE_WEIGHTED};
+    services[0].weights = weights;
+    services[0].weight_count = 3;
+    assert_int_equal(begin(), 0);
+    struct rig_server server = {.kind = RIG_V4, .port = PORT};
+    for (uint32_t slot = 0; slot < 3; slot++)
+        start(slot, 0, 3, &server);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        int counts[3] = {0};
+        services[0].balance = policies[i];
+        rotate(0);
+        for (int k = 0; k < 90; k++)
+            counts[rig_connect("127.0.0.1", PORT, NULL)]++;
+        for (int k = 0; k < 3; k++)
+            assert_in_range(counts[k], policies[i] == BALANCE_RANDOM ? 5 : 28,
+                            policies[i] == BALANCE_RANDOM ? 85 : 32);
+    }
+    services[0].balance = BALANCE_HASH;
+    rotate(0);
+    int who = rig_connect("127.0.0.1", PORT, NULL);
+    for (int k = 0; k < 20; k++)
+        assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), who);
+}
+
+static int tests(struct rig *with)
+{
+    rig = with;
+#define steering_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest all[] = {
+        steering_test(ports_are_learnt_and_published),
+        steering_test(the_published_port_may_be_the_programs_own),
+        steering_test(a_service_may_be_published_as_it_stands),
+        steering_test(a_taken_port_is_named),
+        steering_test(users_of_a_service_are_led_to_its_home),
+        steering_test(connections_wait_for_the_only_instance),
+        steering_test(what_is_kept_follows_the_number_wanted),
+        steering_test(a_new_supervisor_finds_everything),
+        steering_test(homes_of_other_clusters_are_left_alone),
+        steering_test(every_balance_reaches_everybody),
+    };
+    return cmocka_run_group_tests_name("steering-bpf", all, NULL, NULL);
+}
+
+int main(void)
+{
+    return rig_run(tests);
+}

@@ -1,0 +1,56 @@
+/* Ports of a cluster under the direct path: which targets exist in the kernel's map for what the
+ * programs listen on, what `listen` publishes, and what services use; homes and published ports are
+ * claimed against other clusters of the machine, and published TCP ports are held by a bound socket
+ * each, so that a stranger's server is noticed, and refused where it does not ask to share.
+ *
+ * Owned by steering_bpf.c, in the supervisor's thread. Functions return 0 or -errno. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/steer.h"
+#include "topology/topology.h"
+
+struct steering_port { /* that a service's programs listen on */
+    uint16_t port;
+    enum protocol protocol;
+    bool heard;    /* a program listens there; else it is only stated */
+    bool loopback; /* heard so far only at loopback addresses */
+};
+
+struct steering_service {
+    uint32_t home;
+    struct steering_port ports[SERVICE_PORTS_MAX];
+    size_t port_count;
+};
+
+typedef void steering_keep(void *owner, const char *name, int fd);
+
+struct steering_ports {
+    struct steer *steer;
+    const struct topology *topology;
+    struct steering_service *services;
+    int *reserved; /* by listener; -1: none */
+    steering_keep *keep;
+    void *owner;
+};
+
+/* Claims homes and published ports and sets what is known beforehand. `adopted`: our own programs may
+ * be in the way of the reservations; the keeper has those. -EADDRINUSE: a published port is taken;
+ * -ENOTSUP: a published port that cannot be had; `why` names it. */
+int steering_ports_init(struct steering_ports *ports, struct steer *steer,
+                        const struct topology *topology, const uint32_t *homes, bool adopted,
+                        steering_keep *keep, void *owner, char *why, size_t why_size);
+void steering_ports_done(struct steering_ports *ports);
+
+/* A program of the service listens there; `address` as in struct steer_event. */
+void steering_ports_learn(struct steering_ports *ports, uint32_t service, enum protocol protocol,
+                          uint16_t port, uint32_t address);
+/* The same for what was there before this supervisor: the kernel's targets are right already. */
+void steering_ports_recall(struct steering_ports *ports, uint32_t service, enum protocol protocol,
+                           uint16_t port);
+
+/* A descriptor "reserve:…" that the keeper had. False: no such listener any more. */
+bool steering_ports_found(struct steering_ports *ports, const char *name, int fd);
