@@ -100,9 +100,14 @@ static void member_name(const struct share_member *member, char name[SHARE_NAME_
              member->asked.port, share_address_ip4(&member->asked), member->ordinal);
 }
 
+static bool member_is_kept(const struct share_member *member)
+{
+    return member->slot != SHARE_NO_SLOT && !member->leaving;
+}
+
 static void member_keep(const struct share_member *member)
 {
-    if (member->slot == SHARE_NO_SLOT)
+    if (!member_is_kept(member))
         return;
     char name[SHARE_NAME_BYTES];
     member_name(member, name);
@@ -111,7 +116,7 @@ static void member_keep(const struct share_member *member)
 
 static void member_forget(const struct share_member *member)
 {
-    if (member->slot == SHARE_NO_SLOT)
+    if (!member_is_kept(member))
         return;
     char name[SHARE_NAME_BYTES];
     member_name(member, name);
@@ -493,6 +498,7 @@ static void member_hung_up(struct watch *watch, unsigned events)
     struct share_member *member = watch->owner;
     log_info("listener-shut-down", "port=%u", member->asked.port);
     member_forget(member);
+    member->leaving = true;
     member_end(member);
 }
 
@@ -615,7 +621,10 @@ void share_revive(struct share_member *member)
 
 void share_leave(struct share_member *member)
 {
+    if (member->leaving)
+        return;
     member_forget(member);
+    member->leaving = true;
     if (member->bound.protocol == PROTOCOL_TCP) {
         watch_stop(member->share->setup.loop, &member->watch);
         /* Leaves the group at once, also while the keeper still has a descriptor of it. */
@@ -623,9 +632,6 @@ void share_leave(struct share_member *member)
         member_end(member);
         return;
     }
-    if (member->leaving)
-        return;
-    member->leaving = true;
     member->alive = false;
     group_changed(member->share, member->group);
     if (timer_start(member->share->setup.loop, &member->timer, UDP_LEAVE_DELAY_MS,

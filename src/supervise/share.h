@@ -74,7 +74,7 @@ struct share_member { /* read only for others */
     uint32_t last_weight; /* the last that was not 0 */
     bool alive;   /* its program listens */
     bool claimed; /* a restarted program got it and has not called listen yet */
-    bool leaving; /* UDP: on its way out */
+    bool leaving; /* on its way out, and forgotten by the keeper */
     bool queued;  /* connections waited when it was last looked at */
     struct watch watch;
     struct timer timer;

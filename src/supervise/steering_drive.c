@@ -84,8 +84,10 @@ static pid_t process_group(const char *pid)
         fclose(file);
     text[length] = 0;
     const char *after = strrchr(text, ')');
-    int parent, group;
-    return after && sscanf(after, ") %*c %d %d", &parent, &group) == 2 ? group : 0;
+    int group;
+    char state;
+    bool read = after && sscanf(after, ") %c %*d %d", &state, &group) == 2;
+    return read && state != 'Z' ? group : 0; /* a zombie holds nothing */
 }
 
 static size_t on_processes(void *owner, uint32_t slot, pid_t *ret_pids, size_t max)
