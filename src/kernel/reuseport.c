@@ -338,6 +338,31 @@ static void write_dispatch(struct writer *writer, const struct reuseport_choice 
     write_addresses(writer, entries, kept, others);
 }
 
+/* Packets from elsewhere; those of this machine go on behind. */
+static void write_guard(struct writer *writer, const struct reuseport_choice *choices,
+                        size_t count, const struct reuseport_guard *guard)
+{
+    write_load(writer, BPF_W, SKF_AD_OFF + SKF_AD_IFINDEX);
+    write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, guard->loopback, 0, 1);
+    size_t local = write_skip(writer);
+    write_version(writer);
+    write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, 4, 1, 0);
+    size_t not_ip4 = write_skip(writer);
+    write_load(writer, BPF_W, SKF_NET_OFF + IP4_DESTINATION);
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (!choices[i].outside)
+            continue;
+        write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, choices[i].address, 0, 1);
+        write_go(writer, i);
+    }
+    skip_ends_here(writer, not_ip4);
+    if (choices[count - 1].outside)
+        write_go(writer, count - 1);
+    else
+        write_statement(writer, BPF_RET | BPF_K, guard->sink);
+    skip_ends_here(writer, local);
+}
+
 static void jumps_resolve(struct writer *writer, const size_t *bodies)
 {
     for (size_t i = 0; i < writer->length; i++) {
@@ -348,7 +373,8 @@ static void jumps_resolve(struct writer *writer, const size_t *bodies)
 }
 
 int reuseport_build(const struct reuseport_choice *choices, size_t count,
-                    struct sock_filter *ret_program, size_t max)
+                    const struct reuseport_guard *guard, struct sock_filter *ret_program,
+                    size_t max)
 {
     assert(count && choices[count - 1].address == 0);
     if (count > max)
@@ -358,6 +384,8 @@ int reuseport_build(const struct reuseport_choice *choices, size_t count,
     size_t *bodies = calloc(count, sizeof *bodies);
     struct range *ranges = calloc(REUSEPORT_MEMBERS_MAX, sizeof *ranges);
     int error = entries && bodies && ranges ? 0 : -ENOMEM;
+    if (!error && guard)
+        write_guard(&writer, choices, count, guard);
     if (!error)
         write_dispatch(&writer, choices, count, entries);
     for (size_t i = 0; i < count && !error; i++) {

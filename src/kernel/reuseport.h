@@ -37,15 +37,24 @@ struct reuseport_choice { /* what holds for packets to one address */
     enum reuseport_policy policy;
     const struct reuseport_member *members;
     size_t count;
+    bool outside; /* also for packets that did not arrive by the loopback device (see below) */
 };
 
-/* Writes the program that makes these choices, the first that fits winning. The number of
- * instructions, or -E2BIG, or -EINVAL (a choice without any weight), or -ENOMEM. */
+struct reuseport_guard { /* a program cannot refuse a packet, but lead it to a member that does */
+    uint32_t loopback; /* the interface's number */
+    uint32_t sink;     /* gets what came by another interface and fits no choice with `outside` */
+};
+
+/* Writes the program that makes these choices, the first that fits winning. `guard` NULL: all holds
+ * for all packets. The number of instructions, or -E2BIG, or -EINVAL (a choice without any weight),
+ * or -ENOMEM. */
 int reuseport_build(const struct reuseport_choice *choices, size_t count,
-                    struct sock_filter *ret_program, size_t max);
+                    const struct reuseport_guard *guard, struct sock_filter *ret_program,
+                    size_t max);
 /* To the group that the listening (TCP) or bound (UDP) socket is in; replaces in one step. -ENOMEM:
  * longer than net.core.optmem_max allows (before Linux 6.9 about 1200 instructions). */
 int reuseport_attach(int fd, const struct sock_filter *program, size_t count);
 /* Lets only packets in that arrived by the loopback device, or (`address` not 0) that are for this
- * IPv4 address (host order). Accepted connections inherit it. */
+ * IPv4 address (host order). Accepted connections inherit it. -EPERM: some kernels allow it on TCP
+ * sockets only to the privileged (seen on 6.18); use a guard then. */
 int reuseport_only_local(int fd, uint32_t address);

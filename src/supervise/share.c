@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/log.h"
 #include "kernel/reuseport.h"
+#include "supervise/sink.h"
 
 enum {
     GROUP_FIRST_PLACES = 8,
@@ -33,6 +35,8 @@ struct share {
     struct share_member **of_slot;    /* first of each slot's list */
     struct share_member **of_service; /* first of each service's list */
     uint32_t ordinal_next;
+    uint32_t loopback; /* interface number */
+    bool sinks;        /* are needed */
 };
 
 /* ---- addresses ------------------------------------------------------------------------------ */
@@ -94,15 +98,24 @@ bool share_address_any(const struct share_address *address)
 /* "listener:SERVICE.N:tcp:PORT:ADDRESS:ORDINAL", port and address as asked, the last two in hex. */
 static void member_name(const struct share_member *member, char name[SHARE_NAME_BYTES])
 {
+    if (member->sink) {
+        snprintf(name, SHARE_NAME_BYTES, "sink:%08x", member->ordinal);
+        return;
+    }
     const struct share_slot *slot = &member->share->setup.slots[member->slot];
     snprintf(name, SHARE_NAME_BYTES, "listener:%s.%u:%s:%u:%08x:%08x", slot->service_name,
              slot->number, member->asked.protocol == PROTOCOL_TCP ? "tcp" : "udp",
              member->asked.port, share_address_ip4(&member->asked), member->ordinal);
 }
 
+static bool member_is_kept(const struct share_member *member)
+{
+    return (member->slot != SHARE_NO_SLOT || member->sink) && !member->leaving;
+}
+
 static void member_keep(const struct share_member *member)
 {
-    if (member->slot == SHARE_NO_SLOT)
+    if (!member_is_kept(member))
         return;
     char name[SHARE_NAME_BYTES];
     member_name(member, name);
@@ -111,7 +124,7 @@ static void member_keep(const struct share_member *member)
 
 static void member_forget(const struct share_member *member)
 {
-    if (member->slot == SHARE_NO_SLOT)
+    if (!member_is_kept(member))
         return;
     char name[SHARE_NAME_BYTES];
     member_name(member, name);
@@ -184,7 +197,7 @@ static size_t members_collect(const struct share_group *group, member_fits *fits
         count = 0;
         for (size_t i = 0; i < group->count; i++) {
             const struct share_member *member = group->members[i];
-            if (!fits(member, value))
+            if (member->sink || !fits(member, value))
                 continue;
             uint32_t weight = weight_split(group, member, tier);
             any |= weight > 0;
@@ -230,11 +243,14 @@ static struct reuseport_choice *plan_add(struct plan *plan, uint32_t address,
     return choice;
 }
 
+/* A sink is no service's and nobody's choice. */
 static bool is_first(const struct share_group *group, size_t index, member_fits *fits,
                      uint32_t value)
 {
+    if (group->members[index]->sink)
+        return false;
     for (size_t i = 0; i < index; i++)
-        if (fits(group->members[i], value))
+        if (!group->members[i]->sink && fits(group->members[i], value))
             return false;
     return true;
 }
@@ -271,6 +287,33 @@ static int service_claim(const struct share *share, const struct share_group *gr
     return claim;
 }
 
+static bool listener_takes_all(const struct listener *listener)
+{
+    if (listener->address.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)&listener->address)->sin_addr.s_addr == 0;
+    if (listener->address.ss_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&listener->address)->sin6_addr);
+    return true;
+}
+
+/* Is the service published at this port, to whomever and at any address? */
+static bool service_is_open(const struct share *share, const struct share_group *group,
+                            uint32_t service)
+{
+    const struct topology *topology = share->setup.topology;
+    if (service >= topology->service_count)
+        return false;
+    if (topology->services[service].publish)
+        return true;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->service == service && listener->port == group->bound.port &&
+            (uint8_t)listener->protocol == group->bound.protocol && listener_takes_all(listener))
+            return true;
+    }
+    return false;
+}
+
 /* `listen 10.0.0.5:80 -> a; listen 10.0.0.6:80 -> b`: one group, told apart by address. */
 static void plan_published(struct plan *plan, const struct share *share,
                            const struct share_group *group, const struct reuseport_choice *service,
@@ -286,7 +329,8 @@ static void plan_published(struct plan *plan, const struct share *share,
         const struct sockaddr_in *four = (const struct sockaddr_in *)&listener->address;
         uint32_t address = ntohl(four->sin_addr.s_addr);
         if (address)
-            plan_add(plan, address, service->policy, service->members, service->count);
+            plan_add(plan, address, service->policy, service->members, service->count)->outside =
+                true;
     }
 }
 
@@ -317,7 +361,8 @@ static void plan_services(struct plan *plan, const struct share *share,
         plan_published(plan, share, group, &choice, service);
         plan_add(plan, share->setup.homes[service], choice.policy, choice.members, choice.count);
     }
-    plan_add(plan, 0, others.policy, others.members, others.count);
+    plan_add(plan, 0, others.policy, others.members, others.count)->outside =
+        service_is_open(share, group, owner);
 }
 
 static int group_program(const struct share *share, const struct share_group *group,
@@ -332,7 +377,9 @@ static int group_program(const struct share *share, const struct share_group *gr
             plan_slots(&plan, share, group);
         plan_services(&plan, share, group);
         assert(plan.choice_count <= most && plan.member_count <= 2 * group->count);
-        length = reuseport_build(plan.choices, plan.choice_count, ret_program,
+        struct reuseport_guard guard = {.loopback = share->loopback, .sink = 0};
+        length = reuseport_build(plan.choices, plan.choice_count,
+                                 group->members[0]->sink ? &guard : NULL, ret_program,
                                  REUSEPORT_INSTRUCTIONS_MAX);
     }
     free(plan.choices);
@@ -350,9 +397,14 @@ static int group_attach(const struct share *share, const struct share_group *gro
     return reuseport_attach(group->members[0]->fd, program, (size_t)length);
 }
 
+static bool group_has_sink(const struct share_group *group)
+{
+    return group->count && group->members[0]->sink;
+}
+
 static void group_changed(const struct share *share, const struct share_group *group)
 {
-    if (!group->count)
+    if (!group->count || (group->count == 1 && group_has_sink(group)))
         return;
     int error = group_attach(share, group, true);
     if (error == -E2BIG || error == -ENOMEM) {
@@ -469,6 +521,18 @@ static void member_free(struct share_member *member)
     free(member);
 }
 
+/* A group in which only the sink is left ends with it; so does an empty one. */
+static void group_settle(struct share *share, struct share_group *group)
+{
+    if (group->count == 1 && group_has_sink(group)) {
+        member_forget(group->members[0]);
+        shutdown(group->members[0]->fd, SHUT_RDWR);
+        member_free(group->members[0]);
+        group->count = 0;
+    }
+    group_free_if_empty(share, group);
+}
+
 /* Out of all lists; the socket is out of the kernel's group, or is about to be by our close. */
 static void member_end(struct share_member *member)
 {
@@ -478,7 +542,7 @@ static void member_end(struct share_member *member)
     member_unlink(member);
     member_free(member);
     group_changed(share, group);
-    group_free_if_empty(share, group);
+    group_settle(share, group);
 }
 
 static void member_leave_due(struct timer *timer)
@@ -493,6 +557,7 @@ static void member_hung_up(struct watch *watch, unsigned events)
     struct share_member *member = watch->owner;
     log_info("listener-shut-down", "port=%u", member->asked.port);
     member_forget(member);
+    member->leaving = true;
     member_end(member);
 }
 
@@ -557,6 +622,8 @@ struct share *share_new(const struct share_setup *setup)
     if (!share)
         return NULL;
     share->setup = *setup;
+    share->loopback = if_nametoindex("lo");
+    share->sinks = sink_needed();
     share->of_slot = calloc(setup->slot_count + 1, sizeof(struct share_member *));
     share->of_service =
         calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
@@ -589,6 +656,37 @@ void share_free(struct share *share, bool leave)
     free(share);
 }
 
+static void guard_failed(const struct share_address *bound, int error)
+{
+    log_warn("port-not-guarded", "port=%u error=%s effect=\"reachable from other machines\"",
+             bound->port, strerrorname_np(-error));
+}
+
+void share_guard(struct share *share, int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    struct share_address bound;
+    if (!share->sinks || getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+        !share_address_read(&address, PROTOCOL_TCP, fd, &bound))
+        return;
+    struct share_group *group = group_get(share, &bound);
+    if (group && group->count)
+        return; /* it has one, or had to do without */
+    int sink = group ? sink_open(&bound) : -ENOMEM;
+    if (sink < 0) {
+        guard_failed(&bound, sink);
+        if (group)
+            group_free_if_empty(share, group);
+        return;
+    }
+    struct share_member *member = share_found_sink(share, sink, share->ordinal_next);
+    if (member)
+        member_keep(member);
+    else
+        guard_failed(&bound, -ENOMEM);
+}
+
 struct share_member *share_join(struct share *share, uint32_t slot, int fd,
                                 const struct share_address *asked)
 {
@@ -615,7 +713,10 @@ void share_revive(struct share_member *member)
 
 void share_leave(struct share_member *member)
 {
+    if (member->leaving)
+        return;
     member_forget(member);
+    member->leaving = true;
     if (member->bound.protocol == PROTOCOL_TCP) {
         watch_stop(member->share->setup.loop, &member->watch);
         /* Leaves the group at once, also while the keeper still has a descriptor of it. */
@@ -623,9 +724,6 @@ void share_leave(struct share_member *member)
         member_end(member);
         return;
     }
-    if (member->leaving)
-        return;
-    member->leaving = true;
     member->alive = false;
     group_changed(member->share, member->group);
     if (timer_start(member->share->setup.loop, &member->timer, UDP_LEAVE_DELAY_MS,
@@ -667,6 +765,24 @@ void share_service_changed(struct share *share, uint32_t service)
 
 /* ---- after the supervisor's own restart ----------------------------------------------------- */
 
+/* At its place by the ordinal. NULL: no memory, and the member is freed. */
+static struct share_member *member_restore(struct share_member *member, uint32_t ordinal)
+{
+    struct share *share = member->share;
+    member->ordinal = ordinal;
+    if (share->ordinal_next <= ordinal)
+        share->ordinal_next = ordinal + 1;
+    size_t place = 0;
+    struct share_group *group = group_get(share, &member->bound);
+    while (group && place < group->count && group->members[place]->ordinal < ordinal)
+        place++;
+    if (!group || member_enter(member, place) < 0) {
+        member_free(member);
+        return NULL;
+    }
+    return member;
+}
+
 struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
                                  uint32_t asked_address, uint32_t ordinal)
 {
@@ -680,19 +796,33 @@ struct share_member *share_found(struct share *share, uint32_t slot, int fd, uin
         uint32_t wire = htonl(asked_address);
         memcpy(member->asked.address, &wire, sizeof wire);
     }
-    member->ordinal = ordinal;
-    if (share->ordinal_next <= ordinal)
-        share->ordinal_next = ordinal + 1;
-    size_t place = 0;
-    struct share_group *group = group_get(share, &member->bound);
-    while (group && place < group->count && group->members[place]->ordinal < ordinal)
-        place++;
-    if (!group || member_enter(member, place) < 0) {
-        free(member);
+    return member_restore(member, ordinal);
+}
+
+struct share_member *share_found_sink(struct share *share, int fd, uint32_t ordinal)
+{
+    struct share_member *member = member_new(share, SHARE_NO_SLOT, fd, NULL);
+    if (!member) {
         close(fd);
         return NULL;
     }
-    return member;
+    member->sink = true;
+    return member_restore(member, ordinal);
+}
+
+static void group_sweep(struct share *share, struct share_group *group)
+{
+    /* A member's leaving may free the group when it is the last, so the count is taken before. */
+    for (size_t i = group->count; i-- > 0;) {
+        struct share_member *member = group->members[i];
+        if (member->slot != SHARE_NO_SLOT || member->sink)
+            continue;
+        bool last = group->count == (group_has_sink(group) ? 2 : 1);
+        share_leave(member);
+        if (last)
+            return;
+    }
+    group_settle(share, group);
 }
 
 void share_sweep_found(struct share *share)
@@ -700,15 +830,7 @@ void share_sweep_found(struct share *share)
     struct share_group *next;
     for (struct share_group *group = share->groups; group; group = next) {
         next = group->next;
-        for (size_t i = group->count; i-- > 0;) {
-            struct share_member *member = group->members[i];
-            if (member->slot != SHARE_NO_SLOT || member->leaving)
-                continue;
-            bool last = group->count == 1 && member->bound.protocol == PROTOCOL_TCP;
-            share_leave(member);
-            if (last)
-                break; /* the group is freed */
-        }
+        group_sweep(share, group);
     }
 }
 

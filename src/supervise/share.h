@@ -64,7 +64,7 @@ struct share_member { /* read only for others */
     struct share_group *group;
     struct share_member *next_of_slot;
     struct share_member *next_of_service;
-    uint32_t slot; /* SHARE_NO_SLOT: found, and nobody's */
+    uint32_t slot; /* SHARE_NO_SLOT: a sink; or found, and nobody's */
     uint32_t service;
     int fd;
     uint64_t cookie;
@@ -74,7 +74,8 @@ struct share_member { /* read only for others */
     uint32_t last_weight; /* the last that was not 0 */
     bool alive;   /* its program listens */
     bool claimed; /* a restarted program got it and has not called listen yet */
-    bool leaving; /* UDP: on its way out */
+    bool leaving; /* on its way out, and forgotten by the keeper */
+    bool sink;    /* sink.h; always the first of its group */
     bool queued;  /* connections waited when it was last looked at */
     struct watch watch;
     struct timer timer;
@@ -84,6 +85,9 @@ struct share *share_new(const struct share_setup *setup); /* NULL: no memory */
 /* `leave`: only forgets; what programs and the keeper hold stays as it is. */
 void share_free(struct share *share, bool leave);
 
+/* Before a bound TCP socket listens: sees to it that its group can keep packets from elsewhere out,
+ * where sockets themselves cannot (sink.h). */
+void share_guard(struct share *share, int fd);
 /* A socket that has just joined its group in the kernel; `fd` is taken over. NULL: no memory (fd is
  * closed; the group's order is not known any more, which is logged). */
 struct share_member *share_join(struct share *share, uint32_t slot, int fd,
@@ -97,10 +101,12 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back);
 /* Weights changed. */
 void share_service_changed(struct share *share, uint32_t service);
 
+/* The same for a sink, whose name is "sink:ORDINAL". */
+struct share_member *share_found_sink(struct share *share, int fd, uint32_t ordinal);
 /* A descriptor that an earlier supervisor kept, with the name that it gave. Taken over. */
 struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
                                  uint32_t asked_address, uint32_t ordinal);
-/* Members that are nobody's leave. */
+/* Members that are nobody's leave, and guards that guard nobody. */
 void share_sweep_found(struct share *share);
 
 struct share_member *share_members_of_slot(const struct share *share, uint32_t slot);

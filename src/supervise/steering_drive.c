@@ -84,8 +84,10 @@ static pid_t process_group(const char *pid)
         fclose(file);
     text[length] = 0;
     const char *after = strrchr(text, ')');
-    int parent, group;
-    return after && sscanf(after, ") %*c %d %d", &parent, &group) == 2 ? group : 0;
+    int group;
+    char state;
+    bool read = after && sscanf(after, ") %c %*d %d", &state, &group) == 2;
+    return read && state != 'Z' ? group : 0; /* a zombie holds nothing */
 }
 
 static size_t on_processes(void *owner, uint32_t slot, pid_t *ret_pids, size_t max)
@@ -385,8 +387,22 @@ static int do_crash(void)
     return 0;
 }
 
+static size_t descriptors_open(void)
+{
+    size_t count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    while (directory && readdir(directory))
+        count++;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+static size_t descriptors_before;
+
 static int do_setup(const char *name)
 {
+    descriptors_before = descriptors_open();
     snprintf(mechanism, sizeof mechanism, "%s", name);
     return steering_begin();
 }
@@ -399,8 +415,10 @@ static int do_quit(void)
     steering->operations->end(steering, false);
     steering = NULL;
     for (size_t i = 0; i < KEPT; i++)
-        if (kept[i].name[0] && strstr(kept[i].name, ":udp:") == NULL)
+        if (kept[i].name[0])
             printf("error kept %s\n", kept[i].name);
+    if (descriptors_open() != descriptors_before)
+        printf("error descriptors %zu, before %zu\n", descriptors_open(), descriptors_before);
     loop_stop(loop);
     return 0;
 }

@@ -512,6 +512,19 @@ static void listen_binding(struct slot *slot, int fd, struct binding *ret_bindin
     ret_binding->admitted = place.admitted;
 }
 
+/* Keeps other machines' packets out, as far as nothing publishes the port. Where the socket cannot
+ * have a filter, the group's guard does it; one that is in no group is bound to the loopback
+ * device (SO_BINDTODEVICE, unprivileged since Linux 5.7). */
+static void listen_hide(struct slot *slot, int fd, const struct binding *binding, bool shareable)
+{
+    int error = binding->only_local ? reuseport_only_local(fd, binding->admitted) : 0;
+    if (shareable)
+        share_guard(slot->steering->share, fd);
+    else if (error && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof "lo") < 0)
+        log_warn("port-not-guarded", "port=%u error=%s effect=\"reachable from other machines\"",
+                 binding->asked.port, strerrorname_np(errno));
+}
+
 /* listen(2) again, on a restarted program's kept socket or only for another backlog. */
 static void listen_again(struct slot *slot, const struct seccomp_request *request,
                          struct share_member *member)
@@ -543,10 +556,12 @@ static bool on_listen(struct slot *slot, const struct seccomp_request *request)
     }
     struct binding binding;
     listen_binding(slot, fd, &binding);
-    if (binding.only_local)
-        reuseport_only_local(fd, binding.admitted);
+    bool shareable = socket_option(fd, SOL_SOCKET, SO_REUSEPORT) && binding.asked.port;
+    listen_hide(slot, fd, &binding, shareable);
     int error = listen(fd, (int)request->args[1]) < 0 ? errno : 0;
-    bool shared = !error && socket_option(fd, SOL_SOCKET, SO_REUSEPORT) && binding.asked.port;
+    if (error)
+        share_sweep_found(slot->steering->share); /* the guard, if it guards nobody */
+    bool shared = !error && shareable;
     /* Before the program runs on, so that nothing is given to it that is not its turn. */
     if (shared)
         member = share_join(slot->steering->share, slot->instance.slot, fd, &binding.asked);
@@ -999,6 +1014,17 @@ static void sweep_found_due(struct deferred *deferred)
     share_sweep_found(steering->share);
 }
 
+static bool found_sink(struct seccomp_steering *steering, const char *name, int fd)
+{
+    unsigned ordinal;
+    if (sscanf(name, "sink:%x", &ordinal) != 1)
+        return false;
+    share_found_sink(steering->share, fd, ordinal);
+    /* If nothing else is found for its group, it goes with the others that are nobody's. */
+    deferred_start(steering->setup.loop, &steering->sweep_found, sweep_found_due, steering);
+    return true;
+}
+
 static bool found_listener(struct seccomp_steering *steering, const char *name, int fd)
 {
     const char *instance = name + strlen("listener:");
@@ -1030,6 +1056,8 @@ static bool seccomp_found(struct steering *base, const char *name, int fd)
     struct seccomp_steering *steering = of(base);
     if (strncmp(name, "listener:", strlen("listener:")) == 0)
         return found_listener(steering, name, fd);
+    if (strncmp(name, "sink:", strlen("sink:")) == 0)
+        return found_sink(steering, name, fd);
     if (strncmp(name, "notify:", strlen("notify:")) != 0)
         return false;
     const char *instance = name + strlen("notify:");
