@@ -1,5 +1,5 @@
-/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by default)
- * prints the best and the median of some runs, and the memory that the topology keeps. */
+/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by
+ * default) prints the best and the median of some runs, and the memory that the topology keeps. */
 #include <stdio.h>
 #include <stdlib.h>
 
