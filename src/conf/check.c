@@ -129,7 +129,7 @@ static void value_check(struct checking *checking, const struct value_spec *spec
 static uint32_t option_name_length(const struct word *word)
 {
     uint32_t length = 0;
-    if (word->quoted)
+    if (word->quoted || !islower((unsigned char)word->text[0]))
         return 0;
     while (islower((unsigned char)word->text[length]) || word->text[length] == '-')
         length++;
@@ -181,6 +181,24 @@ static void option_check(struct checking *checking, size_t index, const struct w
     value_check(checking, spec, true, word, length + 1, &statement->options[index]);
 }
 
+/* `check exec ping evry=1s`: it may be an argument of ping, but it looks like something else. */
+static void option_suspect(const struct checking *checking, const struct word *word,
+                           uint32_t length)
+{
+    const struct directive *directive = checking->statement->directive;
+    char name[NEAREST_BYTES_MAX + 1], hint[HINT_BYTES_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)length, word->text);
+    struct place place = word_place(word, 0);
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        if (edit_distance(name, directive->options[i].name, 1) > 1)
+            continue;
+        snprintf(hint, sizeof hint, "did you mean `%s=`? In quotation marks it is an argument",
+                 directive->options[i].name);
+        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_WARNING, &place, hint,
+                        "`%s=` is taken as an argument of `%s`", name, directive->name);
+    }
+}
+
 /* True: the word was `name=value` and is dealt with. */
 static bool option_take(struct checking *checking, const struct word *word)
 {
@@ -197,8 +215,10 @@ static bool option_take(struct checking *checking, const struct word *word)
     }
     /* Among the arguments of a program everything may stand. */
     const struct value_spec *spec = slot_spec(checking);
-    if (spec && spec->many)
+    if (spec && spec->many) {
+        option_suspect(checking, word, length);
         return false;
+    }
     option_unknown(checking, word, length);
     return true;
 }
