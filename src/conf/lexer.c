@@ -339,3 +339,14 @@ void lexer_next(struct lexer *lexer, struct token *ret_token)
         word_read(lexer, &ret_token->word);
     }
 }
+
+void word_quote(struct buffer *out, const char *text)
+{
+    buffer_puts(out, "\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\' || *text == '$')
+            buffer_puts(out, "\\");
+        buffer_append(out, text, 1);
+    }
+    buffer_puts(out, "\"");
+}

@@ -142,27 +142,44 @@ static void places_are_exact(void **state)
 static void wrong_spellings_are_reported(void **state)
 {
     struct fixture *fixture = *state;
-    static const char *const wrong[] = {"\"a",
-                                        "'a",
-                                        "a\"b",
-                                        "\"\\q\"",
-                                        "\"\\x0g\"",
-                                        "\"\\x00\"",
-                                        "${",
-                                        "${a",
-                                        "${a b}",
-                                        "${1}",
-                                        "$(1",
-                                        "$(1\n)",
-                                        "a\x01"
-                                        "b",
-                                        "\x7f",
-                                        "\"\\"};
+    static const char *const wrong[] = {"\"a",       "'a",     "a\"b",   "\"\\q\"", "\"\\x0g\"",
+                                        "\"\\x00\"", "${",     "${a",    "${a b}",  "${1}",
+                                        "$(1",       "$(1\n)", "a\x01z", "\x7f",    "\"\\"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         tokens(fixture, wrong[i]);
         if (!errors(fixture))
             fail_msg("`%s` is taken", wrong[i]);
     }
+}
+
+static void what_is_quoted_reads_as_it_was(void **state)
+{
+    struct fixture *fixture = *state;
+    char every[256], canonical[300];
+    for (int i = 0; i < 255; i++)
+        every[i] = (char)(i + 1);
+    every[255] = 0;
+    const char *const texts[] = {"",      "plain",    "a b;{}#", "it's \"so\"",
+                                 "\\n\\", "every=1s", "->",      every};
+    struct buffer quoted;
+    buffer_init(&quoted, 4096);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct token token;
+        buffer_clear(&quoted);
+        word_quote(&quoted, texts[i]);
+        begin(fixture, quoted.data);
+        lexer_next(&fixture->lexer, &token);
+        snprintf(canonical, sizeof canonical, "%s", texts[i]);
+        char *dollar = strchr(canonical, '$');
+        if (dollar) /* a word's text has it doubled */
+            memmove(dollar + 1, dollar, strlen(dollar) + 1);
+        assert_string_equal(token.word.text, canonical);
+        assert_true(token.word.quoted);
+        lexer_next(&fixture->lexer, &token);
+        assert_int_equal(token.kind, TOKEN_END);
+        assert_int_equal(errors(fixture), 0);
+    }
+    buffer_done(&quoted);
 }
 
 static void a_word_has_a_maximum(void **state)
@@ -188,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(dollars_become_canonical, setup, teardown),
         cmocka_unit_test_setup_teardown(places_are_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_spellings_are_reported, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_quoted_reads_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_word_has_a_maximum, setup, teardown),
     };
     if (setjmp(trap))

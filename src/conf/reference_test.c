@@ -85,6 +85,22 @@ static void every_directive_is_in_list_and_manual(void **state)
     }
 }
 
+static void the_committed_manual_is_the_tables(void **state)
+{
+    (void)state;
+    FILE *out = text_open();
+    reference_markdown(out);
+    fclose(out);
+    FILE *file = fopen(getenv("REFERENCE"), "re");
+    assert_non_null(file);
+    char *committed = calloc(1, text_size + 2);
+    size_t length = fread(committed, 1, text_size + 1, file);
+    fclose(file);
+    if (length != text_size || memcmp(committed, text, text_size) != 0)
+        fail_msg("docs/reference.md is not up to date: ninja -C build reference");
+    free(committed);
+}
+
 static void completion_has_what_can_be_used(void **state)
 {
     (void)state;
@@ -128,6 +144,7 @@ int main(void)
         cmocka_unit_test(help_for_a_wrong_name_has_the_nearest),
         cmocka_unit_test(a_name_with_two_meanings_has_both),
         cmocka_unit_test(every_directive_is_in_list_and_manual),
+        cmocka_unit_test(the_committed_manual_is_the_tables),
         cmocka_unit_test(completion_has_what_can_be_used),
         cmocka_unit_test(rows_are_sound),
     };

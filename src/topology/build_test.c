@@ -512,6 +512,8 @@ static const struct {
     {"realm s s { service a { run x; } }", "shop.conf:1:9: error: realm `s` is given twice"},
     /* Not one for each realm. */
     {"realm s t { service a { run x; uses b; } }", "1 error, 0 warnings"},
+    {"realm s t { service a { run x; } listen 80 tcp -> a; }",
+     "       hint: each realm needs its own, like $(7000 + $index)"},
     {"realm s { cluster x; }", "shop.conf:1:11: error: `cluster` is not allowed in `realm`"},
     {"realm s { service logic { run x; uses lgic; } }", "       hint: did you mean `logic`?"},
     {"realm s { service a { run x; } } listen $(70000 + 1) tcp -> s.a;",
