@@ -129,7 +129,7 @@ static void value_check(struct checking *checking, const struct value_spec *spec
 static uint32_t option_name_length(const struct word *word)
 {
     uint32_t length = 0;
-    if (word->quoted)
+    if (word->quoted || !islower((unsigned char)word->text[0]))
         return 0;
     while (islower((unsigned char)word->text[length]) || word->text[length] == '-')
         length++;
@@ -181,6 +181,24 @@ static void option_check(struct checking *checking, size_t index, const struct w
     value_check(checking, spec, true, word, length + 1, &statement->options[index]);
 }
 
+/* `check exec ping evry=1s`: it may be an argument of ping, but it looks like something else. */
+static void option_suspect(const struct checking *checking, const struct word *word,
+                           uint32_t length)
+{
+    const struct directive *directive = checking->statement->directive;
+    char name[NEAREST_BYTES_MAX + 1], hint[HINT_BYTES_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)length, word->text);
+    struct place place = word_place(word, 0);
+    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
+        if (edit_distance(name, directive->options[i].name, 1) > 1)
+            continue;
+        snprintf(hint, sizeof hint, "did you mean `%s=`? In quotation marks it is an argument",
+                 directive->options[i].name);
+        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_WARNING, &place, hint,
+                        "`%s=` is taken as an argument of `%s`", name, directive->name);
+    }
+}
+
 /* True: the word was `name=value` and is dealt with. */
 static bool option_take(struct checking *checking, const struct word *word)
 {
@@ -197,8 +215,10 @@ static bool option_take(struct checking *checking, const struct word *word)
     }
     /* Among the arguments of a program everything may stand. */
     const struct value_spec *spec = slot_spec(checking);
-    if (spec && spec->many)
+    if (spec && spec->many) {
+        option_suspect(checking, word, length);
         return false;
+    }
     option_unknown(checking, word, length);
     return true;
 }
@@ -283,12 +303,34 @@ static void defaults_fill(struct statement *statement)
     }
 }
 
+static size_t option_count(const struct directive *directive)
+{
+    size_t count = 0;
+    while (count < DIRECTIVE_OPTIONS_MAX && directive->options[count].type)
+        count++;
+    return count;
+}
+
 static bool option_given(const struct statement *statement)
 {
-    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX; i++)
+    for (size_t i = 0; i < option_count(statement->directive); i++)
         if (statement->options[i].word)
             return true;
     return false;
+}
+
+/* With room for that many arguments. */
+static struct statement *statement_new(const struct checker *checker,
+                                       const struct directive *directive, size_t arguments)
+{
+    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
+    size_t options = option_count(directive);
+    statement->directive = directive;
+    statement->valid = true;
+    statement->arguments = arena_array(checker->arena, arguments, sizeof *statement->arguments);
+    if (options)
+        statement->options = arena_array(checker->arena, options, sizeof *statement->options);
+    return statement;
 }
 
 static void arguments_check(struct checking *checking)
@@ -296,8 +338,6 @@ static void arguments_check(struct checking *checking)
     struct statement *statement = checking->statement;
     const struct node *node = statement->node;
     checking->before = &node->name;
-    statement->arguments =
-        arena_array(checking->checker->arena, node->word_count + 1, sizeof(struct value));
     for (const struct word *word = node->words; word && !checking->stop; word = word->next) {
         if (!option_take(checking, word))
             argument_check(checking, word);
@@ -342,10 +382,8 @@ static struct statement *statement_check(const struct checker *checker, const st
                         "`%s` is not in this version yet", directive->name);
         return NULL;
     }
-    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
-    statement->directive = directive;
+    struct statement *statement = statement_new(checker, directive, node->word_count);
     statement->node = node;
-    statement->valid = true;
     struct checking checking = {.checker = checker, .variables = variables, .statement = statement};
     arguments_check(&checking);
     if (!checking.stop && !block_fits(checker, statement))
@@ -388,12 +426,9 @@ struct statement *check_block(const struct checker *checker, const struct node *
 
 struct statement *check_defaults(const struct checker *checker, enum directive_id id)
 {
-    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
+    struct statement *statement =
+        statement_new(checker, directive_by_id(id), DIRECTIVE_ARGUMENTS_MAX);
     struct value_problem problem;
-    statement->directive = directive_by_id(id);
-    statement->valid = true;
-    statement->arguments =
-        arena_array(checker->arena, DIRECTIVE_ARGUMENTS_MAX, sizeof(struct value));
     for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
         const struct value_spec *spec = &statement->directive->arguments[i];
         if (!spec->type || !spec->fallback)

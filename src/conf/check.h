@@ -16,7 +16,7 @@ struct statement {
     const struct node *node;           /* NULL: the row's defaults */
     struct value *arguments;           /* by place in the row; the last one may repeat */
     size_t argument_count;
-    struct value options[DIRECTIVE_OPTIONS_MAX]; /* by place in the row */
+    struct value *options; /* by place in the row */
     bool valid; /* false: reported; its values must not be used, its block may be checked */
 };
 

@@ -267,26 +267,54 @@ static void backslash_read(struct lexer *lexer, struct word *word)
     byte_read(lexer);
 }
 
+/* Bytes that a bare word takes as they are: all but what ends it or means something. */
+static uint32_t plain_length(const char *text)
+{
+    uint32_t length = 0;
+    for (;; length++) {
+        char byte = text[length];
+        if ((unsigned char)byte <= ' ' || byte == '{' || byte == '}' || byte == ';' ||
+            byte == '"' || byte == '\'' || byte == '$' || byte == '\\' || byte == 0x7f)
+            return length;
+    }
+}
+
+/* At a byte of a bare word that is not plain. */
+static void special_read(struct lexer *lexer, struct word *word)
+{
+    char byte = byte_at(lexer, 0);
+    if (byte == '"' || byte == '\'') {
+        quotation_read(lexer, word);
+    } else if (byte == '$') {
+        dollar_read(lexer, word);
+    } else if (byte == '\\') {
+        backslash_read(lexer, word);
+    } else {
+        struct word at = word_here(lexer, 1);
+        problem_at(lexer, &at, "inside \"…\" it is written \\xHH",
+                   "a control byte stands in a word");
+        lexer->at++;
+    }
+}
+
 static void word_read(struct lexer *lexer, struct word *word)
 {
+    const char *start = lexer->source->text + lexer->at;
+    uint32_t plain = plain_length(start);
+    word->quoted = *start == '"' || *start == '\'';
+    lexer->at += plain;
+    if (byte_ends_word(start[plain])) { /* nearly all words */
+        word->length = plain;
+        word->text = arena_strndup(lexer->arena, start, plain);
+        return;
+    }
     buffer_clear(lexer->scratch);
-    word->quoted = byte_at(lexer, 0) == '"' || byte_at(lexer, 0) == '\'';
+    buffer_append(lexer->scratch, start, plain);
     while (!byte_ends_word(byte_at(lexer, 0))) {
-        char byte = byte_at(lexer, 0);
-        if (byte == '"' || byte == '\'') {
-            quotation_read(lexer, word);
-        } else if (byte == '$') {
-            dollar_read(lexer, word);
-        } else if (byte == '\\') {
-            backslash_read(lexer, word);
-        } else if ((unsigned char)byte < 0x20 || byte == 0x7f) {
-            struct word at = word_here(lexer, 1);
-            problem_at(lexer, &at, "inside \"…\" it is written \\xHH",
-                       "a control byte stands in a word");
-            lexer->at++;
-        } else {
-            byte_read(lexer);
-        }
+        special_read(lexer, word);
+        plain = plain_length(lexer->source->text + lexer->at);
+        buffer_append(lexer->scratch, lexer->source->text + lexer->at, plain);
+        lexer->at += plain;
     }
     word->length = lexer->at - word->offset;
     if (lexer->scratch->overflowed)
@@ -310,4 +338,15 @@ void lexer_next(struct lexer *lexer, struct token *ret_token)
         *ret_token = (struct token){.kind = TOKEN_WORD, .word = word_here(lexer, 0)};
         word_read(lexer, &ret_token->word);
     }
+}
+
+void word_quote(struct buffer *out, const char *text)
+{
+    buffer_puts(out, "\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\' || *text == '$')
+            buffer_puts(out, "\\");
+        buffer_append(out, text, 1);
+    }
+    buffer_puts(out, "\"");
 }

@@ -58,3 +58,7 @@ void lexer_next(struct lexer *lexer, struct token *ret_token);
 
 /* Where a word stands; the first `skip` of its bytes left out. */
 struct place word_place(const struct word *word, size_t skip);
+
+/* Appends `text` in "…" so that it is read as one word that means just this: how a program's
+ * arguments are put into a configuration that is made up, as `enginx run` does. */
+void word_quote(struct buffer *out, const char *text);

@@ -104,20 +104,32 @@ const char *value_sign(enum value_type type)
     return types[type].sign;
 }
 
+struct choice { /* a word of a list, in place */
+    const char *text;
+    size_t length;
+    bool planned;
+};
+
 /* Walks a list of choices; false at its end. */
-static bool choice_next(const char **list, char word[CHOICE_BYTES_MAX], bool *ret_planned)
+static bool choice_next(const char **list, struct choice *ret_choice)
 {
     const char *at = *list;
     if (!at)
         return false;
-    at += strspn(at, " ");
-    size_t length = strcspn(at, " ");
-    if (!length)
-        return false;
-    *list = at + length;
-    *ret_planned = *at == '!';
-    snprintf(word, CHOICE_BYTES_MAX, "%.*s", (int)(length - *ret_planned), at + *ret_planned);
-    return true;
+    while (*at == ' ')
+        at++;
+    ret_choice->planned = *at == '!';
+    ret_choice->text = at + ret_choice->planned;
+    while (*at && *at != ' ')
+        at++;
+    ret_choice->length = (size_t)(at - ret_choice->text);
+    *list = at;
+    return ret_choice->length > 0;
+}
+
+static void choice_copy(const struct choice *choice, char word[CHOICE_BYTES_MAX])
+{
+    snprintf(word, CHOICE_BYTES_MAX, "%.*s", (int)choice->length, choice->text);
 }
 
 static uint64_t spec_high(const struct value_spec *spec)
@@ -152,17 +164,18 @@ static void text_add(char *text, size_t size, const char *more)
 /* "a, b or c" of those that are in this version. */
 static void choices_add(const char *choices, char *text, size_t size)
 {
-    char word[CHOICE_BYTES_MAX], last[CHOICE_BYTES_MAX] = "";
-    bool planned, first = true;
-    while (choice_next(&choices, word, &planned)) {
-        if (planned)
+    struct choice choice;
+    char last[CHOICE_BYTES_MAX] = "";
+    bool first = true;
+    while (choice_next(&choices, &choice)) {
+        if (choice.planned)
             continue;
         if (*last) {
             text_add(text, size, first ? "" : ", ");
             text_add(text, size, last);
             first = false;
         }
-        memcpy(last, word, sizeof last);
+        choice_copy(&choice, last);
     }
     text_add(text, size, first ? "" : " or ");
     text_add(text, size, last);
@@ -379,17 +392,18 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
         ret_value->signal = SIGRTMIN + (int)offset;
         return true;
     }
-    struct nearest nearest = {.word = name};
     for (int number = 1; number < __SIGRTMIN; number++) {
         const char *known = sigabbrev_np(number);
         if (known && strcmp(known, name) == 0) {
             ret_value->signal = number;
             return true;
         }
-        if (known)
-            nearest_try(&nearest, known);
     }
     problem_wrong(spec, text, problem);
+    struct nearest nearest = {.word = name};
+    for (int number = 1; number < __SIGRTMIN; number++)
+        if (sigabbrev_np(number))
+            nearest_try(&nearest, sigabbrev_np(number));
     if (nearest.best)
         snprintf(problem->hint, sizeof problem->hint, "did you mean `SIG%s`?", nearest.best);
     return false;
@@ -399,11 +413,11 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
 static int choice_find(const struct value_spec *spec, const char *text, bool *ret_planned)
 {
     const char *list = spec->choices;
-    char word[CHOICE_BYTES_MAX];
-    bool planned;
-    for (int i = 0; choice_next(&list, word, &planned); i++) {
-        if (strcmp(word, text) == 0) {
-            *ret_planned = planned;
+    size_t length = strlen(text);
+    struct choice choice;
+    for (int i = 0; choice_next(&list, &choice); i++) {
+        if (choice.length == length && memcmp(choice.text, text, length) == 0) {
+            *ret_planned = choice.planned;
             return i;
         }
     }
@@ -415,9 +429,10 @@ static bool choice_wrong(const struct value_spec *spec, const char *text,
 {
     const char *list = spec->choices;
     char word[CHOICE_BYTES_MAX], best[CHOICE_BYTES_MAX];
-    bool planned;
+    struct choice choice;
     struct nearest nearest = {.word = text};
-    while (choice_next(&list, word, &planned)) {
+    while (choice_next(&list, &choice)) {
+        choice_copy(&choice, word);
         nearest_try(&nearest, word);
         if (nearest.best == word) { /* which the next word overwrites */
             memcpy(best, word, sizeof best);

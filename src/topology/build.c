@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 enum {
     HINT_BYTES = 1024,
     CIRCLE_SHOWN_MAX = 8, /* members that a message names */
+    TRIM_BYTES_MIN = 4 * 1024 * 1024,
 };
 
 struct input {
@@ -342,6 +343,9 @@ static bool builder_init(struct builder *builder, const struct topology_options 
 
 static void builder_done(struct builder *builder)
 {
+    /* The chunks of a large tree lie between those of the topology; the supervisor lives for long,
+     * and would keep that memory. */
+    bool large = builder->tree_arena && arena_used(builder->tree_arena) >= TRIM_BYTES_MIN;
     tree_reader_done(&builder->reader);
     sources_done(&builder->sources);
     buffer_done(&builder->scratch);
@@ -349,6 +353,8 @@ static void builder_done(struct builder *builder)
     table_free(builder->addresses);
     arena_free(builder->tree_arena);
     arena_free(builder->arena);
+    if (large)
+        malloc_trim(0);
 }
 
 static struct topology *topology_make(const struct input *input,

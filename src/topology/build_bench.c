@@ -1,5 +1,5 @@
-/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by default)
- * prints the best and the median of some runs, and the memory that the topology keeps. */
+/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by
+ * default) prints the best and the median of some runs, and the memory that the topology keeps. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,9 +39,22 @@ static int compare(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-static uint64_t run(const struct buffer *text, size_t *ret_bytes)
+/* Kilobytes of this process in memory. */
+static long resident(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * 4;
+}
+
+static uint64_t run(const struct buffer *text, size_t *ret_bytes, long *ret_resident)
 {
     struct diagnostics *diagnostics = diagnostics_new();
+    long before = resident();
     uint64_t start = clock_monotonic_ns();
     struct topology *topology =
         topology_parse(text->data, text->length, "bench.conf", "/srv", NULL, diagnostics);
@@ -51,6 +64,7 @@ static uint64_t run(const struct buffer *text, size_t *ret_bytes)
         exit(1);
     }
     *ret_bytes = arena_used(topology->arena);
+    *ret_resident = resident() - before;
     topology_free(topology);
     diagnostics_free(diagnostics);
     return took;
@@ -62,13 +76,16 @@ int main(int argc, char **argv)
     struct buffer text;
     uint64_t took[RUNS];
     size_t bytes = 0;
+    long kilobytes = 0;
     buffer_init(&text, SOURCE_BYTES_MAX);
     text_write(&text, services);
     for (int i = 0; i < RUNS; i++)
-        took[i] = run(&text, &bytes);
+        took[i] = run(&text, &bytes, &kilobytes);
     qsort(took, RUNS, sizeof took[0], compare);
-    printf("%u services, %zu bytes of text: best %.1f ms, median %.1f ms; topology %zu bytes\n",
-           services, text.length, (double)took[0] / 1e6, (double)took[RUNS / 2] / 1e6, bytes);
+    printf("%u services, %zu bytes of text: best %.1f ms, median %.1f ms; topology %zu bytes, "
+           "process %+ld kB\n",
+           services, text.length, (double)took[0] / 1e6, (double)took[RUNS / 2] / 1e6, bytes,
+           kilobytes);
     buffer_done(&text);
     return 0;
 }

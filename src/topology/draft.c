@@ -73,7 +73,8 @@ static void check_apply(struct builder *builder, struct service *service,
         problem(builder, &place, statement->directive->example, "`check exec` needs a command");
     } else if (service->check != CHECK_EXEC && command) {
         struct place place = value_place(&statement->arguments[1]);
-        problem(builder, &place, NULL, "this kind of check has no arguments");
+        problem(builder, &place,
+                "its options: every= timeout= rise= fall=", "this kind of check has no arguments");
     } else if (command) {
         service->check_argv = texts_take(builder, statement->arguments + 1, command);
     }

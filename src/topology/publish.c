@@ -68,8 +68,13 @@ static bool address_claim(struct builder *builder, const struct statement *state
         return true;
     char hint[HINT_BYTES];
     struct place place = value_place(&statement->arguments[0]);
-    struct place first = statement_place(other);
-    snprintf(hint, sizeof hint, "the first stands in %s:%zu", first.file, first.line);
+    const struct statement *first = other;
+    struct place first_place = statement_place(first);
+    if (first->node == statement->node)
+        snprintf(hint, sizeof hint, "each realm needs its own, like $(7000 + $index)");
+    else
+        snprintf(hint, sizeof hint, "the first stands in %s:%zu", first_place.file,
+                 first_place.line);
     problem(builder, &place, hint, "two listeners at `%s`", statement->arguments[0].word->text);
     return false;
 }
