@@ -86,10 +86,10 @@ static void a_name_cannot_leave_the_directory(void **state)
     char name[LOGFILE_NAME_BYTES];
     assert_string_equal(logfile_name("../../etc/x", 0, name), "_._.._etc_x.log");
     assert_string_equal(logfile_name("a", 7, name), "a.log.7");
-    symlink("/tmp/enginx-test-elsewhere", scratch_path("api.log"));
+    symlink("/tmp/enginx-proc-elsewhere", scratch_path("api.log"));
     struct logfile *logfile = fresh(0, 1);
     assert_false(logfile_write(logfile, LINE, strlen(LINE)));
-    assert_int_not_equal(access("/tmp/enginx-test-elsewhere", F_OK), 0);
+    assert_int_not_equal(access("/tmp/enginx-proc-elsewhere", F_OK), 0);
     done(logfile);
 }
 
