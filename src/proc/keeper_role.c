@@ -9,12 +9,12 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
-#include "kernel/landlock.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
 #include "proc/logpipe.h"
@@ -419,6 +419,13 @@ static size_t held_limit(void)
     return limit.rlim_cur > DESCRIPTORS_SPARE ? (size_t)limit.rlim_cur - DESCRIPTORS_SPARE : 0;
 }
 
+static const int calls[] = {
+    SYS_epoll_ctl, SYS_epoll_pwait, SYS_accept4, SYS_getsockopt, SYS_recvmsg, SYS_sendmsg, SYS_fcntl,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+};
+
 static int setup(void)
 {
     keeper.owner = geteuid();
@@ -427,9 +434,6 @@ static int setup(void)
     if (error)
         return error;
     role_detach();
-    error = landlock_confine(-1);
-    if (error && error != -ENOSYS && error != -EOPNOTSUPP)
-        return error;
     TAILQ_INIT(&keeper.held);
     keeper.loop = loop_new();
     if (!keeper.loop)
@@ -438,7 +442,8 @@ static int setup(void)
     /* Once more, and by us: from now on SO_PEERCRED tells our pid to those who connect. */
     if (listen(ROLE_FD, BACKLOG) < 0)
         return -errno;
-    return watch_start(keeper.loop, &keeper.listener, ROLE_FD, WATCH_READ, listener_ready, NULL);
+    error = watch_start(keeper.loop, &keeper.listener, ROLE_FD, WATCH_READ, listener_ready, NULL);
+    return error ? error : role_lock(-1, calls, sizeof calls / sizeof *calls);
 }
 
 int keeper_main(int argc, char **argv)

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "event/signals.h"
-#include "kernel/landlock.h"
 #include "proc/lines.h"
 #include "proc/logfile.h"
 #include "proc/logger.h"
@@ -268,6 +268,14 @@ static void finish(void)
 
 /* ---- the process ---------------------------------------------------------------------------- */
 
+static const int calls[] = {
+    SYS_epoll_ctl, SYS_epoll_pwait, SYS_recvmsg,  SYS_openat, SYS_newfstatat,
+    SYS_fstat,     SYS_renameat2,   SYS_renameat, SYS_unlinkat, SYS_ftruncate, SYS_lseek,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+};
+
 static int setup(const char *directory)
 {
     int error = role_confine(1);
@@ -277,9 +285,6 @@ static int setup(const char *directory)
     if (logger.directory_fd < 0)
         return -errno;
     role_detach();
-    error = landlock_confine(logger.directory_fd);
-    if (error && error != -ENOSYS && error != -EOPNOTSUPP)
-        return error;
     logger.loop = loop_new();
     logger.lines = lines_new(line_out, NULL);
     logger.files = table_new();
@@ -291,7 +296,8 @@ static int setup(const char *directory)
     if (!signals_new(logger.loop, numbers, signal_came, NULL))
         return -errno;
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is one more way of having no space */
-    return watch_start(logger.loop, &logger.input, ROLE_FD, WATCH_READ, input_ready, NULL);
+    error = watch_start(logger.loop, &logger.input, ROLE_FD, WATCH_READ, input_ready, NULL);
+    return error ? error : role_lock(logger.directory_fd, calls, sizeof calls / sizeof *calls);
 }
 
 int logger_main(int argc, char **argv)

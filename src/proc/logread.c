@@ -12,18 +12,14 @@
 
 #include "base/scoped.h"
 #include "base/table.h"
-#include "proc/logfile.h"
 #include "proc/logline.h"
+#include "proc/logrow.h"
 #include "proc/logtail.h"
-
-enum { ROTATED_MAX = 100000 }; /* a bound for walking the row of rotated files */
 
 struct stream { /* one service's log */
     char *service; /* owned */
     /* How far it has been read, for following: */
-    bool begun; /* false: nothing of it was ever seen */
-    dev_t device;
-    ino_t inode;
+    ino_t inode; /* 0: nothing of it was ever seen */
     off_t offset;
 };
 
@@ -31,6 +27,7 @@ struct reader {
     const struct logread_options *options;
     FILE *out;
     int directory_fd;
+    bool following;
     struct stream *streams;
     size_t stream_count;
     size_t stream_slots;
@@ -215,7 +212,11 @@ static void newest_done(struct newest *newest)
 static int stream_collect(struct reader *reader, size_t index, struct newest *newest)
 {
     struct logtail tail;
-    logtail_init(&tail, reader->directory_fd, reader->streams[index].service, reader->block);
+    const struct stream *stream = &reader->streams[index];
+    if (reader->following && !stream->inode)
+        return 0; /* there was nothing when the marks were set: all of it is new */
+    logtail_init(&tail, reader->directory_fd, stream->service, reader->block,
+                 stream->inode, stream->inode ? stream->offset : -1);
     struct found found = {.wall_ms = UINT64_MAX, .stream = index};
     int result = 1;
     while (result == 1) {
@@ -253,17 +254,6 @@ static int last_print(struct reader *reader)
 
 /* ---- following ------------------------------------------------------------------------------ */
 
-static int log_open(const struct reader *reader, const char *service, uint32_t number,
-                    struct stat *ret_status)
-{
-    char name[LOGFILE_NAME_BYTES];
-    scoped_fd int fd = openat(reader->directory_fd, logfile_name(service, number, name),
-                              O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, ret_status) < 0)
-        return -errno;
-    return fd_take(&fd);
-}
-
 /* Prints the whole lines of the file from the offset on; the new offset. */
 static off_t file_print(struct reader *reader, int fd, off_t offset)
 {
@@ -284,48 +274,35 @@ static off_t file_print(struct reader *reader, int fd, off_t offset)
     }
 }
 
-/* The number under which the file that we last read is found now; ROTATED_MAX: it is gone. */
-static uint32_t stream_locate(const struct reader *reader, const struct stream *stream,
-                              uint32_t *ret_files)
+/* Opens the file that was read last, or, when it is gone or nothing was read yet, the oldest. */
+static int stream_open(const struct reader *reader, struct stream *stream, struct stat *ret_status)
 {
-    uint32_t place = ROTATED_MAX;
-    uint32_t number = 0;
-    for (; number < ROTATED_MAX; number++) {
-        struct stat status;
-        scoped_fd int fd = log_open(reader, stream->service, number, &status);
-        if (fd < 0 && number > 0)
-            break;
-        if (fd >= 0 && status.st_ino == stream->inode && status.st_dev == stream->device)
-            place = number;
-        if (place != ROTATED_MAX)
-            break; /* what stands behind it was read before */
-    }
-    *ret_files = number;
-    return place;
+    int fd = -ESRCH;
+    if (stream->inode)
+        fd = logrow_file(reader->directory_fd, stream->service, stream->inode, ret_status);
+    if (fd != -ESRCH)
+        return fd;
+    stream->offset = 0;
+    return logrow_oldest(reader->directory_fd, stream->service, ret_status);
 }
 
 /* Prints what is new: the rest of the file that was read last, whole files that were written and
  * rotated meanwhile, and the current one. */
 static void stream_advance(struct reader *reader, struct stream *stream)
 {
-    uint32_t files = 0;
-    uint32_t place = stream->begun ? stream_locate(reader, stream, &files) : 0;
-    if (place == ROTATED_MAX) /* rotated away altogether: what is still there is all new */
-        place = files ? files - 1 : 0;
-    for (uint32_t number = place;; number--) {
-        struct stat status;
-        scoped_fd int fd = log_open(reader, stream->service, number, &status);
-        if (fd >= 0) {
-            bool same = stream->begun && status.st_ino == stream->inode &&
-                        status.st_dev == stream->device;
-            off_t offset = same && status.st_size >= stream->offset ? stream->offset : 0;
-            stream->begun = true;
-            stream->inode = status.st_ino;
-            stream->device = status.st_dev;
-            stream->offset = file_print(reader, fd, offset);
-        }
-        if (number == 0)
-            return;
+    struct stat status;
+    int fd = stream_open(reader, stream, &status);
+    while (fd >= 0) {
+        stream->inode = status.st_ino;
+        if (status.st_size < stream->offset)
+            stream->offset = 0; /* somebody has cut it */
+        /* First whether there is a newer one, then the rest of this one: it grows no more then. */
+        int newer = logrow_newer(reader->directory_fd, stream->service, stream->inode, &status);
+        stream->offset = file_print(reader, fd, stream->offset);
+        close(fd);
+        fd = newer;
+        if (fd >= 0)
+            stream->offset = 0;
     }
 }
 
@@ -333,12 +310,12 @@ static void stream_advance(struct reader *reader, struct stream *stream)
 static void stream_mark(struct reader *reader, struct stream *stream)
 {
     struct stat status;
-    scoped_fd int fd = log_open(reader, stream->service, 0, &status);
+    scoped_fd int fd = logrow_newest(reader->directory_fd, stream->service, &status);
+    if (fd < 0)
+        fd = logrow_oldest(reader->directory_fd, stream->service, &status);
     if (fd < 0)
         return;
-    stream->begun = true;
     stream->inode = status.st_ino;
-    stream->device = status.st_dev;
     stream->offset = status.st_size;
 }
 
@@ -431,7 +408,7 @@ int logread_print(FILE *out, const struct logread_options *options)
     struct reader *reader = reader_new(out, options, &error);
     if (!error && options->service) {
         struct stat status;
-        int fd = log_open(reader, options->service, 0, &status);
+        int fd = logrow_oldest(reader->directory_fd, options->service, &status);
         error = fd < 0 ? fd : 0;
         fd_drop(&fd);
     }
@@ -445,18 +422,22 @@ int logread_print(FILE *out, const struct logread_options *options)
 
 int logread_follow(FILE *out, const struct logread_options *options)
 {
-    /* The watch stands before the first look, so that nothing falls between them; the marks are set
-     * before the last lines are printed, so that a line may come twice at that moment, never not. */
+    /* The watch stands before the first look, so that nothing falls between them. What is behind the
+     * marks is "the last lines", what comes after them is new: no line is missed, and none comes twice. */
     scoped_fd int watcher = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watcher < 0 || inotify_add_watch(watcher, options->directory,
                                          IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) < 0)
         return -errno;
     int error;
     struct reader *reader = reader_new(out, options, &error);
+    if (reader)
+        reader->following = true;
     for (size_t i = 0; !error && i < reader->stream_count; i++)
         stream_mark(reader, &reader->streams[i]);
     if (!error)
         error = last_print(reader);
+    for (size_t i = 0; !error && i < reader->stream_count; i++)
+        stream_advance(reader, &reader->streams[i]); /* what was rotated since has no event to come */
     if (!error)
         error = follow(reader, watcher);
     reader_free(reader);

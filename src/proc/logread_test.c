@@ -172,6 +172,37 @@ static void new_lines_follow_over_rotations(void **state)
     follow_stop();
 }
 
+/* Lines are written all the time while the follower begins: each comes once, in order. */
+static void the_beginning_neither_misses_nor_repeats(void **state)
+{
+    (void)state;
+    enum { LINES = 3000, ROUNDS = 5 };
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t writer = fork();
+        if (writer == 0) {
+            int directory = open(scratch, O_PATH | O_DIRECTORY);
+            struct logfile *logfile = logfile_new(
+                directory, "api", (struct logfile_limits){.bytes_max = 36 * 50, .files_max = 400});
+            for (int i = round * LINES; i < (round + 1) * LINES; i++) {
+                char line[64];
+                snprintf(line, sizeof line, AT("01", "api.1 %05d"), i);
+                logfile_write(logfile, line, strlen(line));
+            }
+            _exit(0);
+        }
+        usleep((useconds_t)round * 3000); /* anywhere in the writer's life */
+        follow_start((struct logread_options){.service = "api", .lines = LOGREAD_LINES_MAX});
+        int expected = 0;
+        for (const char *line; expected < (round + 1) * LINES; expected++) {
+            line = follow_line();
+            if (!*line || atoi(strrchr(line, ' ')) != expected)
+                fail_msg("line %d is \"%s\"", expected, line);
+        }
+        follow_stop();
+        waitpid(writer, NULL, 0);
+    }
+}
+
 static void a_service_that_appears_is_followed(void **state)
 {
     (void)state;
@@ -197,6 +228,7 @@ int main(void)
         with_scratch(colours_stand_around_time_and_name),
         with_scratch(many_blocks_are_read_backwards),
         with_scratch(new_lines_follow_over_rotations),
+        with_scratch(the_beginning_neither_misses_nor_repeats),
         with_scratch(a_service_that_appears_is_followed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,17 +1,21 @@
 #include "proc/logtail.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/scoped.h"
-#include "proc/logfile.h"
+#include "proc/logrow.h"
 
-void logtail_init(struct logtail *tail, int directory_fd, const char *service, char *block)
+void logtail_init(struct logtail *tail, int directory_fd, const char *service, char *block,
+                  ino_t inode, off_t end)
 {
-    *tail = (struct logtail){
-        .directory_fd = directory_fd, .service = service, .fd = -1, .block = block};
+    *tail = (struct logtail){.directory_fd = directory_fd,
+                             .service = service,
+                             .inode = inode,
+                             .end = end,
+                             .fd = -1,
+                             .block = block};
 }
 
 void logtail_done(struct logtail *tail)
@@ -19,16 +23,36 @@ void logtail_done(struct logtail *tail)
     fd_drop(&tail->fd);
 }
 
-/* 1: the file is open at its end; 0: there is none of this number. */
-static int file_open(struct logtail *tail)
+/* The next file to read, opened: the first, or the one before the file in hand. */
+static int file_choose(struct logtail *tail, struct stat *ret_status)
 {
-    char name[LOGFILE_NAME_BYTES];
-    tail->fd = openat(tail->directory_fd, logfile_name(tail->service, tail->number, name),
-                      O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (tail->fd >= 0) {
+        fd_drop(&tail->fd);
+        return logrow_older(tail->directory_fd, tail->service, tail->inode, ret_status);
+    }
+    if (tail->inode)
+        return logrow_file(tail->directory_fd, tail->service, tail->inode, ret_status);
+    int fd = logrow_newest(tail->directory_fd, tail->service, ret_status);
+    if (fd == -ENOENT) /* a rotation is under way: the newest is not there yet */
+        fd = logrow_oldest(tail->directory_fd, tail->service, ret_status);
+    return fd;
+}
+
+/* 1: a file is open, and to be read from its end; 0: there is none left. */
+static int file_next(struct logtail *tail)
+{
     struct stat status;
-    if (tail->fd < 0 || fstat(tail->fd, &status) < 0)
-        return errno == ENOENT ? 0 : -errno;
+    tail->fd = file_choose(tail, &status);
+    if (tail->fd < 0) {
+        int error = tail->fd;
+        tail->fd = -1;
+        return error == -ENOENT || error == -ESRCH ? 0 : error; /* -ESRCH: the rest is deleted */
+    }
+    tail->inode = status.st_ino;
     tail->block_offset = status.st_size;
+    if (tail->end >= 0 && tail->end < tail->block_offset)
+        tail->block_offset = tail->end;
+    tail->end = -1;
     tail->left = 0;
     return 1;
 }
@@ -72,20 +96,16 @@ static int block_line(struct logtail *tail, const char **ret_line, size_t *ret_l
 int logtail_line(struct logtail *tail, const char **ret_line, size_t *ret_length)
 {
     for (;;) {
-        if (tail->fd < 0) {
-            int opened = file_open(tail);
-            if (opened <= 0)
-                return opened;
-        }
-        if (block_line(tail, ret_line, ret_length))
+        if (tail->fd >= 0 && block_line(tail, ret_line, ret_length))
             return 1;
-        if (tail->block_offset > 0) {
+        if (tail->fd >= 0 && tail->block_offset > 0) {
             int error = block_fill(tail);
             if (error)
                 return error;
             continue;
         }
-        fd_drop(&tail->fd);
-        tail->number++;
+        int more = file_next(tail);
+        if (more <= 0)
+            return more;
     }
 }

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "kernel/landlock.h"
+#include "kernel/syscalls.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
 
@@ -153,4 +155,18 @@ int role_confine(int keep_user)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     return 0;
+}
+
+int role_lock(int directory_fd, const int *calls, size_t call_count)
+{
+    int error = landlock_confine(directory_fd);
+    if (error && error != -ENOSYS && error != -EOPNOTSUPP)
+        return error;
+#ifdef __SANITIZE_ADDRESS__ /* whose runtime makes calls of its own */
+    (void)calls, (void)call_count;
+    return 0;
+#else
+    error = syscalls_allow(calls, call_count);
+    return error == -ENOTSUP || error == -ENOSYS || error == -EINVAL ? 0 : error;
+#endif
 }

@@ -3,6 +3,7 @@
  * as few rights as its work allows. */
 #pragma once
 
+#include <stddef.h>
 #include <sys/types.h>
 
 enum { ROLE_FD = 3 }; /* its socket to whoever started it */
@@ -25,3 +26,9 @@ void role_detach(void);
  * becomes the nobody user; with it stays root, out of the reach of every other user's signals, and
  * gives up all capabilities but CAP_DAC_OVERRIDE (writing where root may write). 0 or -errno. */
 int role_confine(int keep_user);
+
+/* In a role, after role_confine, and when all is open that needs more than this: from now on it can
+ * use no file (landlock(7)) but what stands below the directory (-1: none) and what it holds, and no
+ * system call (seccomp(2)) beyond the given numbers and what every process needs. Goes on where the
+ * kernel has no such thing. 0 or -errno. */
+int role_lock(int directory_fd, const int *calls, size_t call_count);

@@ -14,7 +14,7 @@ static char scratch[64];
 static inline int scratch_make(void **state)
 {
     (void)state;
-    strcpy(scratch, "/tmp/enginx-test-XXXXXX");
+    strcpy(scratch, "/tmp/enginx-proc-XXXXXX");
     return mkdtemp(scratch) ? 0 : -1;
 }
 
