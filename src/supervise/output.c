@@ -20,6 +20,7 @@ struct output {
     bool line_cut; /* the rest of a too long line is being passed over */
     char tail[OUTPUT_TAIL_BYTES * 2];
     size_t tail_length;
+    bool tail_cut; /* something stood before it */
 };
 
 static void tail_add(struct output *output, const char *bytes, size_t length)
@@ -27,12 +28,14 @@ static void tail_add(struct output *output, const char *bytes, size_t length)
     if (length > OUTPUT_TAIL_BYTES) {
         bytes += length - OUTPUT_TAIL_BYTES;
         length = OUTPUT_TAIL_BYTES;
+        output->tail_cut = true;
     }
     if (output->tail_length + length > sizeof output->tail) {
         size_t kept = OUTPUT_TAIL_BYTES < output->tail_length ? OUTPUT_TAIL_BYTES
                                                               : output->tail_length;
         memmove(output->tail, output->tail + output->tail_length - kept, kept);
         output->tail_length = kept;
+        output->tail_cut = true;
     }
     memcpy(output->tail + output->tail_length, bytes, length);
     output->tail_length += length;
@@ -170,9 +173,13 @@ const char *output_tail(const struct output *output, size_t *ret_length)
 {
     const char *tail = output->tail;
     size_t length = output->tail_length;
+    bool cut = output->tail_cut;
     if (length > OUTPUT_TAIL_BYTES) {
         tail += length - OUTPUT_TAIL_BYTES;
         length = OUTPUT_TAIL_BYTES;
+        cut = true;
+    }
+    if (cut) {
         const char *end = memchr(tail, '\n', length);
         if (end && end + 1 < tail + length) {
             length -= (size_t)(end + 1 - tail);
