@@ -127,7 +127,8 @@ static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t service
     return 0;
 }
 
-static int log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int
+log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
 {
     if (level == LIBBPF_DEBUG)
         return 0;

@@ -177,7 +177,7 @@ int rig_ask(int fd, const char *address, uint16_t port)
 /* ---- the server process --------------------------------------------------------------------------- */
 
 struct command {
-    enum { COMMAND_CONNECT, COMMAND_SEND, COMMAND_SOCKNAME } kind;
+    enum { COMMAND_CONNECT, COMMAND_SEND, COMMAND_SOCKNAME, COMMAND_CLOSE } kind;
     char address[64];
     uint16_t port;
 };
@@ -203,8 +203,17 @@ static int listener_open(enum rig_listen kind, uint16_t port, bool share, int *r
     return fd;
 }
 
-static void command_do(int control, int first_listener)
+struct serving {
+    struct pollfd polls[1 + RIG_LISTENERS_MAX + CONNECTIONS_MAX];
+    size_t count;
+    size_t listeners; /* polls[1] … */
+    bool udp;
+    unsigned char number;
+};
+
+static void command_do(struct serving *serving, int control)
 {
+    int first_listener = serving->polls[1].fd;
     struct command command;
     if (recv(control, &command, sizeof command, 0) != (ssize_t)sizeof command)
         _exit(0);
@@ -213,6 +222,12 @@ static void command_do(int control, int first_listener)
         socklen_t length = sizeof name;
         getsockname(first_listener, (struct sockaddr *)&name, &length);
         send(control, &name, sizeof name, 0);
+        return;
+    }
+    if (command.kind == COMMAND_CLOSE) {
+        int result = close(first_listener);
+        serving->polls[1].fd = -1; /* poll passes over it */
+        send(control, &result, sizeof result, 0);
         return;
     }
     /* The client runs in a process of its own, since this one may be asked to answer itself. */
@@ -224,14 +239,6 @@ static void command_do(int control, int first_listener)
         _exit(0);
     }
 }
-
-struct serving {
-    struct pollfd polls[1 + RIG_LISTENERS_MAX + CONNECTIONS_MAX];
-    size_t count;
-    size_t listeners; /* polls[1] … */
-    bool udp;
-    unsigned char number;
-};
 
 static void connection_accept(struct serving *serving, int listener)
 {
@@ -278,10 +285,10 @@ static void serve(struct serving *serving)
         for (size_t i = 1; i <= serving->listeners; i++)
             if (serving->polls[i].revents && serving->udp)
                 datagram_answer(serving, serving->polls[i].fd);
-            else if (serving->polls[i].revents)
+            else if (serving->polls[i].revents & POLLIN)
                 connection_accept(serving, serving->polls[i].fd);
         if (serving->polls[0].revents)
-            command_do(serving->polls[0].fd, serving->polls[1].fd);
+            command_do(serving, serving->polls[0].fd);
     }
 }
 
@@ -391,6 +398,11 @@ int rig_instance_connects(struct rig_instance *instance, const char *address, ui
 int rig_instance_sends(struct rig_instance *instance, const char *address, uint16_t port)
 {
     return command_send(instance, COMMAND_SEND, address, port);
+}
+
+void rig_instance_closes(struct rig_instance *instance)
+{
+    must(command_send(instance, COMMAND_CLOSE, "", 0) == 0);
 }
 
 struct sockaddr_in6 rig_instance_sockname(struct rig_instance *instance)

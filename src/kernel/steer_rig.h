@@ -58,6 +58,7 @@ void rig_instance_remove(struct rig_instance *instance); /* kills, and removes t
 /* What the instance is told to do. */
 int rig_instance_connects(struct rig_instance *instance, const char *address, uint16_t port);
 int rig_instance_sends(struct rig_instance *instance, const char *address, uint16_t port);
+void rig_instance_closes(struct rig_instance *instance); /* its first listener */
 /* getsockname of its first listener. */
 struct sockaddr_in6 rig_instance_sockname(struct rig_instance *instance);
 

@@ -7,13 +7,18 @@
  * connections go on queueing in the duplicate, which the kernel still finds as the instance's. It is
  * started again and listens beside the old socket, in one SO_REUSEPORT group; we close the old one,
  * and what waits in it migrates to the new (tcp_migrate_req). With more instances nothing is kept,
- * since a duplicate would hinder the migration to a sibling. */
+ * since a duplicate would hinder the migration to a sibling. A program with several listeners on a
+ * port may close one of them and live on (workers that are replaced): then ours must go as well, or
+ * connections would wait in it for nobody, so those are looked at now and then. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -31,6 +36,7 @@ enum {
     SLOTS_MIN = 256,       /* room in the kernel's maps, so that a larger file fits the old pins */
     SERVICES_MIN = 64,
     KEPT_NAME_BYTES = 256,
+    SWEEP_EVERY_MS = 1000,
 };
 
 struct heard { /* a socket of the present incarnation */
@@ -51,6 +57,7 @@ struct slot {
     struct steering_instance instance;
     bool present; /* between prepare and gone for good */
     bool served;  /* was in rotation; what it keeps may bridge the time until it is again */
+    bool crowded; /* several of its kept listeners share a port */
     bool recall;  /* adopted: what it listens on is to be found out */
     struct heard heard[HEARD_MAX];
     size_t heard_count;
@@ -71,6 +78,7 @@ struct bpf_steering {
     struct steering_ports ports;
     struct watch events;
     struct deferred recall;
+    struct timer sweep; /* active while an instance is crowded */
     bool adopted;
     struct slot **slots; /* by slot; NULL: never used */
     struct rotated *rotated; /* by service */
@@ -189,25 +197,34 @@ static const char *kept_name(const struct bpf_steering *steering, const struct s
     return name;
 }
 
-/* Closes those of epochs before `epoch`; with a port, only those that it replaces. */
+/* Takes it out of the list that `place` belongs to, and closes it. */
+static void kept_drop(struct bpf_steering *steering, struct slot *slot, struct kept **place)
+{
+    struct kept *kept = *place;
+    char name[KEPT_NAME_BYTES];
+    *place = kept->next;
+    steering->setup.callbacks->forget(steering->setup.owner,
+                                      kept_name(steering, slot, kept, name));
+    close(kept->fd);
+    free(kept);
+}
+
+static bool same_port(const struct heard *one, const struct heard *other)
+{
+    return one->port == other->port && one->family == other->family;
+}
+
+/* Closes those of epochs before `epoch`; with `replacement`, only those that it replaces. */
 static void kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t epoch,
                        const struct heard *replacement)
 {
     struct kept **place = &slot->kept;
     while (*place) {
         struct kept *kept = *place;
-        if (kept->epoch >= epoch ||
-            (replacement && (kept->socket.port != replacement->port ||
-                             kept->socket.family != replacement->family))) {
+        if (kept->epoch < epoch && (!replacement || same_port(&kept->socket, replacement)))
+            kept_drop(steering, slot, place);
+        else
             place = &kept->next;
-            continue;
-        }
-        char name[KEPT_NAME_BYTES];
-        *place = kept->next;
-        steering->setup.callbacks->forget(steering->setup.owner,
-                                          kept_name(steering, slot, kept, name));
-        close(kept->fd);
-        free(kept);
     }
 }
 
@@ -267,6 +284,66 @@ static void listener_keep(struct bpf_steering *steering, struct slot *slot,
                                     fd);
 }
 
+/* Do connections wait in a listener? (Of a listening socket, tcpi_unacked is the length of the queue:
+ * tcp_get_info in net/ipv4/tcp.c.) */
+static bool listener_has_queue(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_unacked > 0;
+}
+
+/* Closes what the program itself has closed; what waits in it migrates to another of the port. */
+static void slot_sweep(struct bpf_steering *steering, struct slot *slot)
+{
+    struct kept **place = &slot->kept;
+    while (*place) {
+        struct kept *kept = *place;
+        int found = listener_has_queue(kept->fd)
+                        ? socket_fetch(steering, slot, kept->socket.cookie)
+                        : -EAGAIN;
+        if (found == -ENOENT) {
+            kept_drop(steering, slot, place);
+            continue;
+        }
+        fd_drop(&found);
+        place = &kept->next;
+    }
+}
+
+static void sweep_due(struct timer *timer)
+{
+    struct bpf_steering *steering = timer->owner;
+    bool crowded = false;
+    for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
+        struct slot *slot = steering->slots[i];
+        /* Of an instance that is down all are the program's no more, and wanted all the same. */
+        if (!slot || !slot->crowded)
+            continue;
+        crowded = true;
+        if (slot->heard_count > 0)
+            slot_sweep(steering, slot);
+    }
+    if (crowded)
+        timer_start(steering->setup.loop, timer, SWEEP_EVERY_MS, sweep_due, steering);
+}
+
+static bool slot_is_crowded(const struct slot *slot)
+{
+    for (const struct kept *one = slot->kept; one; one = one->next)
+        for (const struct kept *other = one->next; other; other = other->next)
+            if (same_port(&one->socket, &other->socket))
+                return true;
+    return false;
+}
+
+static void slot_watch_crowd(struct bpf_steering *steering, struct slot *slot)
+{
+    slot->crowded = slot_is_crowded(slot);
+    if (slot->crowded && !timer_active(&steering->sweep))
+        timer_start(steering->setup.loop, &steering->sweep, SWEEP_EVERY_MS, sweep_due, steering);
+}
+
 static uint32_t wanted_of(const struct bpf_steering *steering, const struct slot *slot)
 {
     return steering->rotated[slot->instance.service].wanted;
@@ -285,6 +362,7 @@ static void bpf_wanted(struct steering *base, uint32_t service, uint32_t wanted)
         for (size_t k = 0; wanted == 1 && k < slot->heard_count; k++)
             if (slot->heard[k].protocol == STEER_TCP)
                 listener_keep(steering, slot, &slot->heard[k]);
+        slot_watch_crowd(steering, slot);
     }
     rotation_apply(steering, service);
 }
@@ -319,6 +397,7 @@ static void tcp_listens(struct bpf_steering *steering, struct slot *slot,
         listener_keep(steering, slot, socket);
     /* What waits in the old one comes over to the new. */
     kept_close(steering, slot, slot->instance.epoch, socket);
+    slot_watch_crowd(steering, slot);
 }
 
 static void udp_bound(struct bpf_steering *steering, struct slot *slot, const struct heard *socket)
@@ -411,6 +490,7 @@ static void slot_recalled(struct bpf_steering *steering, struct slot *slot)
             listener_keep(steering, slot, socket);
         steering->setup.callbacks->listens(steering->setup.owner, &listen);
     }
+    slot_watch_crowd(steering, slot);
 }
 
 static void recall(struct deferred *deferred)
@@ -630,6 +710,7 @@ static void bpf_free(struct bpf_steering *steering)
 {
     watch_stop(steering->setup.loop, &steering->events);
     deferred_stop(steering->setup.loop, &steering->recall);
+    timer_stop(steering->setup.loop, &steering->sweep);
     steering_ports_done(&steering->ports);
     for (uint32_t i = 0; steering->slots && i < steering->setup.slots_max; i++)
         free(steering->slots[i]);

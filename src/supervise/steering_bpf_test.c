@@ -295,11 +295,12 @@ static int stranger_listens(uint16_t port)
 static void a_taken_port_is_named(void **state)
 {
     (void)state;
-    scoped_fd int stranger = stranger_listens(PUBLISHED);
+    int stranger = stranger_listens(PUBLISHED);
     char path[128];
     struct stat unused;
     publish(0, 0, PUBLISHED, 0);
     assert_int_equal(begin(), -EADDRINUSE);
+    close(stranger);
     assert_non_null(strstr(why, "tcp:8080"));
     snprintf(path, sizeof path, "%s/enginx", rig->bpf_mount);
     assert_int_equal(stat(path, &unused), -1); /* nothing stays */
@@ -376,6 +377,33 @@ static void connections_wait_for_the_only_instance(void **state)
     steering->operations->gone(steering, 0, false);
     assert_int_equal(kept_count("listener:"), 0);
     assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
+}
+
+/* Workers that are replaced: what waits in the listener of one that has gone comes to the others. */
+static void a_listener_that_its_program_closed_is_closed(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 12 };
+    int report[CLIENTS];
+    pid_t clients[CLIENTS];
+    assert_int_equal(begin(), 0);
+    start(0, 0, 1, &(struct rig_server){.kind = RIG_V4, .port = PORT, .workers = 2});
+    for (int waited = 0; waited < WITHIN_MS && kept_count("listener:") < 2; waited += 10)
+        loop_turn(loop, 10);
+    assert_int_equal(kept_count("listener:"), 2);
+    rig_instance_closes(&instances[0]);
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = waiting_client(&report[i]);
+    for (int waited = 0; waited < WITHIN_MS && kept_count("listener:") > 1; waited += 10)
+        loop_turn(loop, 10);
+    assert_int_equal(kept_count("listener:"), 1);
+    for (int i = 0; i < CLIENTS; i++) {
+        int who = -1;
+        assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
+        assert_int_equal(who, 0);
+        waitpid(clients[i], NULL, 0);
+        close(report[i]);
+    }
 }
 
 static void what_is_kept_follows_the_number_wanted(void **state)
@@ -505,6 +533,7 @@ static int tests(struct rig *with)
         steering_test(a_taken_port_is_named),
         steering_test(users_of_a_service_are_led_to_its_home),
         steering_test(connections_wait_for_the_only_instance),
+        steering_test(a_listener_that_its_program_closed_is_closed),
         steering_test(what_is_kept_follows_the_number_wanted),
         steering_test(a_new_supervisor_finds_everything),
         steering_test(homes_of_other_clusters_are_left_alone),
