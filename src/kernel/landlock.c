@@ -17,11 +17,11 @@ struct rights {
     uint64_t scoped;  /* ABI 6 */
 };
 enum {
-    FILES_ABI_1 = (1 << 13) - 1, /* execute … make_sym */
-    FILES_TRUNCATE = 1 << 14,    /* ABI 3 */
+    FILES_ABI_1 = (1 << 13) - 1,  /* execute … make_sym */
+    FILES_TRUNCATE = 1 << 14,     /* ABI 3 */
     FILES_DEVICE_IOCTL = 1 << 15, /* ABI 5 */
-    NETWORK_TCP = 3,             /* bind, connect */
-    SCOPED_ALL = 3,              /* abstract sockets, signals */
+    NETWORK_TCP = 3,              /* bind, connect */
+    SCOPED_ALL = 3,               /* abstract sockets, signals */
 };
 
 static struct rights rights_known(long version, size_t *ret_size)
@@ -45,8 +45,7 @@ static struct rights rights_known(long version, size_t *ret_size)
 
 int landlock_confine(int directory_fd)
 {
-    long version =
-        syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 0)
         return -errno;
     size_t size;

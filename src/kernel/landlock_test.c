@@ -29,7 +29,7 @@ static int directory_remove(void **state)
     return rmdir(directory);
 }
 
-/* Runs `tries` confined; it exits with the number of the step that went otherwise than it should. */
+/* Runs `tries` confined; it exits with the number of the step that went otherwise. */
 static void confined(int directory_fd, int (*tries)(void))
 {
     pid_t child = fork();

@@ -19,12 +19,13 @@
 #endif
 
 static const int basic[] = {
-    SYS_read,           SYS_write,        SYS_close,         SYS_exit,
-    SYS_exit_group,     SYS_brk,          SYS_mmap,          SYS_munmap,
-    SYS_mremap,         SYS_madvise,      SYS_futex,         SYS_getrandom,
-    SYS_clock_gettime,  SYS_gettimeofday, SYS_rt_sigreturn,  SYS_rt_sigprocmask,
-    SYS_rt_sigaction,   SYS_getpid,       SYS_gettid,        SYS_tgkill,
-    SYS_restart_syscall,
+    SYS_read,           SYS_write,        SYS_close,
+    SYS_exit,           SYS_exit_group,   SYS_brk,
+    SYS_mmap,           SYS_munmap,       SYS_mremap,
+    SYS_madvise,        SYS_futex,        SYS_getrandom,
+    SYS_clock_gettime,  SYS_gettimeofday, SYS_rt_sigreturn,
+    SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_getpid,
+    SYS_gettid,         SYS_tgkill,       SYS_restart_syscall,
 };
 
 enum { BASIC_COUNT = sizeof basic / sizeof *basic };

@@ -64,9 +64,9 @@ static void address_fill(int directory, struct sockaddr_un *address)
              directory);
 }
 
-/* The connected socket; or -errno: -ENOENT, -ECONNREFUSED: no keeper lives. When many have connected
- * just now it waits for its turn: a non-blocking connect would fail (unix(7)), and could not be
- * polled for. */
+/* The connected socket; or -errno: -ENOENT, -ECONNREFUSED: no keeper lives. When many have
+ * connected just now it waits for its turn: a non-blocking connect would fail (unix(7)), and could
+ * not be polled for. */
 static int socket_connect(int directory)
 {
     struct sockaddr_un address;
@@ -198,8 +198,8 @@ static void queue_flush(struct keeper *keeper)
 {
     int error = 0;
     while (!error && !STAILQ_EMPTY(&keeper->queue)) {
-        error = message_send(keeper->socket, PARTY_SUPERVISOR,
-                             &STAILQ_FIRST(&keeper->queue)->message);
+        error =
+            message_send(keeper->socket, PARTY_SUPERVISOR, &STAILQ_FIRST(&keeper->queue)->message);
         if (!error)
             queue_remove_first(keeper);
     }

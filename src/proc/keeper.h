@@ -3,13 +3,13 @@
  * network byte, and knows nothing about what it holds: a name, a descriptor.
  *
  * It waits at STATE/keeper (a Unix socket, SOCK_SEQPACKET, mode 0600). One supervisor at a time is
- * connected; a new connection of the same user, or of root, replaces the old, once it has said who it
- * is in the table's terms (message.h). What was put stays until it is dropped, until the keeper is
- * told to end, or until the keeper dies; the supervisor then starts a new one and puts everything
- * again.
+ * connected; a new connection of the same user, or of root, replaces the old, once it has said who
+ * it is in the table's terms (message.h). What was put stays until it is dropped, until the keeper
+ * is told to end, or until the keeper dies; the supervisor then starts a new one and puts
+ * everything again.
  *
- * What the keeper cannot hold (more than KEEPER_DESCRIPTORS_MAX or than its own limit of descriptors)
- * it refuses, and goes on: `keeper-refused` in the log, and keeper_refused(). */
+ * What the keeper cannot hold (more than KEEPER_DESCRIPTORS_MAX or than its own limit of
+ * descriptors) it refuses, and goes on: `keeper-refused` in the log, and keeper_refused(). */
 #pragma once
 
 #include <stdbool.h>
@@ -24,8 +24,8 @@ enum { KEEPER_NAME_BYTES = 200, KEEPER_DESCRIPTORS_MAX = 8192 };
 struct keeper;
 
 /* Called when the keeper is gone (it died); start another with keeper_start and put again. The old
- * one is freed by keeper_leave, which the callee may call at once. Not called when another supervisor
- * took the keeper over (`keeper-taken-over` in the log): then puts fail with -EPIPE. */
+ * one is freed by keeper_leave, which the callee may call at once. Not called when another
+ * supervisor took the keeper over (`keeper-taken-over` in the log): then puts fail with -EPIPE. */
 typedef void keeper_lost(void *owner);
 /* Called for each descriptor that it still held when we connected; the callee owns fd. */
 typedef void keeper_found(void *owner, const char *name, int fd);
@@ -51,7 +51,8 @@ pid_t keeper_pid(const struct keeper *keeper); /* 0: unknown */
 uint32_t keeper_refused(const struct keeper *keeper, int *ret_error);
 
 /* Names that start with this are output FIFOs, which the keeper drains (to the logger that it was
- * given under KEEPER_LOGGER) while no supervisor is connected. The rest of the name is the source. */
+ * given under KEEPER_LOGGER) while no supervisor is connected. The rest of the name is the source.
+ */
 #define KEEPER_OUTPUT_PREFIX "output:"
 #define KEEPER_LOGGER        "logger"
 

@@ -1,5 +1,5 @@
-/* The keeper's own process. It is idle unless a supervisor puts or drops something, or there is none
- * and instances write output. Peers come in two states: a stranger has connected and not said
+/* The keeper's own process. It is idle unless a supervisor puts or drops something, or there is
+ * none and instances write output. Peers come in two states: a stranger has connected and not said
  * hello; the supervisor has. A stranger who says anything else is dropped and changes nothing. */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +28,8 @@ enum {
     DESCRIPTORS_SPARE = 24, /* beside what is held: our own, peers, and one just received */
     PACKETS_A_TURN_MAX = 64,
     PACKETS_OF_REPLACED_MAX = 4096, /* more than a socket holds */
-    ACCEPT_PAUSE_MS = 1000, /* after an accept that failed: the kernel has no descriptors */
-    FOUND_PAUSE_MS = 50,    /* after too many descriptors were on their way */
+    ACCEPT_PAUSE_MS = 1000,         /* after an accept that failed: the kernel has no descriptors */
+    FOUND_PAUSE_MS = 50,            /* after too many descriptors were on their way */
 };
 
 struct held {
@@ -91,15 +91,17 @@ static void output_start(struct held *held)
 static void outputs_stop(void)
 {
     struct held *held;
-    TAILQ_FOREACH(held, &keeper.held, order)
+    TAILQ_FOREACH(held, &keeper.held, order) {
         watch_stop(keeper.loop, &held->output);
+    }
 }
 
 static void outputs_start(void)
 {
     struct held *held;
-    TAILQ_FOREACH(held, &keeper.held, order)
+    TAILQ_FOREACH(held, &keeper.held, order) {
         output_start(held);
+    }
 }
 
 /* ---- what is held --------------------------------------------------------------------------- */
@@ -112,9 +114,10 @@ static size_t bucket_of(const char *name)
 static struct held *held_find(const char *name)
 {
     struct held *held;
-    LIST_FOREACH(held, &keeper.buckets[bucket_of(name)], chain)
+    LIST_FOREACH(held, &keeper.buckets[bucket_of(name)], chain) {
         if (!strcmp(held->name, name))
             return held;
+    }
     return NULL;
 }
 
@@ -211,8 +214,8 @@ static int found_send(void)
 
 static void giving_go_on(struct timer *timer);
 
-/* Gives a duplicate of each descriptor, as fast as the supervisor takes them. Nothing that it sends is
- * read meanwhile, so the list stands still. */
+/* Gives a duplicate of each descriptor, as fast as the supervisor takes them. Nothing that it sends
+ * is read meanwhile, so the list stands still. */
 static void giving_step(void)
 {
     struct watch *watch = &keeper.supervisor.watch;
@@ -420,7 +423,8 @@ static size_t held_limit(void)
 }
 
 static const int calls[] = {
-    SYS_epoll_ctl, SYS_epoll_pwait, SYS_accept4, SYS_getsockopt, SYS_recvmsg, SYS_sendmsg, SYS_fcntl,
+    SYS_epoll_ctl,  SYS_epoll_pwait, SYS_accept4, SYS_getsockopt,
+    SYS_recvmsg,    SYS_sendmsg,     SYS_fcntl,
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif

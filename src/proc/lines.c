@@ -45,9 +45,10 @@ static struct bucket *bucket_of(struct lines *lines, const char *source)
 static struct begun *begun_find(struct lines *lines, const char *source)
 {
     struct begun *begun;
-    LIST_FOREACH(begun, bucket_of(lines, source), chain)
+    LIST_FOREACH(begun, bucket_of(lines, source), chain) {
         if (!strcmp(begun->source, source))
             return begun;
+    }
     return NULL;
 }
 
@@ -135,7 +136,7 @@ void lines_feed(struct lines *lines, const char *source, const char *bytes, size
         const char *newline = memchr(bytes, '\n', length < room + 1 ? length : room + 1);
         size_t part = newline ? (size_t)(newline - bytes) : length < room ? length : room;
         bool ends = newline || length > room; /* a full line waits for one more byte */
-        if (ends && !begun) { /* the usual case: nothing is copied */
+        if (ends && !begun) {                 /* the usual case: nothing is copied */
             lines->emit(lines->owner, source, bytes, part);
         } else if (!part) {
             begun_end(lines, begun);

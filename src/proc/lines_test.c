@@ -66,7 +66,7 @@ static void any_way_of_cutting_gives_the_same_lines(void **state)
             struct lines *lines = fresh();
             lines_feed(lines, "s", text, first, 0);
             lines_feed(lines, "s", text + first, second - first, 0);
-            lines_feed(lines, "s", text + second, sizeof text - 1 - second + (second == sizeof text), 0);
+            lines_feed(lines, "s", text + second, sizeof text - 1 - second, 0);
             assert_string_equal(seen, "s<a>s<bcd>s<>s<>s<efghijk>s<lm>");
             assert_false(lines_held(lines));
             lines_free(lines);
@@ -145,8 +145,12 @@ static void a_line_of_the_log_is_read_as_it_was_written(void **state)
         assert_int_equal(instance, 12);
     }
     struct logline line;
-    const char *bad[] = {"", "x", "2026-01-02T03:04:05.123Z", "2026-01-02T03:04:05.123Z api.1",
-                         "2026-13-02T03:04:05.123Z api.1 x", "2026-01-02 03:04:05.123Z api.1 x",
+    const char *bad[] = {"",
+                         "x",
+                         "2026-01-02T03:04:05.123Z",
+                         "2026-01-02T03:04:05.123Z api.1",
+                         "2026-13-02T03:04:05.123Z api.1 x",
+                         "2026-01-02 03:04:05.123Z api.1 x",
                          "2026-01-02T03:04:05.123Z  x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(logline_parse(bad[i], strlen(bad[i]), &line));

@@ -76,9 +76,9 @@ bool logfile_failing(const struct logfile *logfile)
 static int file_open(struct logfile *logfile)
 {
     char name[LOGFILE_NAME_BYTES];
-    scoped_fd int fd = openat(logfile->directory_fd, logfile_name(logfile->service, 0, name),
-                              O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-                              0640);
+    scoped_fd int fd =
+        openat(logfile->directory_fd, logfile_name(logfile->service, 0, name),
+               O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640);
     if (fd < 0)
         return -errno;
     struct stat status;
@@ -101,7 +101,8 @@ static int file_rotate(struct logfile *logfile)
                      logfile_name(logfile->service, number, to)) < 0 &&
             errno != ENOENT)
             return -errno;
-    if (!logfile->limits.files_max && unlinkat(directory, logfile_name(logfile->service, 0, from), 0))
+    if (!logfile->limits.files_max &&
+        unlinkat(directory, logfile_name(logfile->service, 0, from), 0))
         return -errno;
     fd_drop(&logfile->fd);
     logfile->torn = false;

@@ -1,10 +1,11 @@
 /* One service's log: SERVICE.log and its rotated predecessors SERVICE.log.1 (the newest) …
  * SERVICE.log.FILES_MAX, in one directory. Rotation is by rename(2), so whoever reads on in an open
- * file loses nothing. Owned by the logger's process, the only writer; writes may block on a slow disk.
+ * file loses nothing. Owned by the logger's process, the only writer; writes may block on a slow
+ * disk.
  *
  * A file is in one of two states. Good: whole lines go out. Failing, after a write that failed (no
- * space, an I/O error): everything is dropped and counted until logfile_retry, which the owner calls
- * each second, gets a line through that says how much of the output is missing, and why. */
+ * space, an I/O error): everything is dropped and counted until logfile_retry, which the owner
+ * calls each second, gets a line through that says how much of the output is missing, and why. */
 #pragma once
 
 #include <stdbool.h>

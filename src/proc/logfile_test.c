@@ -120,10 +120,10 @@ static void a_full_disk_is_counted_and_told_once(void **state)
     assert_false(logfile_write(logfile, LINE, strlen(LINE))); /* only a retry ends it */
     assert_true(logfile_retry(logfile, 1767323045123));
     put(logfile, LINE);
-    assert_string_equal(scratch_text("api.log"),
-                        LINE LINE "2026-01-02\n"
-                        "2026-01-02T03:04:05.123Z api 44 bytes of output lost: File too large\n"
-                        LINE);
+    assert_string_equal(
+        scratch_text("api.log"),
+        LINE LINE "2026-01-02\n"
+                  "2026-01-02T03:04:05.123Z api 44 bytes of output lost: File too large\n" LINE);
     done(logfile);
 }
 

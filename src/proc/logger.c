@@ -124,9 +124,9 @@ int logger_start(struct loop *loop, const struct logger_options *options, const 
     }
     logger->pid = pid;
     logger->pidfd = pidfd_open(pid, 0);
-    error = logger->pidfd < 0 ? -errno
-                              : watch_start(loop, &logger->gone, logger->pidfd, WATCH_READ,
-                                            logger_gone, logger);
+    error = logger->pidfd < 0
+                ? -errno
+                : watch_start(loop, &logger->gone, logger->pidfd, WATCH_READ, logger_gone, logger);
     if (error) {
         logger_free(logger);
         return error;

@@ -1,13 +1,13 @@
-/* The logger: a process that writes the output of instances to rotated files, so that a slow or full
- * disk never blocks the supervisor, and thereby no program. It is given chunks of bytes with their
- * source over a socket (SOCK_SEQPACKET, non-blocking at the sender: when the logger is behind, the
- * sender drops and counts, and the logger writes a line that says how much is missing). It splits
- * lines (longer ones than LOGGER_LINE_BYTES_MAX are cut into several), and writes
+/* The logger: a process that writes the output of instances to rotated files, so that a slow or
+ * full disk never blocks the supervisor, and thereby no program. It is given chunks of bytes with
+ * their source over a socket (SOCK_SEQPACKET, non-blocking at the sender: when the logger is
+ * behind, the sender drops and counts, and the logger writes a line that says how much is missing).
+ * It splits lines (longer ones than LOGGER_LINE_BYTES_MAX are cut into several), and writes
  *     2026-01-02T03:04:05.123Z api.1 text
  * to DIRECTORY/SERVICE.log, rotated to SERVICE.log.1 … at a size. Control bytes other than tab are
  * kept as they are; NUL becomes a space. A line without an end goes out after its source was quiet
- * for a second. When writing fails (ENOSPC, EIO) it drops, tries again every second, and says once in
- * the file how much was lost when it can write again.
+ * for a second. When writing fails (ENOSPC, EIO) it drops, tries again every second, and says once
+ * in the file how much was lost when it can write again.
  *
  * SIGHUP: opens its files anew (logrotate(8)). SIGTERM, or the close of the socket by all who send:
  * writes what is there, and exits. */

@@ -1,6 +1,6 @@
-/* The logger's own process. One turn: take packets from the socket, split them into lines, gather the
- * lines of one file, write. It is woken by packets, by signals, and by a timer that runs only while a
- * line is begun or a file fails. */
+/* The logger's own process. One turn: take packets from the socket, split them into lines, gather
+ * the lines of one file, write. It is woken by packets, by signals, and by a timer that runs only
+ * while a line is begun or a file fails. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +25,10 @@
 #include "proc/role.h"
 
 enum {
-    TICK_MS = 1000,              /* a begun line goes out, a failing file is tried again */
+    TICK_MS = 1000, /* a begun line goes out, a failing file is tried again */
     PACKETS_A_TURN_MAX = 64,
     GATHERED_BYTES_MAX = 64 * 1024,
-    FILES_OPEN_MAX = 256,        /* the others are opened when they are written to */
+    FILES_OPEN_MAX = 256, /* the others are opened when they are written to */
     EXIT_USAGE = 2,
 };
 _Static_assert((int)LINES_LINE_BYTES_MAX == (int)LOGGER_LINE_BYTES_MAX &&
@@ -168,8 +168,7 @@ static void text_append(const char *text, size_t length)
 {
     char *to = logger.gather + logger.gathered;
     memcpy(to, text, length);
-    for (char *nul = memchr(to, 0, length); nul;
-         nul = memchr(nul, 0, (size_t)(to + length - nul)))
+    for (char *nul = memchr(to, 0, length); nul; nul = memchr(nul, 0, (size_t)(to + length - nul)))
         *nul = ' ';
     logger.gathered += length;
 }
@@ -269,8 +268,8 @@ static void finish(void)
 /* ---- the process ---------------------------------------------------------------------------- */
 
 static const int calls[] = {
-    SYS_epoll_ctl, SYS_epoll_pwait, SYS_recvmsg,  SYS_openat, SYS_newfstatat,
-    SYS_fstat,     SYS_renameat2,   SYS_renameat, SYS_unlinkat, SYS_ftruncate, SYS_lseek,
+    SYS_epoll_ctl,  SYS_epoll_pwait, SYS_recvmsg,  SYS_openat,    SYS_newfstatat, SYS_fstat,
+    SYS_renameat2,  SYS_renameat,    SYS_unlinkat, SYS_ftruncate, SYS_lseek,
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
@@ -315,6 +314,7 @@ int logger_main(int argc, char **argv)
     }
     error = loop_run(logger.loop);
     finish();
-    /* Not by return: there is nothing to tidy up, and a leak checker at exit could not work in here. */
+    /* Not by return: there is nothing to tidy up, and a leak checker at exit could not work in
+     * here. */
     _exit(error ? EXIT_FAILURE : EXIT_SUCCESS);
 }

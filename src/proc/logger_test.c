@@ -47,9 +47,8 @@ static struct logger *start(uint64_t file_bytes_max, uint32_t files_max)
     struct logger_options options = {
         .directory = scratch, .file_bytes_max = file_bytes_max, .files_max = files_max};
     struct logger *logger = NULL;
-    assert_int_equal(logger_start(loop, &options, getenv("ENGINX_ROLE_PROGRAM"), note_loss, NULL,
-                                  &logger),
-                     0);
+    assert_int_equal(
+        logger_start(loop, &options, getenv("ENGINX_ROLE_PROGRAM"), note_loss, NULL, &logger), 0);
     assert_true(logger_pid(logger) > 0);
     return logger;
 }
@@ -246,14 +245,15 @@ static void one_that_cannot_start_is_told(void **state)
     (void)state;
     struct logger_options options = {.directory = scratch};
     struct logger *logger;
-    assert_int_equal(logger_start(loop, &options, "/nonexistent", note_loss, NULL, &logger), -ENOENT);
+    assert_int_equal(logger_start(loop, &options, "/nonexistent", note_loss, NULL, &logger),
+                     -ENOENT);
     scratch_append("file", "x");
     char below[sizeof scratch + 256];
     strcpy(below, scratch_path("file"));
     options.directory = below;
-    assert_int_equal(logger_start(loop, &options, getenv("ENGINX_ROLE_PROGRAM"), note_loss, NULL,
-                                  &logger),
-                     -ENOTDIR);
+    assert_int_equal(
+        logger_start(loop, &options, getenv("ENGINX_ROLE_PROGRAM"), note_loss, NULL, &logger),
+        -ENOTDIR);
 }
 
 static void another_supervisor_adopts_it(void **state)

@@ -1,6 +1,6 @@
 /* A line of a log file:  2026-01-02T03:04:05.123Z api.1 text
- * The first word is the time (RFC 3339, UTC, milliseconds: always LOGLINE_TIME_BYTES), the second the
- * source: a service and the number of its instance, or only a service. Text only; no state. */
+ * The first word is the time (RFC 3339, UTC, milliseconds: always LOGLINE_TIME_BYTES), the second
+ * the source: a service and the number of its instance, or only a service. Text only; no state. */
 #pragma once
 
 #include <stdbool.h>

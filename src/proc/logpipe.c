@@ -87,7 +87,8 @@ static void logpipe_writable(struct watch *watch, unsigned events)
 {
     (void)events;
     struct logpipe *pipe = watch->owner;
-    /* Any error but "behind" means that the logger is gone: the owner hears of it from elsewhere. */
+    /* Any error but "behind" means that the logger is gone: the owner hears of it from elsewhere.
+     */
     if (losses_send(pipe) != -EAGAIN)
         watch_stop(pipe->loop, watch);
 }

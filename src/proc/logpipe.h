@@ -1,7 +1,7 @@
-/* The sending end of a logger's socket: passes chunks on without ever blocking, and keeps account of
- * what could not be passed on, for each source, until the logger can be told. Used by the supervisor
- * (logger.h) and by the keeper, on duplicates of one socket: packets of both arrive whole.
- * Embedded in its owner; belongs to the owner's loop. */
+/* The sending end of a logger's socket: passes chunks on without ever blocking, and keeps account
+ * of what could not be passed on, for each source, until the logger can be told. Used by the
+ * supervisor (logger.h) and by the keeper, on duplicates of one socket: packets of both arrive
+ * whole. Embedded in its owner; belongs to the owner's loop. */
 #pragma once
 
 #include <stdbool.h>

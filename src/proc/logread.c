@@ -16,7 +16,7 @@
 #include "proc/logrow.h"
 #include "proc/logtail.h"
 
-struct stream { /* one service's log */
+struct stream {    /* one service's log */
     char *service; /* owned */
     /* How far it has been read, for following: */
     ino_t inode; /* 0: nothing of it was ever seen */
@@ -215,8 +215,8 @@ static int stream_collect(struct reader *reader, size_t index, struct newest *ne
     const struct stream *stream = &reader->streams[index];
     if (reader->following && !stream->inode)
         return 0; /* there was nothing when the marks were set: all of it is new */
-    logtail_init(&tail, reader->directory_fd, stream->service, reader->block,
-                 stream->inode, stream->inode ? stream->offset : -1);
+    logtail_init(&tail, reader->directory_fd, stream->service, reader->block, stream->inode,
+                 stream->inode ? stream->offset : -1);
     struct found found = {.wall_ms = UINT64_MAX, .stream = index};
     int result = 1;
     while (result == 1) {
@@ -267,7 +267,8 @@ static off_t file_print(struct reader *reader, int fd, off_t offset)
             if (line_wanted(reader, line, (size_t)(newline - line)))
                 line_print(reader, line, (size_t)(newline - line));
         if (line == reader->block && count == (ssize_t)sizeof reader->block)
-            line = end; /* no line of ours is that long: passed over, or it would stop us for ever */
+            line =
+                end; /* no line of ours is that long: passed over, or it would stop us for ever */
         if (line == reader->block)
             return offset;
         offset += line - reader->block;
@@ -422,8 +423,9 @@ int logread_print(FILE *out, const struct logread_options *options)
 
 int logread_follow(FILE *out, const struct logread_options *options)
 {
-    /* The watch stands before the first look, so that nothing falls between them. What is behind the
-     * marks is "the last lines", what comes after them is new: no line is missed, and none comes twice. */
+    /* The watch stands before the first look, so that nothing falls between them. What is behind
+     * the marks is "the last lines", what comes after them is new: no line is missed, and none
+     * comes twice. */
     scoped_fd int watcher = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watcher < 0 || inotify_add_watch(watcher, options->directory,
                                          IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) < 0)
@@ -437,7 +439,8 @@ int logread_follow(FILE *out, const struct logread_options *options)
     if (!error)
         error = last_print(reader);
     for (size_t i = 0; !error && i < reader->stream_count; i++)
-        stream_advance(reader, &reader->streams[i]); /* what was rotated since has no event to come */
+        stream_advance(reader,
+                       &reader->streams[i]); /* what was rotated since has no event to come */
     if (!error)
         error = follow(reader, watcher);
     reader_free(reader);

@@ -41,9 +41,10 @@ static void logs_are_merged_by_time_and_cut_at_the_last_lines(void **state)
     scratch_append("notes.txt", "not ours\n");
     assert_string_equal(printed((struct logread_options){.lines = 4}),
                         AT("04", "api.1 c") AT("04", "db.1 y") AT("06", "api.2 d")
-                        AT("07", "db.1 z"));
+                            AT("07", "db.1 z"));
     assert_string_equal(printed((struct logread_options){.lines = 100, .service = "api"}),
-                        AT("01", "api.1 a") AT("02", "api.2 b") AT("04", "api.1 c") AT("06", "api.2 d"));
+                        AT("01", "api.1 a") AT("02", "api.2 b") AT("04", "api.1 c")
+                            AT("06", "api.2 d"));
     assert_string_equal(
         printed((struct logread_options){.lines = 1, .service = "api", .instance = 1}),
         AT("04", "api.1 c"));
@@ -53,11 +54,12 @@ static void logs_are_merged_by_time_and_cut_at_the_last_lines(void **state)
 static void lines_without_a_time_keep_their_place(void **state)
 {
     (void)state;
-    scratch_append("api.log", AT("05", "api.1 a") "somebody's own text\n" AT("03", "api.1 b") "torn");
+    scratch_append("api.log",
+                   AT("05", "api.1 a") "somebody's own text\n" AT("03", "api.1 b") "torn");
     scratch_append("db.log", AT("04", "db.1 x"));
     assert_string_equal(printed((struct logread_options){.lines = 9}),
                         AT("05", "api.1 a") "somebody's own text\n" AT("03", "api.1 b")
-                        AT("04", "db.1 x") "torn\n");
+                            AT("04", "db.1 x") "torn\n");
 }
 
 static void a_service_without_a_log_is_told(void **state)

@@ -34,8 +34,8 @@ static ino_t inode_of(int directory_fd, const char *service, uint32_t number)
     return status.st_ino;
 }
 
-/* The number of the file, or -1; *ret_last: the last number that was seen. A file only moves up, as we
- * do, so it cannot slip past us. One number may be missing: a rotation is under way there. */
+/* The number of the file, or -1; *ret_last: the last number that was seen. A file only moves up, as
+ * we do, so it cannot slip past us. One number may be missing: a rotation is under way there. */
 static int64_t number_of(int directory_fd, const char *service, ino_t inode, uint32_t *ret_last)
 {
     uint32_t missing = 0;
@@ -63,8 +63,8 @@ int logrow_oldest(int directory_fd, const char *service, struct stat *ret_status
     return file_open(directory_fd, service, last, ret_status);
 }
 
-/* Opens the file `step` numbers from that of the inode. When the inode has the same number before and
- * after, no rotation has come between, and the file is its neighbour indeed. */
+/* Opens the file `step` numbers from that of the inode. When the inode has the same number before
+ * and after, no rotation has come between, and the file is its neighbour indeed. */
 static int neighbour_open(int directory_fd, const char *service, ino_t inode, int step,
                           struct stat *ret_status)
 {
@@ -78,8 +78,8 @@ static int neighbour_open(int directory_fd, const char *service, ino_t inode, in
         struct stat status;
         scoped_fd int fd = file_open(directory_fd, service, (uint32_t)(number + step), &status);
         /* A rotation begins at the old end: what stood behind us may have made its step alone. */
-        bool stepping = fd == -ENOENT && step > 0 &&
-                        inode_of(directory_fd, service, (uint32_t)number + 2);
+        bool stepping =
+            fd == -ENOENT && step > 0 && inode_of(directory_fd, service, (uint32_t)number + 2);
         if (stepping || inode_of(directory_fd, service, (uint32_t)number) != inode)
             continue;
         if (fd < 0)

@@ -1,6 +1,6 @@
-/* A log from its end to its beginning, line by line: SERVICE.log, then the rotated files, the newest
- * first (logrow.h), while the logger may go on writing and rotating. Reads blocks backwards and holds
- * one of them. A value of its user's; logtail_init … logtail_done. */
+/* A log from its end to its beginning, line by line: SERVICE.log, then the rotated files, the
+ * newest first (logrow.h), while the logger may go on writing and rotating. Reads blocks backwards
+ * and holds one of them. A value of its user's; logtail_init … logtail_done. */
 #pragma once
 
 #include <stddef.h>
@@ -17,7 +17,7 @@ struct logtail {
     int fd;              /* -1: none is open */
     off_t block_offset;  /* where in the file the block begins */
     size_t left;         /* bytes of the block that were not given out yet */
-    char *block;         /* LOGTAIL_BLOCK_BYTES, the user's: it can be shared by tails used in turn */
+    char *block; /* LOGTAIL_BLOCK_BYTES, the user's: it can be shared by tails used in turn */
 };
 
 /* Opens nothing yet. `inode` and `end`: begin in that file at that offset, and pass over what is
@@ -26,6 +26,6 @@ void logtail_init(struct logtail *tail, int directory_fd, const char *service, c
                   ino_t inode, off_t end);
 void logtail_done(struct logtail *tail);
 
-/* The line before the one given last, without its newline; valid until the next call. 1; 0: there is
- * none; -errno. A line that a block cannot hold is given in pieces. */
+/* The line before the one given last, without its newline; valid until the next call. 1; 0: there
+ * is none; -errno. A line that a block cannot hold is given in pieces. */
 int logtail_line(struct logtail *tail, const char **ret_line, size_t *ret_length);

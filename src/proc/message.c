@@ -148,8 +148,8 @@ static bool packet_follows(const struct head *head, size_t body_bytes, unsigned 
     return body_bytes - head->name_bytes <= rule->bytes_max;
 }
 
-int message_receive(int socket, unsigned senders, enum message_party receiver,
-                    char *packet_bytes, size_t size, struct message *ret_message)
+int message_receive(int socket, unsigned senders, enum message_party receiver, char *packet_bytes,
+                    size_t size, struct message *ret_message)
 {
     struct iovec part = {packet_bytes, size};
     union control control;

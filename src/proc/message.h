@@ -1,39 +1,44 @@
 /* The messages between enginx's processes: one table (message.c) says for each its name, who may
- * send it, who may receive it, and what it carries. A message is one packet of a Unix SOCK_SEQPACKET
- * socket (unix(7)): a fixed head, a name, bytes, and at most one descriptor (SCM_RIGHTS).
+ * send it, who may receive it, and what it carries. A message is one packet of a Unix
+ * SOCK_SEQPACKET socket (unix(7)): a fixed head, a name, bytes, and at most one descriptor
+ * (SCM_RIGHTS).
  *
- * What breaks the table (an unknown kind, a wrong sender, a missing or superfluous part) is -EPROTO:
- * the receiver gives up on whoever sent it, and never guesses. The sender's side asserts instead,
- * since breaking the table there is a programmer's error. Nothing here blocks or allocates. */
+ * What breaks the table (an unknown kind, a wrong sender, a missing or superfluous part) is
+ * -EPROTO: the receiver gives up on whoever sent it, and never guesses. The sender's side asserts
+ * instead, since breaking the table there is a programmer's error. Nothing here blocks or
+ * allocates. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
 enum message_party { /* a set of bits, so that a table row can allow several */
-    PARTY_SUPERVISOR = 1,
-    PARTY_KEEPER = 2,
-    PARTY_LOGGER = 4,
+                     PARTY_SUPERVISOR = 1,
+                     PARTY_KEEPER = 2,
+                     PARTY_LOGGER = 4,
 };
 
 enum message_kind { /* the numbers go over the wire to a keeper of an older version: append only */
-    MESSAGE_HELLO = 1, /* supervisor → keeper: I am the supervisor from now on; number: MESSAGE_VERSION */
-    MESSAGE_FOUND,     /* keeper → supervisor: I hold this; name, descriptor */
-    MESSAGE_FOUND_ALL, /* keeper → supervisor: that was all; number: how many */
-    MESSAGE_PUT,       /* supervisor → keeper: hold this; name, descriptor */
-    MESSAGE_DROP,      /* supervisor → keeper: close that; name */
-    MESSAGE_REFUSED,   /* keeper → supervisor: not held; name, number: the errno */
-    MESSAGE_REPLACED,  /* keeper → supervisor: another supervisor has come */
-    MESSAGE_END,       /* supervisor → keeper: exit */
-    MESSAGE_CHUNK,     /* supervisor, keeper → logger: name: the source, bytes: its output */
-    MESSAGE_LOST,      /* supervisor, keeper → logger: name: the source, number: bytes that are missing */
-    MESSAGE_KINDS,
+                    MESSAGE_HELLO = 1, /* supervisor → keeper: I am the supervisor from now on;
+                                          number: MESSAGE_VERSION */
+                    MESSAGE_FOUND,     /* keeper → supervisor: I hold this; name, descriptor */
+                    MESSAGE_FOUND_ALL, /* keeper → supervisor: that was all; number: how many */
+                    MESSAGE_PUT,       /* supervisor → keeper: hold this; name, descriptor */
+                    MESSAGE_DROP,      /* supervisor → keeper: close that; name */
+                    MESSAGE_REFUSED,  /* keeper → supervisor: not held; name, number: the errno */
+                    MESSAGE_REPLACED, /* keeper → supervisor: another supervisor has come */
+                    MESSAGE_END,      /* supervisor → keeper: exit */
+                    MESSAGE_CHUNK,    /* supervisor, keeper → logger: name: the source, bytes: its
+                                         output */
+                    MESSAGE_LOST, /* supervisor, keeper → logger: name: the source, number: bytes
+                                     that are missing */
+                    MESSAGE_KINDS,
 };
 
 enum {
     MESSAGE_VERSION = 1,
-    MESSAGE_NAME_BYTES = 200,                /* with the closing 0 */
-    MESSAGE_BYTES_MAX = 32 * 1024,           /* of the free part */
+    MESSAGE_NAME_BYTES = 200,      /* with the closing 0 */
+    MESSAGE_BYTES_MAX = 32 * 1024, /* of the free part */
     MESSAGE_PACKET_BYTES_MAX = 16 + MESSAGE_NAME_BYTES + MESSAGE_BYTES_MAX,
 };
 
@@ -55,8 +60,9 @@ int message_init(struct message *message, enum message_kind kind, const char *na
  * are on their way (unix(7)); -EPIPE: it is gone. */
 int message_send(int socket, enum message_party sender, const struct message *message);
 
-/* Receives one; `senders`: who may be at the other end. `packet` has room for `size` bytes (MESSAGE_PACKET_BYTES_MAX is enough for all).
- * 0; -EAGAIN: none there; -EPIPE: the other end is closed; -EPROTO: it broke the table. A message
- * whose descriptor the kernel could not install (this process is at its limit) comes with fd -1. */
-int message_receive(int socket, unsigned senders, enum message_party receiver,
-                    char *packet, size_t size, struct message *ret_message);
+/* Receives one; `senders`: who may be at the other end. `packet` has room for `size` bytes
+ * (MESSAGE_PACKET_BYTES_MAX is enough for all). 0; -EAGAIN: none there; -EPIPE: the other end is
+ * closed; -EPROTO: it broke the table. A message whose descriptor the kernel could not install
+ * (this process is at its limit) comes with fd -1. */
+int message_receive(int socket, unsigned senders, enum message_party receiver, char *packet,
+                    size_t size, struct message *ret_message);

@@ -72,9 +72,12 @@ static void a_chunk_of_the_largest_size_arrives_whole(void **state)
     assert_int_equal(message.length, sizeof bytes);
     assert_memory_equal(message.bytes, bytes, sizeof bytes);
     assert_string_equal(message.name, name);
-    assert_int_equal(message_init(&sent, MESSAGE_CHUNK, "a name that is so long that it is refused "
-        "...................................................................................."
-        "...................................................................................."),
+    assert_int_equal(
+        message_init(
+            &sent, MESSAGE_CHUNK,
+            "a name that is so long that it is refused "
+            "...................................................................................."
+            "...................................................................................."),
         -ENAMETOOLONG);
 }
 
@@ -96,15 +99,15 @@ static void refused(struct wire wire, size_t length, enum message_party receiver
 static void what_breaks_the_table_is_refused(void **state)
 {
     (void)state;
-    refused((struct wire){.kind = MESSAGE_HELLO}, 7, PARTY_KEEPER);           /* half a head */
-    refused((struct wire){.kind = 0}, 16, PARTY_KEEPER);                      /* unknown */
+    refused((struct wire){.kind = MESSAGE_HELLO}, 7, PARTY_KEEPER); /* half a head */
+    refused((struct wire){.kind = 0}, 16, PARTY_KEEPER);            /* unknown */
     refused((struct wire){.kind = MESSAGE_KINDS}, 16, PARTY_KEEPER);
     refused((struct wire){.kind = 65535}, 16, PARTY_KEEPER);
-    refused((struct wire){.kind = MESSAGE_HELLO}, 16, PARTY_LOGGER);          /* not for it */
-    refused((struct wire){.kind = MESSAGE_FOUND_ALL}, 16, PARTY_SUPERVISOR);  /* not from it */
-    refused((struct wire){.kind = MESSAGE_HELLO}, 17, PARTY_KEEPER);          /* a body */
+    refused((struct wire){.kind = MESSAGE_HELLO}, 16, PARTY_LOGGER);         /* not for it */
+    refused((struct wire){.kind = MESSAGE_FOUND_ALL}, 16, PARTY_SUPERVISOR); /* not from it */
+    refused((struct wire){.kind = MESSAGE_HELLO}, 17, PARTY_KEEPER);         /* a body */
     refused((struct wire){.kind = MESSAGE_HELLO, .name_bytes = 1}, 17, PARTY_KEEPER);
-    refused((struct wire){.kind = MESSAGE_DROP}, 16, PARTY_KEEPER);           /* no name */
+    refused((struct wire){.kind = MESSAGE_DROP}, 16, PARTY_KEEPER); /* no name */
     refused((struct wire){.kind = MESSAGE_DROP, .name_bytes = 4}, 18, PARTY_KEEPER);
     refused((struct wire){.kind = MESSAGE_DROP, .name_bytes = 2, .body = "a"}, 18, PARTY_KEEPER);
     refused((struct wire){.kind = MESSAGE_PUT, .name_bytes = 1, .body = "a"}, 17, PARTY_KEEPER);
@@ -123,17 +126,20 @@ static void superfluous_descriptors_are_closed(void **state)
     (void)state;
     int before = free_number();
     for (int count = 1; count <= 4; count++) {
-        struct wire wire = {.kind = count == 1 ? MESSAGE_DROP : MESSAGE_PUT, .name_bytes = 1,
-                            .body = "a"};
+        struct wire wire = {
+            .kind = count == 1 ? MESSAGE_DROP : MESSAGE_PUT, .name_bytes = 1, .body = "a"};
         union {
             struct cmsghdr head;
             char bytes[CMSG_SPACE(4 * sizeof(int))];
-        } control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+        } control = {.head = {.cmsg_level = SOL_SOCKET,
+                              .cmsg_type = SCM_RIGHTS,
                               .cmsg_len = CMSG_LEN((size_t)count * sizeof(int))}};
         int fds[4] = {0, 0, 0, 0};
         memcpy(CMSG_DATA(&control.head), fds, (size_t)count * sizeof(int));
         struct iovec part = {&wire, 17};
-        struct msghdr out = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+        struct msghdr out = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
                              .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int))};
         assert_int_equal(sendmsg(pair[0], &out, 0), 17);
         struct message message;

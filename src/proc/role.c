@@ -58,8 +58,7 @@ static int attributes_fill(posix_spawnattr_t *attributes)
     if (!error)
         error = posix_spawnattr_setsigdefault(attributes, &all);
     if (!error)
-        error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID |
-                                                         POSIX_SPAWN_SETSIGMASK |
+        error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
                                                          POSIX_SPAWN_SETSIGDEF);
     return -error;
 }
@@ -67,7 +66,7 @@ static int attributes_fill(posix_spawnattr_t *attributes)
 pid_t role_start(const char *exe, const char *name, const char *const *args, int fd)
 {
     assert(fd > STDERR_FILENO);
-    char *argv[ROLE_ARGS_MAX + 4] = {(char *)(uintptr_t)"enginx", (char *)(uintptr_t)"--role",
+    char *argv[ROLE_ARGS_MAX + 4] = {(char *)(uintptr_t) "enginx", (char *)(uintptr_t) "--role",
                                      (char *)(uintptr_t)name};
     for (int i = 0; args[i]; i++) {
         assert(i < ROLE_ARGS_MAX);

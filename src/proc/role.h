@@ -1,6 +1,6 @@
 /* Roles: enginx's processes are the same executable, started again with `--role NAME`. A role's
- * process has only the descriptors that it was given (0, 1, 2 and ROLE_FD), a name that ps shows, and
- * as few rights as its work allows. */
+ * process has only the descriptors that it was given (0, 1, 2 and ROLE_FD), a name that ps shows,
+ * and as few rights as its work allows. */
 #pragma once
 
 #include <stddef.h>
@@ -9,9 +9,9 @@
 enum { ROLE_FD = 3 }; /* its socket to whoever started it */
 
 /* Starts `exe --role NAME args…` with `fd` as its ROLE_FD, in a session of its own, so that Ctrl-C
- * and a supervisor's death do not reach it; standard input is /dev/null. `args` ends with NULL. `fd`
- * (more than 2) stays the caller's. The pid (a child, which the caller reaps), or -errno, also when
- * it cannot be executed. */
+ * and a supervisor's death do not reach it; standard input is /dev/null. `args` ends with NULL.
+ * `fd` (more than 2) stays the caller's. The pid (a child, which the caller reaps), or -errno, also
+ * when it cannot be executed. */
 pid_t role_start(const char *exe, const char *name, const char *const *args, int fd);
 
 /* When argv asks for a role, runs it and gives its exit code; else -1. */
@@ -28,7 +28,7 @@ void role_detach(void);
 int role_confine(int keep_user);
 
 /* In a role, after role_confine, and when all is open that needs more than this: from now on it can
- * use no file (landlock(7)) but what stands below the directory (-1: none) and what it holds, and no
- * system call (seccomp(2)) beyond the given numbers and what every process needs. Goes on where the
- * kernel has no such thing. 0 or -errno. */
+ * use no file (landlock(7)) but what stands below the directory (-1: none) and what it holds, and
+ * no system call (seccomp(2)) beyond the given numbers and what every process needs. Goes on where
+ * the kernel has no such thing. 0 or -errno. */
 int role_lock(int directory_fd, const int *calls, size_t call_count);
