@@ -16,7 +16,7 @@ def test_what_the_file_says(cluster):
             user      nobody;
             env       NAME="two words" N=$instance HERE=$service.$cluster FROM=$env.HOME;
             umask     027;
-            limit     nofile=123 core=0;
+            limit     nofile 123;
             port      none;
         }}""")
     pid = cluster.wait_up(1)[1]["pid"]

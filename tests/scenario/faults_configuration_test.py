@@ -76,7 +76,7 @@ def test_binary(cluster):
 
 
 def test_nul_bytes(cluster):
-    refuse(cluster, b"service web { run /bin/tr\0ue; }\n", ":1:")
+    refuse(cluster, b"service web { run /bin/tr\0ue; }\n", r"enginx\.conf", "byte")
 
 
 def test_100_megabytes(cluster):

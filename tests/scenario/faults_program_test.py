@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness import clients, processes
+from harness import clients
 
 pytestmark = pytest.mark.both_accounts
 
@@ -20,7 +20,7 @@ def told(cluster, pattern, within=10):
             text += "".join(f"\n{instance['exit']}" for instance in service["instances"])
         assert re.search(pattern, text, re.IGNORECASE | re.DOTALL), f"no /{pattern}/ in:\n{text}"
         return True
-    processes.wait_for(check, within, "enginx to tell")
+    cluster.wait(check, within, "enginx to tell")
 
 
 def test_not_found(cluster):

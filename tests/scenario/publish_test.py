@@ -47,7 +47,7 @@ def test_the_program_sees_the_client(cluster, programs, other_machine):
 @pytest.mark.both_accounts
 def test_publish_as_it_stands(cluster, programs, other_machine):
     cluster.up(f"""
-        service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; publish; }}""")
+        service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; publish yes; }}""")
     cluster.wait_up(2)
     with other_machine.inside():
         assert set(clients.who_answers(8000, 20, host=HERE)) == {"1", "2"}

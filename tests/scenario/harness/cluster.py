@@ -16,6 +16,10 @@ from .processes import alive, ancestors, command_line, wait_for
 BPF_PINS = Path("/sys/fs/bpf/enginx")
 
 
+class Ended(Exception):
+    """The enginx in the foreground has ended, so waiting for more is of no use."""
+
+
 class Account:
     """Whose rights enginx runs with."""
 
@@ -183,8 +187,8 @@ class Cluster:
 
     def wait(self, condition, within=10, what="a condition"):
         def check():
-            assert self.process is None or self.process.poll() in (None, 0), (
-                f"enginx ended with {self.process.returncode}:\n{self.output}")
+            if self.process is not None and self.process.poll() is not None:
+                raise Ended(f"enginx ended with {self.process.returncode}:\n{self.output}")
             return condition()
         try:
             return wait_for(check, within, what)
@@ -217,8 +221,8 @@ class Cluster:
         return self.wait(check, within, f"instance {number} to be up again")
 
     def wait_output(self, pattern, within=10):
-        return wait_for(lambda: re.search(pattern, self.output), within,
-                        f"/{pattern}/ in the output:\n{self.output[-2000:]}")
+        return self.wait(lambda: re.search(pattern, self.output), within,
+                         f"/{pattern}/ in the output")
 
     def wait_exit(self, within=10):
         """Until the one in the foreground ends; its exit code."""
