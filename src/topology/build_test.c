@@ -210,7 +210,9 @@ static void paths_start_at_the_folder(void **state)
     (void)state;
     struct topology *topology =
         good("service a { run x; directory /abs; } service b { run x; directory $state/x; }"
-             "service c { run x; directory .; } service d { run x; directory ././e; }");
+             "service c { run x; directory .; } service d { run x; directory ././e; }"
+             "service e { run x; directory $instance; }");
+    assert_string_equal(topology->services[4].directory, "/srv/shop/${instance}");
     assert_string_equal(topology->services[0].directory, "/abs");
     assert_string_equal(topology->services[1].directory, "${state}/x");
     assert_string_equal(topology->services[2].directory, "/srv/shop");
