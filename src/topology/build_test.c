@@ -307,6 +307,8 @@ static void a_definition_is_what_an_instance_is_started_with(void **state)
                                        "run x; balance random; stop INT; start within=1s;",
                                        "\n\nrun x; restart never; check notify; publish yes;"};
     static const char *const other[] = {"run x y;",
+                                        "run ab c;",
+                                        "run a bc;",
                                         "run xy;",
                                         "run y;",
                                         "shell x;",
