@@ -134,10 +134,10 @@ static void random_follows_weights_exactly(void **state)
     (void)state;
     static const struct reuseport_member members[] = {
         {.index = 0, .weight = 5}, {.index = 1, .weight = 3}, {.index = 2, .weight = 0},
-        {.index = 3, .weight = 2}, {.index = 4, .weight = 2}, {.index = 5, .weight = 2}};
+        {.index = 3, .weight = 3}, {.index = 4, .weight = 2}, {.index = 5, .weight = 2}};
     uint32_t counts[6] = {0};
-    shares(members, 6, 14 * 10, counts);
-    static const uint32_t expected[6] = {50, 30, 0, 20, 20, 20};
+    shares(members, 6, 15 * 10, counts);
+    static const uint32_t expected[6] = {50, 30, 0, 30, 20, 20};
     assert_memory_equal(counts, expected, sizeof counts);
 }
 

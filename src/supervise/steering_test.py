@@ -517,16 +517,16 @@ def real_programs_share(uid):
 def workers_with_listeners_of_their_own(uid):
     conf = ("daemon off; worker_processes 2; pid nginx%d.pid; events {} http { access_log off; "
             "client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;"
-            "scgi_temp_path t5; server { listen 8082 reuseport; return 200 n%d; } }")
+            "scgi_temp_path t5; server { listen 8082 %s; return 200 n%d; } }")
     d = Drive(uid, ["service s least", "setup seccomp"])
     try:
         for slot in range(2):
-            write(d, "n%d.conf" % slot, conf % (slot, slot))
+            write(d, "n%d.conf" % slot, conf % (slot, "" if slot else "reuseport", slot))
             d.serve(slot, 0, slot + 1, 8082,
                     program="exec nginx -p . -e stderr -c n%d.conf" % slot)
-        d.do("rotate 0 0:3 1:1")
+        d.do("rotate 0 0:1 1:1")  # instances get the same, though one has two listeners
         got = spread("127.0.0.1", 8082, 400)
-        assert 250 < got["n0"] < 350, got
+        assert 150 < got["n0"] < 240, got
         d.do("kill 0")
         assert spread("127.0.0.1", 8082, 20) == {"n1": 20}
         d.again(0, 8082)
