@@ -909,6 +909,8 @@ static int seccomp_started(struct steering *base, uint32_t slot_number, int noti
     if (notify_fd >= 0) {
         notify_end(slot, false); /* keeping the new one replaces the name */
         slot->notify_fd = notify_fd;
+        /* A new start: what was found of an earlier one waits for this one to bind. */
+        share_slot_gone(steering->share, slot_number, true);
     }
     if (share_members_of_slot(steering->share, slot_number))
         deferred_start(steering->setup.loop, &slot->adopted, adopted_tell, slot);

@@ -349,6 +349,27 @@ def the_supervisor_restarts(uid):
         d.end()
 
 
+def both_restart(uid):
+    """The supervisor dies while an instance is down; what waits in the listener waits for both."""
+    d = Drive(uid, ["service web least", "setup seccomp"])
+    try:
+        d.serve(0, 0, 1, 3000)
+        d.do("rotate 0 0:1")
+        d.do("kill 0")
+        client = Client(3000)
+        client.start()
+        time.sleep(0.1)
+        d.do("crash")
+        d.again(0, 3000)
+        d.do("rotate 0 0:1")
+        time.sleep(0.3)
+        client.done = True
+        client.join(10)
+        assert client.ok > 3 and client.refused + client.cut + client.unanswered == 0, vars(client)
+    finally:
+        d.end()
+
+
 def published_under_another_port(uid):
     d = Drive(uid, ["service web least", "listen 8080 tcp 0 3000", "setup seccomp"])
     try:
@@ -635,7 +656,7 @@ def the_best_is_chosen_and_explained(uid):
 
 TESTS = (weights_drain_and_own_addresses, two_services_on_one_port, hash_of_the_client,
          the_port_taken_twice_by_one_program, kill_9_python, kill_9_http_server, kill_9_node,
-         kill_9_redis, kill_9_of_one_of_three, the_supervisor_restarts,
+         kill_9_redis, kill_9_of_one_of_three, the_supervisor_restarts, both_restart,
          published_under_another_port, own_port_and_uses,
          killed_while_connecting, a_port_of_the_kernels_choice, udp_stays_with_one, real_programs_share,
          workers_with_listeners_of_their_own, a_privileged_port,
