@@ -27,6 +27,7 @@ struct share_group {
     struct share_member **members; /* in the kernel's order: members[i] has index i */
     size_t count;
     size_t places;
+    bool too_long; /* the program with all own addresses, which was logged */
 };
 
 struct share {
@@ -34,6 +35,9 @@ struct share {
     struct share_group *groups;
     struct share_member **of_slot;    /* first of each slot's list */
     struct share_member **of_service; /* first of each service's list */
+    uint32_t *slot_seen;              /* by slot: the walk that last came by one of its members */
+    uint32_t *service_seen;           /* the same by service; the last entry is nobody's */
+    uint32_t walk;
     uint32_t ordinal_next;
     uint32_t loopback; /* interface number */
     bool sinks;        /* are needed */
@@ -156,61 +160,75 @@ static uint32_t tier_weight(const struct share_member *member, enum tier tier)
     return 1;
 }
 
-static uint32_t listeners_of_slot(const struct share_group *group, uint32_t slot, enum tier tier)
+static uint32_t listeners_of_slot(const struct share_member *member, enum tier tier)
 {
+    if (member->slot == SHARE_NO_SLOT)
+        return 1;
     uint32_t count = 0;
-    for (size_t i = 0; i < group->count; i++)
-        count += group->members[i]->slot == slot && tier_weight(group->members[i], tier) > 0;
+    const struct share_member *other = member->share->of_slot[member->slot];
+    for (; other; other = other->next_of_slot)
+        count += other->group == member->group && tier_weight(other, tier) > 0;
     return count;
 }
 
-static uint32_t weight_split(const struct share_group *group, const struct share_member *member,
-                             enum tier tier)
+static uint32_t weight_split(const struct share_member *member, enum tier tier)
 {
     uint64_t weight = tier_weight(member, tier);
     if (!weight)
         return 0;
-    weight = weight * WEIGHT_UNIT / listeners_of_slot(group, member->slot, tier);
+    weight = weight * WEIGHT_UNIT / listeners_of_slot(member, tier);
     if (weight > REUSEPORT_WEIGHT_MAX)
         return REUSEPORT_WEIGHT_MAX;
     return weight ? (uint32_t)weight : 1;
 }
 
-typedef bool member_fits(const struct share_member *member, uint32_t value);
-
-static bool fits_service(const struct share_member *member, uint32_t service)
+static struct reuseport_member member_choice(const struct share_member *member, size_t index,
+                                             uint32_t weight)
 {
-    return member->service == service;
-}
-static bool fits_slot(const struct share_member *member, uint32_t slot)
-{
-    return member->slot == slot;
+    bool named = member->slot != SHARE_NO_SLOT;
+    return (struct reuseport_member){
+        .index = (uint32_t)index,
+        .weight = weight,
+        .name = named ? member->share->setup.slots[member->slot].number : UINT32_MAX};
 }
 
-/* Those members of the group that fit, with their weights of the first tier that has any. */
-static size_t members_collect(const struct share_group *group, member_fits *fits, uint32_t value,
-                              enum tier first, struct reuseport_member *ret_members)
+/* The service's members of the group, with their weights of the first tier that has any. */
+static size_t service_collect(const struct share_group *group, uint32_t service,
+                              struct reuseport_member *ret_members)
 {
     size_t count = 0;
-    for (enum tier tier = first; tier < TIERS; tier++) {
+    for (enum tier tier = TIER_ROTATION; tier < TIERS; tier++) {
         bool any = false;
         count = 0;
         for (size_t i = 0; i < group->count; i++) {
             const struct share_member *member = group->members[i];
-            if (member->sink || !fits(member, value))
+            if (member->sink || member->service != service)
                 continue;
-            uint32_t weight = weight_split(group, member, tier);
+            uint32_t weight = weight_split(member, tier);
             any |= weight > 0;
-            ret_members[count++] = (struct reuseport_member){
-                .index = (uint32_t)i,
-                .weight = weight,
-                .name = member->slot == SHARE_NO_SLOT
-                            ? UINT32_MAX
-                            : member->share->setup.slots[member->slot].number};
+            ret_members[count++] = member_choice(member, i, weight);
         }
-        if (any || !count)
+        if (any)
             break;
     }
+    return count;
+}
+
+/* An instance's members of the group: those that its program has, else those that are kept. */
+static size_t slot_collect(const struct share_group *group, uint32_t slot,
+                           struct reuseport_member *ret_members)
+{
+    size_t count = 0;
+    bool alive = false;
+    for (size_t i = 0; i < group->count; i++) {
+        const struct share_member *member = group->members[i];
+        if (member->slot != slot)
+            continue;
+        alive |= member->alive;
+        ret_members[count++] = member_choice(member, i, member->alive);
+    }
+    for (size_t i = 0; i < count && !alive; i++)
+        ret_members[i].weight = 1;
     return count;
 }
 
@@ -243,27 +261,23 @@ static struct reuseport_choice *plan_add(struct plan *plan, uint32_t address,
     return choice;
 }
 
-/* A sink is no service's and nobody's choice. */
-static bool is_first(const struct share_group *group, size_t index, member_fits *fits,
-                     uint32_t value)
+/* Is it the first of its number in this walk over a group? */
+static bool first_seen(const struct share *share, uint32_t *seen)
 {
-    if (group->members[index]->sink)
-        return false;
-    for (size_t i = 0; i < index; i++)
-        if (!group->members[i]->sink && fits(group->members[i], value))
-            return false;
-    return true;
+    bool first = *seen != share->walk;
+    *seen = share->walk;
+    return first;
 }
 
-static void plan_slots(struct plan *plan, const struct share *share,
-                       const struct share_group *group)
+static void plan_slots(struct plan *plan, struct share *share, const struct share_group *group)
 {
+    share->walk++;
     for (size_t i = 0; i < group->count; i++) {
         uint32_t slot = group->members[i]->slot;
-        if (slot == SHARE_NO_SLOT || !is_first(group, i, fits_slot, slot))
+        if (slot == SHARE_NO_SLOT || !first_seen(share, &share->slot_seen[slot]))
             continue;
         struct reuseport_member *members = plan->members + plan->member_count;
-        size_t count = members_collect(group, fits_slot, slot, TIER_ALIVE, members);
+        size_t count = slot_collect(group, slot, members);
         plan->member_count += count;
         plan_add(plan, share->setup.slots[slot].address, REUSEPORT_RANDOM, members, count);
     }
@@ -334,21 +348,23 @@ static void plan_published(struct plan *plan, const struct share *share,
     }
 }
 
-static void plan_services(struct plan *plan, const struct share *share,
-                          const struct share_group *group)
+static void plan_services(struct plan *plan, struct share *share, const struct share_group *group)
 {
+    share->walk++;
     struct reuseport_choice others = {0};
     uint32_t owner = 0;
     int owner_claim = -1;
     bool told_apart = share_address_any(&group->bound) && group->bound.family != 6;
     for (size_t i = 0; i < group->count; i++) {
         uint32_t service = group->members[i]->service;
-        if (!is_first(group, i, fits_service, service))
+        uint32_t number = service < share->setup.topology->service_count
+                              ? service
+                              : (uint32_t)share->setup.topology->service_count;
+        if (group->members[i]->sink || !first_seen(share, &share->service_seen[number]))
             continue;
         struct reuseport_choice choice = {.policy = service_policy(share, group, service),
                                           .members = plan->members + plan->member_count};
-        choice.count = members_collect(group, fits_service, service, TIER_ROTATION,
-                                       plan->members + plan->member_count);
+        choice.count = service_collect(group, service, plan->members + plan->member_count);
         plan->member_count += choice.count;
         int claim = service_claim(share, group, service);
         if (claim > owner_claim || (claim == owner_claim && service < owner)) {
@@ -365,7 +381,7 @@ static void plan_services(struct plan *plan, const struct share *share,
         service_is_open(share, group, owner);
 }
 
-static int group_program(const struct share *share, const struct share_group *group,
+static int group_program(struct share *share, const struct share_group *group,
                          bool own_addresses, struct sock_filter *ret_program)
 {
     size_t most = 2 * group->count + share->setup.topology->listener_count + 1;
@@ -387,7 +403,7 @@ static int group_program(const struct share *share, const struct share_group *gr
     return length;
 }
 
-static int group_attach(const struct share *share, const struct share_group *group,
+static int group_attach(struct share *share, const struct share_group *group,
                         bool own_addresses)
 {
     static struct sock_filter program[REUSEPORT_INSTRUCTIONS_MAX];
@@ -402,7 +418,7 @@ static bool group_has_sink(const struct share_group *group)
     return group->count && group->members[0]->sink;
 }
 
-static void group_changed(const struct share *share, const struct share_group *group)
+static void group_changed(struct share *share, struct share_group *group)
 {
     if (!group->count || (group->count == 1 && group_has_sink(group)))
         return;
@@ -410,8 +426,10 @@ static void group_changed(const struct share *share, const struct share_group *g
     if (error == -E2BIG || error == -ENOMEM) {
         /* The program is bounded; instances' own addresses are what can best be missed. */
         error = group_attach(share, group, false);
-        log_warn("own-addresses-not-served", "port=%u members=%zu reason=program-too-long",
-                 group->bound.port, group->count);
+        if (!group->too_long)
+            log_warn("own-addresses-not-served", "port=%u members=%zu reason=program-too-long",
+                     group->bound.port, group->count);
+        group->too_long = true;
     }
     if (error)
         log_error("reuseport-program-failed", "port=%u members=%zu error=%s", group->bound.port,
@@ -627,7 +645,10 @@ struct share *share_new(const struct share_setup *setup)
     share->of_slot = calloc(setup->slot_count + 1, sizeof(struct share_member *));
     share->of_service =
         calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
-    if (!share->of_slot || !share->of_service) {
+    share->slot_seen = calloc(setup->slot_count + 1, sizeof *share->slot_seen);
+    share->service_seen =
+        calloc(setup->topology->service_count + 1, sizeof *share->service_seen);
+    if (!share->of_slot || !share->of_service || !share->slot_seen || !share->service_seen) {
         share_free(share, true);
         return NULL;
     }
@@ -653,6 +674,8 @@ void share_free(struct share *share, bool leave)
     }
     free(share->of_slot);
     free(share->of_service);
+    free(share->slot_seen);
+    free(share->service_seen);
     free(share);
 }
 

@@ -14,7 +14,10 @@
  *
  * Limits that follow from the kernel: classic BPF cannot read counts, so `least` and `round-robin`
  * become random; a socket has one port, so of several published ports only the first is served;
- * sockets of other ABIs (i386) and io_uring are not seen (io_uring answers ENOSYS). */
+ * sockets of other ABIs (i386) and io_uring are not seen (io_uring answers ENOSYS); where Yama
+ * restricts ptrace to descendants, programs adopted from an earlier supervisor cannot be looked into,
+ * and what they bind from then on is not shared; sockets of different users cannot share a port.
+ * What waits in the queue of an instance that goes for good is reset: drain it before. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -906,6 +909,8 @@ static int seccomp_started(struct steering *base, uint32_t slot_number, int noti
     if (notify_fd >= 0) {
         notify_end(slot, false); /* keeping the new one replaces the name */
         slot->notify_fd = notify_fd;
+        /* A new start: what was found of an earlier one waits for this one to bind. */
+        share_slot_gone(steering->share, slot_number, true);
     }
     if (share_members_of_slot(steering->share, slot_number))
         deferred_start(steering->setup.loop, &slot->adopted, adopted_tell, slot);
