@@ -690,6 +690,27 @@ static void files_include_files(void **state)
     topology_free(topology);
 }
 
+/* As above, while files are being searched and read. */
+static void too_little_memory_for_included_files(void **state)
+{
+    const struct folder *folder = *state;
+    char path[256];
+    bool enough = false;
+    file_write(folder, "main.conf", "include *.part;\nservice a { run x; }");
+    file_write(folder, "1.part", "include inner;");
+    file_write(folder, "2.part", "service b { run x; }");
+    file_write(folder, "inner", "service c { run x; }");
+    snprintf(path, sizeof path, "%s/main.conf", folder->path);
+    for (size_t bytes = 64; bytes < 65536 && !enough; bytes += 64) {
+        const struct topology_options options = {.bytes_max = bytes};
+        struct diagnostics *diagnostics = diagnostics_new();
+        struct topology *topology = finish(topology_load(path, &options, diagnostics), diagnostics);
+        enough = topology != NULL;
+        topology_free(topology);
+    }
+    assert_true(enough);
+}
+
 static void loops_of_includes_end(void **state)
 {
     const struct folder *folder = *state;
@@ -760,6 +781,8 @@ int main(void)
         cmocka_unit_test(counts_are_bounded),
         cmocka_unit_test(too_little_memory_is_one_diagnostic),
         cmocka_unit_test_setup_teardown(files_include_files, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(too_little_memory_for_included_files, folder_setup,
+                                        folder_teardown),
         cmocka_unit_test_setup_teardown(loops_of_includes_end, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(unreadable_files_are_named, folder_setup, folder_teardown),
     };
