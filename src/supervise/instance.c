@@ -103,6 +103,15 @@ void instance_free(struct instance *instance)
     free(instance);
 }
 
+/* Each start gets a cgroup of its own: on some kernels (seen on 6.18) a process that is cloned into a
+ * cgroup that was killed once, is killed too. */
+static void group_end(struct instance *instance)
+{
+    if (!instance->grouped || cgroup_remove(supervisor_of(instance)->cgroups, &instance->cgroup) < 0)
+        return; /* still busy with the dead: tried again before the next start */
+    instance->grouped = false;
+}
+
 void instance_discard(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
@@ -119,8 +128,7 @@ void instance_discard(struct instance *instance)
                  instance->name);
         rmdir(path);
     }
-    if (instance->grouped)
-        cgroup_remove(supervisor->cgroups, &instance->cgroup);
+    group_end(instance);
     uint32_t slot = instance->slot;
     uint32_t epoch = instance->record->epoch;
     instance_free(instance);
@@ -623,7 +631,10 @@ static int group_begin(struct instance *instance)
     struct cgroup_quota wanted = {.memory_bytes = quota->memory_bytes,
                                   .cpu_percent = quota->cpu_percent,
                                   .tasks = quota->tasks};
-    if (instance->grouped || !supervisor->cgroups)
+    group_end(instance);
+    if (instance->grouped)
+        return -EBUSY;
+    if (!supervisor->cgroups)
         return 0;
     unsigned failed = 0;
     int error =
