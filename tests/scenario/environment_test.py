@@ -1,10 +1,11 @@
 """What a program finds around itself: user, directory, environment, umask, limits, arguments."""
 
+import os
 import pwd
 
 import pytest
 
-from harness import processes
+from harness import clients, processes
 
 
 def test_what_the_file_says(cluster):
@@ -33,7 +34,6 @@ def test_what_the_file_says(cluster):
     assert "Umask:\t0027" in status
     limits = processes.read(pid, "limits").decode()
     assert "Max open files            123" in limits
-    import os
     assert os.readlink(f"/proc/{pid}/cwd") == str(folder)
 
 
@@ -59,7 +59,6 @@ def test_shell(cluster):
 
 
 def test_realm(cluster, programs):
-    from harness import clients
     cluster.up(f"""
         realm s1 s2 {{
             service logic {{ run {programs.python("web")}; env WHO=$realm; instances 2; }}

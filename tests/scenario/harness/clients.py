@@ -194,10 +194,10 @@ def memcached_pid(port, host="127.0.0.1"):
     return int(data.partition(b"STAT pid ")[2].split()[0])
 
 
-def postgres_pid(port, user, host="127.0.0.1"):
-    """The process that serves the session."""
+def postgres_instance(port, user, host="127.0.0.1"):
+    """The last part of the path of its data directory."""
     done = subprocess.run(["psql", "-h", host, "-p", str(port), "-U", user, "-AtXc",
-                           "select pg_backend_pid()", "postgres"],
+                           "show data_directory", "postgres"],
                           capture_output=True, text=True, timeout=10)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return done.stdout.strip().rpartition("/")[2]
