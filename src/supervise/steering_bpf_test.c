@@ -230,6 +230,7 @@ static void publish(size_t index, uint32_t service, uint16_t port, uint16_t targ
 static void ports_are_learnt_and_published(void **state)
 {
     (void)state;
+    services[0].balance = BALANCE_ROUND_ROBIN;
     publish(0, 0, PUBLISHED, 0);
     assert_int_equal(begin(), 0);
     assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), -ECONNREFUSED);
