@@ -744,6 +744,7 @@ static void instance_spawn(struct instance *instance)
     struct supervisor *supervisor = supervisor_of(instance);
     struct launch launch = {0};
     instance->record->epoch++;
+    instance->begun = true;
     instance->exit_status = -1;
     instance->exit_stashed = instance->main_ended = instance->executed = false;
     instance->listened = instance->binds = false;
@@ -903,15 +904,26 @@ void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abr
     instance_feed(instance, EVENT_STOP);
 }
 
+/* The listener of an only instance is kept, and would go on taking connections for it. */
+static void only_listener_keep(const struct instance *instance, bool keep)
+{
+    struct steering *steering;
+    const struct unit *unit = instance->unit;
+    if (unit->wanted == 1)
+        steering_of(instance, &steering)->wanted(steering, unit->service->index, keep ? 1 : 0);
+}
+
 void instance_drain(struct instance *instance)
 {
     instance->life.goal = GOAL_HOLD;
+    only_listener_keep(instance, false);
     instance_feed(instance, EVENT_DRAIN);
 }
 
 void instance_undrain(struct instance *instance)
 {
     instance->life.goal = GOAL_RUN;
+    only_listener_keep(instance, true);
     instance_feed(instance, EVENT_UNDRAIN);
 }
 
@@ -933,6 +945,12 @@ static void ports_relearn(struct instance *instance)
     }
 }
 
+int instance_expect(struct instance *instance)
+{
+    int error = group_begin(instance);
+    return error ? error : steering_prepare(instance);
+}
+
 int instance_adopt(struct instance *instance)
 {
     struct instance_record *record = instance->record;
@@ -951,7 +969,7 @@ int instance_adopt(struct instance *instance)
     }
     instance->pid = record->pid;
     instance->pidfd = pidfd;
-    instance->executed = true;
+    instance->begun = instance->executed = true;
     instance->started_ms = loop_now(supervisor_of(instance)->loop);
     instance->life = (struct lifecycle){
         .state = record->state,

@@ -42,6 +42,7 @@ struct instance {
     int exit_status;    /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */
     struct watch handover; /* the child's notification descriptor */
+    bool begun; /* it was started, by this supervisor or by one before */
     bool executed;
     bool listened;         /* it listens where it should */
 
@@ -97,6 +98,10 @@ size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size
 
 /* Takes over the process that its record names and that is alive. 0 or -errno. */
 int instance_adopt(struct instance *instance);
+
+/* Its process died while no supervisor lived: what waits in its kept listener shall wait for the next
+ * start, so the steering must know it before it is told what the keeper held. 0 or -errno. */
+int instance_expect(struct instance *instance);
 
 /* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
 const char *instance_exit_text(const struct instance *instance, char *text, size_t size);

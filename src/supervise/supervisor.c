@@ -265,7 +265,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
  * folders of instances are the programs' own and stay. */
 static void folders_remove(const struct supervisor *supervisor)
 {
-    static const char *const names[] = {"records", "output", "notify"};
+    static const char *const names[] = {"records", "output", "notify", "keeper"};
     char path[STATE_PATH_BYTES_MAX + 16];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", supervisor->options.state_directory, names[i]);

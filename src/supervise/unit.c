@@ -37,7 +37,9 @@ static int blocks_take(struct unit *unit, uint32_t instances)
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service)
 {
     *unit = (struct unit){.supervisor = supervisor, .service = service};
-    unit->home = supervisor->homes[service->index];
+    const struct steering_operations *operations = supervisor->steering->operations;
+    unit->home = operations->home ? operations->home(supervisor->steering, service->index)
+                                  : supervisor->homes[service->index];
     unit->record = records_service_take(supervisor->records, service->name);
     if (!unit->record)
         return -ENOSPC;
@@ -110,7 +112,7 @@ void unit_fill(struct unit *unit)
             return;
         }
         if (unit->begun && instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
-            !instance->record->restarts && instance->record->exit_status == -1)
+            !instance->begun)
             instance_start(instance);
     }
 }

@@ -22,8 +22,8 @@ def test_requests_wait(cluster, programs, program):
     }[program]
     cluster.up(f"""
         service web {{
-            run {command}; env WHO=$instance;
-            restart always backoff=300ms..300ms reset=100ms;
+            shell 'sleep 0.3; exec {command}'; env WHO=$instance;
+            restart always tries=0;
         }}""")
     cluster.wait_up(1)
     with (Pings if program == "redis" else clients.Load)(port, WORKERS) as load:
