@@ -7,11 +7,11 @@
 
 #include "conf/nearest.h"
 
-enum { HINT_BYTES_MAX = 768 };
+enum { HINT_BYTES_MAX = 768, POOL_BYTES = 16 * 1024 };
 
 /* A statement being checked. */
 struct checking {
-    const struct checker *checker;
+    struct checker *checker;
     const struct variables *variables;
     struct statement *statement;
     const struct word *before; /* the word in front of the one being checked */
@@ -30,14 +30,39 @@ struct place statement_place(const struct statement *statement)
     return word_place(&statement->node->name, 0);
 }
 
-static void report(const struct checker *checker, const struct place *place, const char *hint,
+void check_pool_begin(struct checker *checker)
+{
+    if (!checker->pool)
+        checker->pool = arena_alloc(checker->arena, POOL_BYTES);
+    checker->pool_used = 0;
+    checker->pooled = true;
+}
+
+void check_pool_end(struct checker *checker)
+{
+    checker->pooled = false;
+}
+
+/* Zeroed; from the pool while there is room in it. */
+static void *memory_take(struct checker *checker, size_t count, size_t size)
+{
+    size_t bytes = count * size; /* of words that were counted, so it cannot overflow */
+    if (!checker->pooled || bytes > POOL_BYTES - checker->pool_used)
+        return arena_array(checker->arena, count, size);
+    void *memory = checker->pool + checker->pool_used;
+    size_t align = _Alignof(max_align_t);
+    checker->pool_used += (bytes + align - 1) / align * align;
+    return memset(memory, 0, bytes);
+}
+
+static void report(struct checker *checker, const struct place *place, const char *hint,
                    const char *message)
 {
     diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, place, hint && *hint ? hint : NULL,
                     "%s", message);
 }
 
-static void unknown_directive(const struct checker *checker, const struct node *node,
+static void unknown_directive(struct checker *checker, const struct node *node,
                               enum context context)
 {
     char hint[HINT_BYTES_MAX] = "";
@@ -165,6 +190,45 @@ static void option_unknown(struct checking *checking, const struct word *word, u
     checking->statement->valid = false;
 }
 
+static size_t option_count(const struct directive *directive)
+{
+    size_t count = 0;
+    while (count < DIRECTIVE_OPTIONS_MAX && directive->options[count].type)
+        count++;
+    return count;
+}
+
+/* What holds for options that are not given. Most directives give none, and share these. */
+static struct value *options_default(struct checker *checker, const struct directive *directive)
+{
+    size_t count = option_count(directive);
+    struct value **defaults = &checker->defaults[directive->id];
+    if (*defaults || !count)
+        return *defaults;
+    struct value *values = arena_array(checker->arena, count, sizeof *values);
+    struct value_problem problem;
+    for (size_t i = 0; i < count; i++) {
+        const struct value_spec *spec = &directive->options[i];
+        bool good = !spec->fallback || value_parse(spec, spec->fallback, &values[i], &problem);
+        assert(good);
+    }
+    *defaults = values;
+    return values;
+}
+
+/* The statement's own options, to be changed. */
+static struct value *options_own(const struct checking *checking)
+{
+    struct statement *statement = checking->statement;
+    const struct value *shared = options_default(checking->checker, statement->directive);
+    if (statement->options == shared) {
+        size_t count = option_count(statement->directive);
+        statement->options = memory_take(checking->checker, count, sizeof *shared);
+        memcpy(statement->options, shared, count * sizeof *shared);
+    }
+    return statement->options;
+}
+
 static void option_check(struct checking *checking, size_t index, const struct word *word,
                          uint32_t length)
 {
@@ -178,7 +242,7 @@ static void option_check(struct checking *checking, size_t index, const struct w
                         spec->planned ? "not in this version yet" : "given twice");
         return;
     }
-    value_check(checking, spec, true, word, length + 1, &statement->options[index]);
+    value_check(checking, spec, true, word, length + 1, &options_own(checking)[index]);
 }
 
 /* `check exec ping evry=1s`: it may be an argument of ping, but it looks like something else. */
@@ -289,28 +353,6 @@ static void syntax_print(const struct directive *directive, char *text, size_t s
     text[size - 1] = 0;
 }
 
-static void defaults_fill(struct statement *statement)
-{
-    const struct directive *directive = statement->directive;
-    struct value_problem problem;
-    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
-        const struct value_spec *spec = &directive->options[i];
-        struct value *value = &statement->options[i];
-        if (value->word || !spec->fallback)
-            continue;
-        bool good = value_parse(spec, spec->fallback, value, &problem);
-        assert(good);
-    }
-}
-
-static size_t option_count(const struct directive *directive)
-{
-    size_t count = 0;
-    while (count < DIRECTIVE_OPTIONS_MAX && directive->options[count].type)
-        count++;
-    return count;
-}
-
 static bool option_given(const struct statement *statement)
 {
     for (size_t i = 0; i < option_count(statement->directive); i++)
@@ -320,16 +362,14 @@ static bool option_given(const struct statement *statement)
 }
 
 /* With room for that many arguments. */
-static struct statement *statement_new(const struct checker *checker,
-                                       const struct directive *directive, size_t arguments)
+static struct statement *statement_new(struct checker *checker, const struct directive *directive,
+                                       size_t arguments)
 {
-    struct statement *statement = arena_alloc(checker->arena, sizeof *statement);
-    size_t options = option_count(directive);
+    struct statement *statement = memory_take(checker, 1, sizeof *statement);
     statement->directive = directive;
     statement->valid = true;
-    statement->arguments = arena_array(checker->arena, arguments, sizeof *statement->arguments);
-    if (options)
-        statement->options = arena_array(checker->arena, options, sizeof *statement->options);
+    statement->arguments = memory_take(checker, arguments, sizeof *statement->arguments);
+    statement->options = options_default(checker, directive);
     return statement;
 }
 
@@ -352,7 +392,7 @@ static void arguments_check(struct checking *checking)
         argument_missing(checking, &(struct value_spec){.name = "at least one option"});
 }
 
-static bool block_fits(const struct checker *checker, const struct statement *statement)
+static bool block_fits(struct checker *checker, const struct statement *statement)
 {
     const struct directive *directive = statement->directive;
     const struct node *node = statement->node;
@@ -367,7 +407,7 @@ static bool block_fits(const struct checker *checker, const struct statement *st
 }
 
 /* NULL: reported. */
-static struct statement *statement_check(const struct checker *checker, const struct node *node,
+static struct statement *statement_check(struct checker *checker, const struct node *node,
                                          enum context context, const struct variables *variables)
 {
     const struct directive *directive =
@@ -388,12 +428,10 @@ static struct statement *statement_check(const struct checker *checker, const st
     arguments_check(&checking);
     if (!checking.stop && !block_fits(checker, statement))
         statement->valid = false;
-    if (statement->valid)
-        defaults_fill(statement);
     return statement;
 }
 
-static bool given_twice(const struct checker *checker, const struct statement *statement,
+static bool given_twice(struct checker *checker, const struct statement *statement,
                         const struct statement *first)
 {
     if (!first || statement->directive->many)
@@ -407,7 +445,7 @@ static bool given_twice(const struct checker *checker, const struct statement *s
     return true;
 }
 
-struct statement *check_block(const struct checker *checker, const struct node *first,
+struct statement *check_block(struct checker *checker, const struct node *first,
                               enum context context, const struct variables *variables)
 {
     const struct statement *seen[DIRECTIVE_COUNT] = {NULL};
@@ -424,7 +462,7 @@ struct statement *check_block(const struct checker *checker, const struct node *
     return list;
 }
 
-struct statement *check_defaults(const struct checker *checker, enum directive_id id)
+struct statement *check_defaults(struct checker *checker, enum directive_id id)
 {
     struct statement *statement =
         statement_new(checker, directive_by_id(id), DIRECTIVE_ARGUMENTS_MAX);
@@ -437,6 +475,5 @@ struct statement *check_defaults(const struct checker *checker, enum directive_i
         assert(good);
         statement->argument_count++;
     }
-    defaults_fill(statement);
     return statement;
 }

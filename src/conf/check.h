@@ -16,7 +16,7 @@ struct statement {
     const struct node *node;           /* NULL: the row's defaults */
     struct value *arguments;           /* by place in the row; the last one may repeat */
     size_t argument_count;
-    struct value *options; /* by place in the row */
+    struct value *options; /* by place in the row; shared where the text gives none */
     bool valid; /* false: reported; its values must not be used, its block may be checked */
 };
 
@@ -24,14 +24,23 @@ struct checker {
     struct arena *arena;
     struct diagnostics *diagnostics;
     struct buffer *scratch; /* the caller's */
+    char *pool; /* memory for the statements of one block after the other; NULL: not yet */
+    size_t pool_used;
+    bool pooled;
+    struct value *defaults[DIRECTIVE_COUNT]; /* of the options; made when first needed */
 };
 
 /* The block's directives in their order, those that are unknown or planned reported and left out.
  */
-struct statement *check_block(const struct checker *checker, const struct node *first,
+struct statement *check_block(struct checker *checker, const struct node *first,
                               enum context context, const struct variables *variables);
+/* Between these two, statements and their values are made in memory that the next check_pool_begin
+ * takes again; what is expanded into texts stays. For blocks that there are many of: a statement is
+ * larger than its text. */
+void check_pool_begin(struct checker *checker);
+void check_pool_end(struct checker *checker);
 /* What holds when the directive is not there; arguments without a default have given = false. */
-struct statement *check_defaults(const struct checker *checker, enum directive_id id);
+struct statement *check_defaults(struct checker *checker, enum directive_id id);
 
 struct place value_place(const struct value *value);
 /* Of the directive's name. */

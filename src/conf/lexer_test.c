@@ -139,6 +139,19 @@ static void places_are_exact(void **state)
     assert_int_equal(token.word.line, 4);
 }
 
+static void lines_in_strings_count(void **state)
+{
+    struct fixture *fixture = *state;
+    struct token token;
+    begin(fixture, "\"a\\\nb\nc\" 'd\ne' f");
+    for (int i = 0; i < 3; i++)
+        lexer_next(&fixture->lexer, &token);
+    struct place place = word_place(&token.word, 0);
+    assert_string_equal(token.word.text, "f");
+    assert_int_equal(place.line, 4);
+    assert_int_equal(place.column, 4);
+}
+
 static void wrong_spellings_are_reported(void **state)
 {
     struct fixture *fixture = *state;
@@ -204,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(strings_have_escapes, setup, teardown),
         cmocka_unit_test_setup_teardown(dollars_become_canonical, setup, teardown),
         cmocka_unit_test_setup_teardown(places_are_exact, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_in_strings_count, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_spellings_are_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_quoted_reads_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_word_has_a_maximum, setup, teardown),

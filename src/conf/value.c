@@ -410,12 +410,12 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
 }
 
 /* Which of the spec's choices the text is; -1: none. */
-static int choice_find(const struct value_spec *spec, const char *text, bool *ret_planned)
+static int16_t choice_find(const struct value_spec *spec, const char *text, bool *ret_planned)
 {
     const char *list = spec->choices;
     size_t length = strlen(text);
     struct choice choice;
-    for (int i = 0; choice_next(&list, &choice); i++) {
+    for (int16_t i = 0; choice_next(&list, &choice); i++) {
         if (choice.length == length && memcmp(choice.text, text, length) == 0) {
             *ret_planned = choice.planned;
             return i;

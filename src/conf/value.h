@@ -58,8 +58,8 @@ struct value_address {
 struct value {
     const struct word *word; /* NULL: the default */
     uint32_t skip;           /* bytes of the word in front of the value: `within=` */
+    int16_t choice;          /* which of the spec's choices; -1: none of them */
     bool given;              /* in the text, or by default; false: nothing is known */
-    int choice;              /* which of the spec's choices; -1: none of them */
     union {
         const char *text; /* words, templates, names */
         uint64_t number;

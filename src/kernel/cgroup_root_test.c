@@ -1,4 +1,4 @@
-/* What the kernel really enforces. Works in folders of its own, enginx-test-PID, below each
+/* What the kernel really enforces. Works in folders of its own, enginx-cgroup-test-PID, below each
  * hierarchy's root, which are removed at the end, also after a failure. */
 #include "kernel/cgroup.h"
 
@@ -335,7 +335,7 @@ static void members_are_listed_for_adoption(void **state)
 int main(void)
 {
     root_test_require();
-    snprintf(base, sizeof base, "enginx-test-%d", getpid());
+    snprintf(base, sizeof base, "enginx-cgroup-test-%d", getpid());
     const struct CMUnitTest tests[] = {
 #define IN_A_CLUSTER(test) cmocka_unit_test_setup_teardown(test, cluster_make, cluster_remove)
         IN_A_CLUSTER(the_folder_is_where_and_what_it_says),

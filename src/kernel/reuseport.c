@@ -251,18 +251,21 @@ static size_t weighted_count(const struct reuseport_choice *choice, uint32_t *re
     return count;
 }
 
-static int write_choice(struct writer *writer, const struct reuseport_choice *choice,
-                        struct range *ranges)
+static int choice_check(const struct reuseport_choice *choice)
 {
-    uint32_t index = 0;
-    size_t weighted = weighted_count(choice, &index);
-    if (!weighted)
-        return -EINVAL;
+    uint32_t index;
     if (choice->count > REUSEPORT_MEMBERS_MAX)
         return -E2BIG;
-    if (weighted == 1) {
+    return weighted_count(choice, &index) ? 0 : -EINVAL;
+}
+
+static void write_choice(struct writer *writer, const struct reuseport_choice *choice,
+                         struct range *ranges)
+{
+    uint32_t index = 0;
+    if (weighted_count(choice, &index) == 1) {
         write_statement(writer, BPF_RET | BPF_K, index);
-        return 0;
+        return;
     }
     size_t count;
     if (choice->policy == REUSEPORT_RANDOM) {
@@ -274,7 +277,36 @@ static int write_choice(struct writer *writer, const struct reuseport_choice *ch
         write_hash(writer, choice->policy == REUSEPORT_FLOW_HASH);
     }
     write_ranges(writer, ranges, count);
-    return 0;
+}
+
+static bool choice_same(const struct reuseport_choice *left, const struct reuseport_choice *right)
+{
+    return left->members == right->members && left->count == right->count &&
+           left->policy == right->policy;
+}
+
+/* The bodies that are jumped to. That of `others` stands first, where the program arrives that has
+ * no choice by address; choices with the same members share one. */
+static void write_bodies(struct writer *writer, const struct reuseport_choice *choices,
+                         size_t count, size_t *ret_bodies, struct range *ranges)
+{
+    size_t others = count - 1;
+    ret_bodies[others] = writer->length;
+    write_choice(writer, &choices[others], ranges);
+    for (size_t i = 0; i < others; i++) {
+        uint32_t index;
+        if (weighted_count(&choices[i], &index) == 1)
+            continue; /* nobody jumps to it */
+        size_t same = choice_same(&choices[i], &choices[others]) ? others : 0;
+        while (same < i && !choice_same(&choices[i], &choices[same]))
+            same++;
+        if (same != i) {
+            ret_bodies[i] = ret_bodies[same];
+            continue;
+        }
+        ret_bodies[i] = writer->length;
+        write_choice(writer, &choices[i], ranges);
+    }
 }
 
 struct entry { /* an address and its choice's number */
@@ -305,23 +337,34 @@ static size_t entries_collect(const struct reuseport_choice *choices, size_t cou
     return kept;
 }
 
+/* The choice's only member with weight at once, or a jump to its body. */
+static void write_choice_short(struct writer *writer, const struct reuseport_choice *choices,
+                               size_t choice)
+{
+    uint32_t index = 0;
+    if (weighted_count(&choices[choice], &index) == 1)
+        write_statement(writer, BPF_RET | BPF_K, index);
+    else
+        write_go(writer, choice);
+}
+
 /* Goes to the choice for the address in the accumulator, or to `others`. Recursion halves: at most
  * log2 of the number of choices, which REUSEPORT_INSTRUCTIONS_MAX bounds. */
-static void write_addresses(struct writer *writer, const struct entry *entries, size_t count,
-                            size_t others)
+static void write_addresses(struct writer *writer, const struct reuseport_choice *choices,
+                            const struct entry *entries, size_t count, size_t others)
 {
     if (count == 1) {
         write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, entries[0].address, 0, 1);
-        write_go(writer, entries[0].choice);
-        write_go(writer, others);
+        write_choice_short(writer, choices, entries[0].choice);
+        write_choice_short(writer, choices, others);
         return;
     }
     size_t half = count / 2;
     write_jump(writer, BPF_JMP | BPF_JGE | BPF_K, entries[half].address, 0, 1);
     size_t skip = write_skip(writer);
-    write_addresses(writer, entries, half, others);
+    write_addresses(writer, choices, entries, half, others);
     skip_ends_here(writer, skip);
-    write_addresses(writer, entries + half, count - half, others);
+    write_addresses(writer, choices, entries + half, count - half, others);
 }
 
 static void write_dispatch(struct writer *writer, const struct reuseport_choice *choices,
@@ -335,7 +378,7 @@ static void write_dispatch(struct writer *writer, const struct reuseport_choice 
     write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, 4, 1, 0);
     write_go(writer, others);
     write_load(writer, BPF_W, SKF_NET_OFF + IP4_DESTINATION);
-    write_addresses(writer, entries, kept, others);
+    write_addresses(writer, choices, entries, kept, others);
 }
 
 /* Packets from elsewhere; those of this machine go on behind. */
@@ -353,7 +396,7 @@ static void write_guard(struct writer *writer, const struct reuseport_choice *ch
         if (!choices[i].outside)
             continue;
         write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, choices[i].address, 0, 1);
-        write_go(writer, i);
+        write_choice_short(writer, choices, i);
     }
     skip_ends_here(writer, not_ip4);
     if (choices[count - 1].outside)
@@ -384,14 +427,14 @@ int reuseport_build(const struct reuseport_choice *choices, size_t count,
     size_t *bodies = calloc(count, sizeof *bodies);
     struct range *ranges = calloc(REUSEPORT_MEMBERS_MAX, sizeof *ranges);
     int error = entries && bodies && ranges ? 0 : -ENOMEM;
+    for (size_t i = 0; i < count && !error; i++)
+        error = choice_check(&choices[i]);
     if (!error && guard)
         write_guard(&writer, choices, count, guard);
     if (!error)
         write_dispatch(&writer, choices, count, entries);
-    for (size_t i = 0; i < count && !error; i++) {
-        bodies[i] = writer.length;
-        error = write_choice(&writer, &choices[i], ranges);
-    }
+    if (!error)
+        write_bodies(&writer, choices, count, bodies, ranges);
     if (!error && writer.length > max)
         error = -E2BIG;
     if (!error)

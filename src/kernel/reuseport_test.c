@@ -134,10 +134,10 @@ static void random_follows_weights_exactly(void **state)
     (void)state;
     static const struct reuseport_member members[] = {
         {.index = 0, .weight = 5}, {.index = 1, .weight = 3}, {.index = 2, .weight = 0},
-        {.index = 3, .weight = 2}, {.index = 4, .weight = 2}, {.index = 5, .weight = 2}};
+        {.index = 3, .weight = 3}, {.index = 4, .weight = 2}, {.index = 5, .weight = 2}};
     uint32_t counts[6] = {0};
-    shares(members, 6, 14 * 10, counts);
-    static const uint32_t expected[6] = {50, 30, 0, 20, 20, 20};
+    shares(members, 6, 15 * 10, counts);
+    static const uint32_t expected[6] = {50, 30, 0, 30, 20, 20};
     assert_memory_equal(counts, expected, sizeof counts);
 }
 
@@ -193,6 +193,30 @@ static void addresses_choose_first(void **state)
     assert_int_equal(program_run(program, length, &other), 8);
     struct packet six = packet_ip6(5, 3);
     assert_int_equal(program_run(program, length, &six), 7);
+}
+
+/* Several addresses of one service: its members once in the program. */
+static void choices_share_their_members(void **state)
+{
+    (void)state;
+    struct reuseport_member members[8];
+    for (uint32_t i = 0; i < 8; i++)
+        members[i] = (struct reuseport_member){.index = i, .weight = 1, .name = i};
+    struct reuseport_choice choices[4] = {
+        {.address = 0x0a000001}, {.address = 0x7f560002}, {.address = 0x7f560001}, {0}};
+    for (size_t i = 0; i < 4; i++) {
+        choices[i].policy = REUSEPORT_CLIENT_HASH;
+        choices[i].members = members + (i == 1 ? 0 : 4);
+        choices[i].count = 4;
+    }
+    int one = build(&choices[3], 1);
+    int length = build(choices, 4);
+    assert_in_range(length, one, 2 * one + 40);
+    for (size_t i = 0; i < 4; i++) {
+        struct packet packet = packet_ip4(77, choices[i].address, 3);
+        uint32_t chosen = program_run(program, length, &packet);
+        assert_in_range(chosen, i == 1 ? 0 : 4, i == 1 ? 3 : 7);
+    }
 }
 
 static uint32_t hashed(int length, uint32_t client, uint16_t port)
@@ -453,6 +477,7 @@ int main(void)
         cmocka_unit_test(random_of_many_with_unlike_weights),
         cmocka_unit_test(equal_weights_need_few_instructions),
         cmocka_unit_test(addresses_choose_first),
+        cmocka_unit_test(choices_share_their_members),
         cmocka_unit_test(a_client_stays_and_few_move),
         cmocka_unit_test(a_flow_includes_the_port),
         cmocka_unit_test(packets_from_elsewhere_are_guarded),

@@ -109,6 +109,15 @@ static void listening_ports_are_sorted_and_each_once(void **state)
     assert_int_equal(sockets_listening(pids, 2, found, 8), 3);
     assert_true(found[0] < found[1] && found[1] < found[2]);
     assert_int_equal(sockets_listening(pids, 2, found, 2), 2);
+    /* A second socket on one of the ports, as workers have it. */
+    struct sockaddr_in6 six = {
+        .sin6_family = AF_INET6, .sin6_port = htons(ports[0]), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int second = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (second >= 0) {
+        assert_int_equal(bind(second, (struct sockaddr *)&six, sizeof six) | listen(second, 1), 0);
+        assert_int_equal(sockets_listening(pids, 2, found, 8), 3);
+        close(second);
+    }
     for (int at = 0; at < 3; at++)
         close(fds[at]);
     assert_int_equal(sockets_listening(pids, 2, found, 8), 0);

@@ -560,6 +560,9 @@ static void handover_ready(struct watch *watch, unsigned events)
     struct steering *steering;
     if (notify_fd >= 0)
         steering_of(instance, &steering)->started(steering, instance->slot, notify_fd);
+    else
+        log_warn("not-steered", "instance=%s error=\"%s\"", instance->name,
+                 strerror(-notify_fd)); /* -EPIPE: the child failed, and reports why itself */
 }
 
 static int data_folder(const struct instance *instance, const char *kind, char *path, size_t size)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,6 +25,24 @@ static int descriptor_raise(int *fd)
     return 0;
 }
 
+/* Closes what enginx has open, but for what the child still speaks through. At once, and not with
+ * exec: a child that waits for an answer must see that enginx is gone, so neither it nor its siblings
+ * may hold the other end. */
+static int descriptors_close(const struct spawn_child *child)
+{
+    int first = child->error_fd, second = child->notify_socket;
+    if (second >= 0 && second < first) {
+        first = child->notify_socket;
+        second = child->error_fd;
+    }
+    int error = close_range(STDERR_FILENO + 1, (unsigned)first - 1, 0);
+    if (!error && second >= 0 && second > first + 1)
+        error = close_range((unsigned)first + 1, (unsigned)second - 1, 0);
+    if (!error)
+        error = close_range((unsigned)(second > first ? second : first) + 1, ~0u, 0);
+    return error ? -errno : 0;
+}
+
 static int descriptors_set(struct spawn_child *child)
 {
     int output = child->plan->output_fd < 0 ? STDOUT_FILENO : child->plan->output_fd;
@@ -43,8 +60,7 @@ static int descriptors_set(struct spawn_child *child)
     if (dup2(nothing, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
         dup2(errors, STDERR_FILENO) < 0)
         return -errno;
-    /* Whatever else enginx had open ends with exec; what is handed over is opened after this. */
-    return close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) ? -errno : 0;
+    return descriptors_close(child);
 }
 
 /* ---- groups, limits, directory ------------------------------------------------------------------- */

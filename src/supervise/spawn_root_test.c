@@ -39,9 +39,10 @@ static int group_make(void **state)
 {
     (void)state;
     char why[512];
-    struct cgroup_quota none = {0};
+    /* Roomy, but a quota: v1 folders are there for those only. */
+    struct cgroup_quota roomy = {.memory_bytes = 4ull << 30, .cpu_percent = 800, .tasks = 1000};
     int error = cgroups_open(base, "shop", &cgroups, why, sizeof why);
-    return error ? error : cgroup_open(cgroups, "api.1", &none, &cgroup, NULL);
+    return error ? error : cgroup_open(cgroups, "api.1", &roomy, &cgroup, NULL);
 }
 
 static int group_remove(void **state)
@@ -185,12 +186,20 @@ static void a_program_that_is_over_its_task_limit(void **state)
     assert_int_equal(cgroup_quota_set(cgroups, &cgroup, &quota, NULL), 0);
     int status = output_of(plan_of(SHELL("(true); echo forked")), text, sizeof text);
     assert_int_not_equal(status, 0); /* the shell gives up when it cannot fork */
-    assert_non_null(strcasestr(text, "cannot fork"));
+    assert_non_null(strstr(text, "fork"));
+    assert_null(strstr(text, "forked"));
 }
 
 /* ---- an ordinary user to whom a v2 group was delegated, as systemd does it with Delegate=yes ------ */
 
 enum { USER_NOBODY = 65534 };
+
+static bool backend_is(const struct cgroups *all, enum cgroup_controller controller,
+                       const char *name)
+{
+    const char *backend = cgroups_backend(all, controller);
+    return backend && strcmp(backend, name) == 0;
+}
 
 /* In a child, inside the delegated group, as that user: 0, or the number of what went wrong. */
 static int delegated_user(void)
@@ -205,6 +214,10 @@ static int delegated_user(void)
     }
     if (!strstr(cgroups_path(ours), "-user/inner/mine"))
         return 2;
+    /* Where v2 has controllers it must have made way for them: it was itself in the group. */
+    for (enum cgroup_controller at = 0; at < CGROUP_CONTROLLERS; at++)
+        if (backend_is(cgroups, at, "v2") && !backend_is(ours, at, "v2"))
+            return 8;
     if (cgroup_open(ours, "api.1", &none, &group, NULL))
         return 3;
     struct spawn_plan plan = plan_of(SHELL("grep -q '^0:.*-user/inner/mine/api.1$' /proc/self/cgroup;"
@@ -273,7 +286,7 @@ static void without_a_group_an_ordinary_user_is_told(void **state)
 int main(void)
 {
     root_test_require();
-    snprintf(base, sizeof base, "enginx-test-%d", getpid());
+    snprintf(base, sizeof base, "enginx-spawn-test-%d", getpid());
     const struct CMUnitTest tests[] = {
 #define IN_A_GROUP(test) cmocka_unit_test_setup_teardown(test, group_make, group_remove)
         IN_A_GROUP(the_child_begins_in_its_groups),

@@ -112,6 +112,18 @@ static void assert_prints(struct spawn_plan plan, const char *wanted)
     assert_int_equal(outcome.status, 0);
 }
 
+/* A port that was free a moment ago. */
+static uint16_t port_free(int type)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
 /* ---- tests --------------------------------------------------------------------------------------- */
 
 static void the_program_gets_arguments_and_environment(void **state)
@@ -212,12 +224,21 @@ static void standard_descriptors_that_enginx_has_closed(void **state)
     for (int fd = 0; fd < 3; fd++)
         close(fd);
     struct outcome outcome = run(plan_of(SHELL("ls /proc/$$/fd; :")));
+    /* What the child itself needs then has numbers that are to be handed over. */
+    uint16_t port = port_free(SOCK_STREAM);
+    struct service_port twice[] = {{port, PROTOCOL_TCP, true}, {port, PROTOCOL_TCP, true}};
+    struct spawn_plan plan = plan_of(SHELL("true"));
+    plan.activation = twice;
+    plan.activation_count = 2;
+    struct outcome taken = run(plan);
     for (int fd = 0; fd < 3; fd++) {
         dup2(kept[fd], fd);
         close(kept[fd]);
     }
     assert_int_equal(outcome.error, 0);
     assert_string_equal(outcome.output, "0\n1\n2\n");
+    assert_int_equal(taken.error, -EADDRINUSE);
+    assert_int_equal(taken.step, SPAWN_ACTIVATION);
 }
 
 static void our_own_descriptors_do_not_grow(void **state)
@@ -277,6 +298,25 @@ static void the_notification_descriptor_comes_and_the_program_waits(void **state
     close(result.error_fd);
 }
 
+static void without_an_answer_the_program_does_not_start(void **state)
+{
+    (void)state;
+    struct spawn_result result;
+    enum spawn_step step;
+    int status;
+    struct spawn_plan plan = plan_of(SHELL("true"));
+    plan.notify = true;
+    assert_int_equal(spawn(&plan, &result, &step), 0);
+    close(result.notify_socket); /* as when enginx dies: nobody would answer its calls */
+    int error = child_error(result.error_fd, &step);
+    assert_true(error == -EPIPE || error == -ECONNRESET);
+    assert_int_equal(step, SPAWN_NOTIFY);
+    assert_int_equal(waitpid(result.pid, &status, 0), result.pid);
+    assert_int_equal(WEXITSTATUS(status), SPAWN_EXIT_STATUS);
+    close(result.pidfd);
+    close(result.error_fd);
+}
+
 static void a_filter_that_cannot_be_had(void **state)
 {
     (void)state;
@@ -298,18 +338,6 @@ static void a_filter_that_cannot_be_had(void **state)
 }
 
 /* ---- socket activation --------------------------------------------------------------------------- */
-
-/* A port that was free a moment ago. */
-static uint16_t port_free(int type)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
 
 static char activated[] =
     "import os, socket\n"
@@ -422,8 +450,11 @@ static void the_user_is_changed_or_that_is_an_error(void **state)
     struct spawn_plan plan = plan_of(SHELL("id -u; id -g; id -G"));
     plan.user = &user;
     if (geteuid() == 0) {
+        gid_t groups[] = {4, 65534};
+        assert_int_equal(setgroups(1, groups), 0); /* ours, which the program must not get */
         assert_int_equal(spawn_user_find("nobody", NULL, &user), 0);
         assert_prints(plan, "65534\n65534\n65534\n");
+        assert_int_equal(setgroups(0, NULL), 0);
     } else {
         assert_int_equal(spawn_user_find("0", NULL, &user), 0);
         assert_fails(plan, SPAWN_USER, -EPERM);
@@ -471,6 +502,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(our_own_descriptors_do_not_grow),
         cmocka_unit_test(not_reported_until_exec),
         cmocka_unit_test(the_notification_descriptor_comes_and_the_program_waits),
+        cmocka_unit_test(without_an_answer_the_program_does_not_start),
         cmocka_unit_test(a_filter_that_cannot_be_had),
         cmocka_unit_test(sockets_are_handed_over),
         cmocka_unit_test(a_port_that_is_taken),

@@ -369,7 +369,7 @@ static int do_crash(void)
     if (error)
         return error;
     for (uint32_t slot = 0; slot < SLOTS; slot++)
-        if (instances[slot].pid)
+        if (instances[slot].command[0]) /* also those that will be started again */
             steering->operations->prepare(steering, &instances[slot].steering);
     /* In an order that tells nothing, as a keeper may have it. */
     for (size_t i = KEPT; i-- > 0;) {

@@ -236,7 +236,7 @@ static uint32_t weight_of(const struct unit *unit, const struct instance *instan
     const struct service *service = unit->service;
     if (service->balance != BALANCE_WEIGHTED || !service->weight_count)
         return 1;
-    return service->weights[(instance->number - 1) % service->weight_count];
+    return instance->number <= service->weight_count ? service->weights[instance->number - 1] : 1;
 }
 
 void unit_rotate(struct unit *unit)

@@ -56,17 +56,20 @@ static const char *template_quote(struct builder *builder, const char *text)
 
 const char *builder_path(struct builder *builder, const char *path, bool template)
 {
-    /* A path that starts with a variable starts with an absolute one: $state. */
-    if (path[0] == '/' || (template && path[0] == '$' && path[1] == '{'))
+    /* The state directory is absolute. */
+    if (path[0] == '/' || (template && strncmp(path, "${state}", strlen("${state}")) == 0))
         return builder_text(builder, path);
-    const char *directory = builder->topology->directory;
-    if (template)
-        directory = template_quote(builder, directory);
+    const char *directory = template ? builder->template_directory : builder->topology->directory;
     while (path[0] == '.' && path[1] == '/')
         path += 2;
     if (strcmp(path, ".") == 0)
         return directory;
-    return arena_printf(builder->arena, "%s%s%s", directory, directory[1] ? "/" : "", path);
+    size_t length = strlen(directory) > 1 ? strlen(directory) : 0; /* "/" has its slash below */
+    char *whole = arena_alloc(builder->arena, length + strlen(path) + 2);
+    memcpy(whole, directory, length);
+    whole[length] = '/';
+    strcpy(whole + length + 1, path);
+    return whole;
 }
 
 const char *builder_file(struct builder *builder, const struct statement *statement)
@@ -205,15 +208,10 @@ static void name_settle(struct builder *builder, const struct input *input)
 static const struct value *use_find(const struct draft *draft, struct builder *builder,
                                     uint32_t used)
 {
-    for (const struct statement *at = draft->block; at; at = at->next) {
-        if (at->directive->id != DIRECTIVE_USES || !at->valid)
-            continue;
-        for (size_t i = 0; i < at->argument_count; i++) {
-            const struct draft *other =
-                draft_resolve(builder, &at->arguments[i], draft->service.realm);
-            if (other && other->service.index == used)
-                return &at->arguments[i];
-        }
+    for (size_t i = 0; i < draft->uses_count; i++) {
+        const struct draft *other = draft_resolve(builder, &draft->uses[i], draft->service.realm);
+        if (other && other->service.index == used)
+            return &draft->uses[i];
     }
     return NULL;
 }
@@ -258,6 +256,7 @@ static void topology_begin(struct builder *builder, const struct input *input)
     topology->file = builder_text(builder, input->file);
     topology->directory = builder_text(builder, input->directory ? input->directory : "/");
     builder->topology = topology;
+    builder->template_directory = template_quote(builder, topology->directory);
     log_apply(builder, check_defaults(&builder->checker, DIRECTIVE_LOG));
     draft_defaults(builder);
 }
@@ -330,7 +329,11 @@ static bool builder_init(struct builder *builder, const struct topology_options 
     builder->variables.environment = options ? options->environment : NULL;
     builder->variables.run_time = template_names;
     buffer_init(&builder->scratch, WORD_BYTES_MAX);
-    builder->checker = (struct checker){builder->tree_arena, diagnostics, &builder->scratch};
+    builder->checker = (struct checker){
+        .arena = builder->tree_arena,
+        .diagnostics = diagnostics,
+        .scratch = &builder->scratch,
+    };
     builder->reader = (struct tree_reader){
         .sources = &builder->sources,
         .arena = builder->tree_arena,

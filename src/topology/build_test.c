@@ -210,7 +210,9 @@ static void paths_start_at_the_folder(void **state)
     (void)state;
     struct topology *topology =
         good("service a { run x; directory /abs; } service b { run x; directory $state/x; }"
-             "service c { run x; directory .; } service d { run x; directory ././e; }");
+             "service c { run x; directory .; } service d { run x; directory ././e; }"
+             "service e { run x; directory $instance; }");
+    assert_string_equal(topology->services[4].directory, "/srv/shop/${instance}");
     assert_string_equal(topology->services[0].directory, "/abs");
     assert_string_equal(topology->services[1].directory, "${state}/x");
     assert_string_equal(topology->services[2].directory, "/srv/shop");
@@ -305,6 +307,8 @@ static void a_definition_is_what_an_instance_is_started_with(void **state)
                                        "run x; balance random; stop INT; start within=1s;",
                                        "\n\nrun x; restart never; check notify; publish yes;"};
     static const char *const other[] = {"run x y;",
+                                        "run ab c;",
+                                        "run a bc;",
                                         "run xy;",
                                         "run y;",
                                         "shell x;",
@@ -399,6 +403,7 @@ static const struct {
     const char *line;
 } block_cases[] = {
     {"", "shop.conf:1:9: error: service `a` has no program"},
+    {"at 1.2.3.4:80;", "1 error, 0 warnings"}, /* not that a program is missing as well */
     {"run x; shell y;", "shop.conf:1:20: error: `run` and `shell` exclude each other"},
     {"run;", "shop.conf:1:13: error: `run` needs PROGRAM"},
     {"run;", "       hint: run PROGRAM [ARGUMENT…];"},
@@ -439,7 +444,8 @@ static const struct {
     {"run x; port none; check listen;",
      "shop.conf:1:31: error: `check listen` never succeeds with `port none`"},
     {"run $nope;", "shop.conf:1:17: error: unknown variable `$nope`"},
-    {"run $instence;", "       hint: did you mean `$instance`?"},
+    {"run $instence;",
+     "       hint: did you mean `$instance`? A dollar sign that means itself is written $$"},
     {"run $env.NOPE;", "shop.conf:1:17: error: `$env.NOPE` is not set in the environment"},
     {"run $realm;", "shop.conf:1:17: error: `$realm` has a value only inside a realm"},
     {"run \"$(date)\";", "shop.conf:1:17: error: cannot calculate `$(date)`"},
@@ -686,6 +692,27 @@ static void files_include_files(void **state)
     topology_free(topology);
 }
 
+/* As above, while files are being searched and read. */
+static void too_little_memory_for_included_files(void **state)
+{
+    const struct folder *folder = *state;
+    char path[256];
+    bool enough = false;
+    file_write(folder, "main.conf", "include *.part;\nservice a { run x; }");
+    file_write(folder, "1.part", "include inner;");
+    file_write(folder, "2.part", "service b { run x; }");
+    file_write(folder, "inner", "service c { run x; }");
+    snprintf(path, sizeof path, "%s/main.conf", folder->path);
+    for (size_t bytes = 64; bytes < 65536 && !enough; bytes += 64) {
+        const struct topology_options options = {.bytes_max = bytes};
+        struct diagnostics *diagnostics = diagnostics_new();
+        struct topology *topology = finish(topology_load(path, &options, diagnostics), diagnostics);
+        enough = topology != NULL;
+        topology_free(topology);
+    }
+    assert_true(enough);
+}
+
 static void loops_of_includes_end(void **state)
 {
     const struct folder *folder = *state;
@@ -756,6 +783,8 @@ int main(void)
         cmocka_unit_test(counts_are_bounded),
         cmocka_unit_test(too_little_memory_is_one_diagnostic),
         cmocka_unit_test_setup_teardown(files_include_files, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(too_little_memory_for_included_files, folder_setup,
+                                        folder_teardown),
         cmocka_unit_test_setup_teardown(loops_of_includes_end, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(unreadable_files_are_named, folder_setup, folder_teardown),
     };

@@ -12,8 +12,9 @@ struct draft { /* a service being built; lives in the tree's arena */
     struct draft *next;
     struct service service;            /* its texts live in the topology's arena already */
     const struct statement *statement; /* `service NAME { … }` */
-    const struct statement *block;     /* what stands in it */
-    const char *local_name;            /* inside its realm; the same as its name outside of one */
+    const struct value *uses;          /* names, to be resolved when all services are known */
+    size_t uses_count;
+    const char *local_name; /* inside its realm; the same as its name outside of one */
 };
 
 struct publication { /* a `listen`, to be resolved when all services are known */
@@ -40,8 +41,10 @@ struct builder {
     struct publication *publications;
     struct publication **publications_tail;
     size_t publication_count;
-    struct service defaults; /* a service whose block says nothing */
-    const char *file_seen;   /* the last source's path, and its copy in the arena */
+    const struct statement *first[DIRECTIVE_COUNT]; /* by kind, in the block being read */
+    struct service defaults;                        /* a service whose block says nothing */
+    const char *template_directory;                 /* the topology's, as part of a template */
+    const char *file_seen; /* the last source's path, and its copy in the arena */
     const char *file_copy;
 };
 

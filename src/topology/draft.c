@@ -27,20 +27,17 @@ static const enum restart_policy restart_policies[] = {RESTART_ALWAYS, RESTART_O
 #define problem(builder, place, hint, ...)                                                         \
     diagnostics_add((builder)->diagnostics, DIAGNOSTIC_ERROR, place, hint, __VA_ARGS__)
 
-/* The first statement of a kind in a service's block; NULL: none. */
-static const struct statement *block_find(const struct draft *draft, enum directive_id id)
+/* The first statement of a kind in the block of the draft being read; NULL: none. */
+static const struct statement *block_find(const struct builder *builder, enum directive_id id)
 {
-    for (const struct statement *at = draft->block; at; at = at->next)
-        if (at->directive->id == id)
-            return at;
-    return NULL;
+    return builder->first[id];
 }
 
 /* Arguments of all valid statements of a kind. */
-static size_t block_count(const struct draft *draft, enum directive_id id)
+static size_t block_count(const struct builder *builder, enum directive_id id)
 {
     size_t count = 0;
-    for (const struct statement *at = draft->block; at; at = at->next)
+    for (const struct statement *at = builder->first[id]; at; at = at->next)
         if (at->directive->id == id && at->valid)
             count += at->argument_count;
     return count;
@@ -192,6 +189,7 @@ void draft_defaults(struct builder *builder)
         DIRECTIVE_CHECK,     DIRECTIVE_START,       DIRECTIVE_RESTART, DIRECTIVE_STOP};
     struct service *defaults = &builder->defaults;
     *defaults = (struct service){.realm = "", .umask = -1, .listens = true};
+    defaults->env = arena_array(builder->arena, 1, sizeof *defaults->env);
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
         statement_apply(builder, defaults, check_defaults(&builder->checker, ids[i]));
 }
@@ -218,15 +216,19 @@ static void env_set(struct service *service, const char *text)
 static void env_gather(struct builder *builder, struct draft *draft)
 {
     struct service *service = &draft->service;
-    size_t count = block_count(draft, DIRECTIVE_ENV);
+    size_t count = block_count(builder, DIRECTIVE_ENV);
+    if (!count) {
+        service->env = builder->defaults.env;
+        return;
+    }
     if (count > SERVICE_ENV_MAX) {
-        struct place place = statement_place(block_find(draft, DIRECTIVE_ENV));
+        struct place place = statement_place(block_find(builder, DIRECTIVE_ENV));
         problem(builder, &place, NULL, "%zu variables are too many: at most %d", count,
                 SERVICE_ENV_MAX);
         return;
     }
     service->env = arena_array(builder->arena, count + 1, sizeof *service->env);
-    for (const struct statement *at = draft->block; at; at = at->next)
+    for (const struct statement *at = builder->first[DIRECTIVE_ENV]; at; at = at->next)
         for (size_t i = 0;
              at->directive->id == DIRECTIVE_ENV && at->valid && i < at->argument_count; i++)
             env_set(service, builder_text(builder, at->arguments[i].text));
@@ -245,7 +247,7 @@ static void limits_gather(struct builder *builder, struct draft *draft)
     enum { LIMIT_KINDS = sizeof limit_resources / sizeof limit_resources[0] };
     struct service_limit limits[LIMIT_KINDS];
     size_t count = 0;
-    for (const struct statement *at = draft->block; at; at = at->next) {
+    for (const struct statement *at = builder->first[DIRECTIVE_LIMIT]; at; at = at->next) {
         if (at->directive->id != DIRECTIVE_LIMIT || !at->valid)
             continue;
         const struct value *value = &at->arguments[1];
@@ -291,7 +293,7 @@ static void ports_gather(struct builder *builder, struct draft *draft)
     const struct statement *none = NULL;
     struct service *service = &draft->service;
     size_t count = 0;
-    for (const struct statement *at = draft->block; at; at = at->next) {
+    for (const struct statement *at = builder->first[DIRECTIVE_PORT]; at; at = at->next) {
         if (at->directive->id != DIRECTIVE_PORT || !at->valid)
             continue;
         if (at->arguments[0].choice == 0) {
@@ -323,18 +325,18 @@ static void ports_gather(struct builder *builder, struct draft *draft)
 
 static void weights_gather(struct builder *builder, struct draft *draft)
 {
-    const struct statement *at = block_find(draft, DIRECTIVE_WEIGHT);
+    const struct statement *at = block_find(builder, DIRECTIVE_WEIGHT);
     struct service *service = &draft->service;
     if (!at || !at->valid)
         return;
     struct place place = statement_place(at);
     size_t count = at->argument_count;
-    const struct statement *instances = block_find(draft, DIRECTIVE_INSTANCES);
+    const struct statement *instances = block_find(builder, DIRECTIVE_INSTANCES);
     if (count > service->instances && (!instances || instances->valid))
         problem(builder, &place, "one weight for each instance, in their order",
                 "%zu weights for %u instance%s", count, service->instances,
                 service->instances == 1 ? "" : "s");
-    if (service->balance != BALANCE_WEIGHTED && block_find(draft, DIRECTIVE_BALANCE))
+    if (service->balance != BALANCE_WEIGHTED && block_find(builder, DIRECTIVE_BALANCE))
         problem(builder, &place, "balance weighted;", "only `balance weighted` has weights");
     uint32_t *weights = arena_array(builder->arena, count, sizeof *weights);
     uint64_t sum = 0;
@@ -347,11 +349,20 @@ static void weights_gather(struct builder *builder, struct draft *draft)
     service->weight_count = count;
 }
 
+/* A service that somebody else runs, refused already as not in this version. */
+static bool runs_elsewhere(const struct draft *draft)
+{
+    for (const struct node *at = draft->statement->node->children; at; at = at->next)
+        if (strcmp(at->name.text, "at") == 0)
+            return true;
+    return false;
+}
+
 static void program_check(struct builder *builder, const struct draft *draft)
 {
-    const struct statement *run = block_find(draft, DIRECTIVE_RUN);
-    const struct statement *shell = block_find(draft, DIRECTIVE_SHELL);
-    if (!run && !shell) {
+    const struct statement *run = block_find(builder, DIRECTIVE_RUN);
+    const struct statement *shell = block_find(builder, DIRECTIVE_SHELL);
+    if (!run && !shell && !runs_elsewhere(draft)) {
         struct place place = value_place(&draft->statement->arguments[0]);
         problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\";",
                 "service `%s` has no program", draft->service.name);
@@ -364,7 +375,7 @@ static void program_check(struct builder *builder, const struct draft *draft)
 
 static void block_check(struct builder *builder, const struct draft *draft)
 {
-    const struct statement *check = block_find(draft, DIRECTIVE_CHECK);
+    const struct statement *check = block_find(builder, DIRECTIVE_CHECK);
     program_check(builder, draft);
     if (check && check->valid && draft->service.check == CHECK_LISTEN && !draft->service.listens) {
         struct place place = statement_place(check);
@@ -405,28 +416,42 @@ static void draft_name(struct builder *builder, struct draft *draft,
     service->file = builder_file(builder, draft->statement);
 }
 
-void draft_add(struct builder *builder, const struct statement *statement,
-               const struct variables *variables)
+/* The names are resolved later, when the block's statements are gone. */
+static void uses_gather(struct builder *builder, struct draft *draft)
 {
-    const struct statement *block =
-        check_block(&builder->checker, statement->node->children, CONTEXT_SERVICE, variables);
-    if (!statement->valid)
-        return; /* without a name; the block is checked for its own errors */
-    struct draft *draft = arena_alloc(builder->tree_arena, sizeof *draft);
-    draft->service = builder->defaults;
-    draft->statement = statement;
-    draft->block = block;
-    draft_name(builder, draft, variables);
-    for (const struct statement *at = block; at; at = at->next)
+    size_t count = block_count(builder, DIRECTIVE_USES);
+    struct value *uses = arena_array(builder->tree_arena, count, sizeof *uses);
+    for (const struct statement *at = block_find(builder, DIRECTIVE_USES); at; at = at->next) {
+        if (at->directive->id != DIRECTIVE_USES || !at->valid)
+            continue;
+        memcpy(uses + draft->uses_count, at->arguments, at->argument_count * sizeof *uses);
+        draft->uses_count += at->argument_count;
+    }
+    draft->uses = uses;
+}
+
+/* Everything that the block says. */
+static void block_apply(struct builder *builder, struct draft *draft, const struct statement *block)
+{
+    memset(builder->first, 0, sizeof builder->first);
+    for (const struct statement *at = block; at; at = at->next) {
+        if (!builder->first[at->directive->id])
+            builder->first[at->directive->id] = at;
         if (at->valid)
             statement_apply(builder, &draft->service, at);
+    }
     env_gather(builder, draft);
     limits_gather(builder, draft);
     ports_gather(builder, draft);
     weights_gather(builder, draft);
+    uses_gather(builder, draft);
     block_check(builder, draft);
+}
+
+static void draft_enlist(struct builder *builder, struct draft *draft)
+{
     if (builder->topology->service_count == TOPOLOGY_SERVICES_MAX) {
-        struct place place = statement_place(statement);
+        struct place place = statement_place(draft->statement);
         problem(builder, &place, NULL, "too many services: at most %d", TOPOLOGY_SERVICES_MAX);
         return;
     }
@@ -435,6 +460,23 @@ void draft_add(struct builder *builder, const struct statement *statement,
     draft->service.index = (uint32_t)builder->topology->service_count++;
     *builder->drafts_tail = draft;
     builder->drafts_tail = &draft->next;
+}
+
+void draft_add(struct builder *builder, const struct statement *statement,
+               const struct variables *variables)
+{
+    check_pool_begin(&builder->checker);
+    const struct statement *block =
+        check_block(&builder->checker, statement->node->children, CONTEXT_SERVICE, variables);
+    if (statement->valid) { /* otherwise without a name; the block was checked for its own errors */
+        struct draft *draft = arena_alloc(builder->tree_arena, sizeof *draft);
+        draft->service = builder->defaults;
+        draft->statement = statement;
+        draft_name(builder, draft, variables);
+        block_apply(builder, draft, block);
+        draft_enlist(builder, draft);
+    }
+    check_pool_end(&builder->checker);
 }
 
 static void draft_unknown(struct builder *builder, const struct value *value, const char *realm)
@@ -499,10 +541,8 @@ static void use_add(struct builder *builder, struct draft *draft, const struct v
 static void uses_resolve(struct builder *builder, struct draft *draft)
 {
     uint32_t uses[SERVICE_USES_MAX];
-    for (const struct statement *at = draft->block; at; at = at->next)
-        for (size_t i = 0;
-             at->directive->id == DIRECTIVE_USES && at->valid && i < at->argument_count; i++)
-            use_add(builder, draft, &at->arguments[i], uses);
+    for (size_t i = 0; i < draft->uses_count; i++)
+        use_add(builder, draft, &draft->uses[i], uses);
     size_t count = draft->service.uses_count;
     if (!count)
         return;

@@ -541,8 +541,27 @@ static __always_inline __u32 listener_choice(struct bpf_sk_lookup *context)
     return context->protocol == STEER_UDP ? client_hash(context, 1) : bpf_get_prandom_u32();
 }
 
-/* Gives the connection to a listener of the slot; `choice` chooses among several. 0: done.
- * A function of its own (not inlined, not static), so that the verifier walks it once. */
+/* Functions that are neither inlined nor static the verifier walks once, and takes their results as
+ * unknown; that keeps the loops that call them small. */
+
+/* Gives the connection to one listener. 0: done. */
+__attribute__((noinline)) int listener_give(struct bpf_sk_lookup *context, __u32 slot, __u32 port,
+                                            __u32 ordinal)
+{
+    struct steer_socket_key key = {.slot = slot,
+                                   .port = (__u16)port,
+                                   .protocol = (__u8)context->protocol,
+                                   .family = context->family == FAMILY_INET ? 4 : 6,
+                                   .ordinal = ordinal};
+    struct bpf_sock *socket = bpf_map_lookup_elem(&sockets, &key);
+    if (!socket)
+        return -1;
+    long error = bpf_sk_assign(context, socket, BPF_SK_LOOKUP_F_NO_REUSEPORT);
+    bpf_sk_release(socket);
+    return error ? -1 : 0;
+}
+
+/* Gives it to a listener of the slot; `choice` chooses among several. 0: done. */
 __attribute__((noinline)) int slot_give(struct bpf_sk_lookup *context, __u32 slot, __u32 port,
                                         __u32 choice)
 {
@@ -554,19 +573,13 @@ __attribute__((noinline)) int slot_give(struct bpf_sk_lookup *context, __u32 slo
     __u32 count = known ? *known : 0;
     if (count == 0)
         return -1;
-    if (count > STEER_LISTENERS_PER_PORT)
-        count = STEER_LISTENERS_PER_PORT;
-    __u32 tries = count > 1 ? RANDOM_TRIES : 0;
-    for (__u32 i = 0; i < RANDOM_TRIES + STEER_LISTENERS_PER_PORT; i++) {
-        if (i >= tries + count)
+    for (__u32 i = 0; count > 1 && i < RANDOM_TRIES; i++)
+        if (listener_give(context, slot, port, mix(choice + i) % count) == 0)
+            return 0;
+    for (__u32 i = 0; i < STEER_LISTENERS_PER_PORT; i++) {
+        if (i >= count)
             break;
-        key.ordinal = i < tries ? mix(choice + i) % count : i - tries;
-        struct bpf_sock *socket = bpf_map_lookup_elem(&sockets, &key);
-        if (!socket)
-            continue;
-        long error = bpf_sk_assign(context, socket, BPF_SK_LOOKUP_F_NO_REUSEPORT);
-        bpf_sk_release(socket);
-        if (!error)
+        if (listener_give(context, slot, port, i) == 0)
             return 0;
     }
     return -1;
@@ -611,7 +624,7 @@ static __always_inline __u32 small_slot(const struct steer_rotation *rotation, _
 }
 
 /* The least loaded of a small rotation; among equals the next in turn, so that short connections go
- * round evenly. A function of its own for the verifier's sake: it need not know the result. */
+ * round evenly. */
 __attribute__((noinline)) __u32 choose_least_exact(__u32 service, __u32 count)
 {
     struct steer_rotation *rotation = bpf_map_lookup_elem(&services, &service);
@@ -664,46 +677,56 @@ __attribute__((noinline)) __u32 choose_sticky(__u32 service, __u32 count, __u32 
     return best;
 }
 
-static __always_inline __u32 choose(struct bpf_sk_lookup *context, const struct choosing *choosing,
-                                    __u32 service)
+static __always_inline bool choosing_init(struct choosing *choosing, __u32 service)
 {
-    __u32 policy = choosing->rotation->policy;
-    if (policy == STEER_CLIENT_HASH)
-        return client_hash(context, 0) % choosing->count;
-    if (context->protocol == STEER_UDP)
-        return choose_sticky(service, choosing->count, client_hash(context, 1));
-    if (policy == STEER_LEAST)
-        return choose_least(choosing, service);
-    if (policy == STEER_CYCLE)
-        return service_turn(service) % choosing->count;
-    return bpf_get_prandom_u32() % choosing->count;
+    choosing->large = 0;
+    choosing->rotation = bpf_map_lookup_elem(&services, &service);
+    if (!choosing->rotation)
+        return 0;
+    choosing->count = choosing->rotation->count;
+    if (choosing->count > STEER_ROTATION_SMALL) {
+        choosing->large = bpf_map_lookup_elem(&rotations, &service);
+        if (!choosing->large)
+            return 0;
+    }
+    return choosing->count > 0;
 }
 
-static __always_inline int service_give(struct bpf_sk_lookup *context, __u32 service, __u16 port)
+/* The index in the service's rotation. */
+__attribute__((noinline)) __u32 choose(struct bpf_sk_lookup *context, __u32 service)
 {
-    struct choosing choosing = {.rotation = bpf_map_lookup_elem(&services, &service)};
-    if (!choosing.rotation)
-        return SK_DROP;
-    choosing.count = choosing.rotation->count;
-    if (choosing.count > STEER_ROTATION_SMALL) {
-        choosing.large = bpf_map_lookup_elem(&rotations, &service);
-        if (!choosing.large)
-            return SK_DROP;
-    }
-    if (choosing.count == 0)
-        return SK_DROP;
-    __u32 index = choose(context, &choosing, service);
+    struct choosing choosing;
+    if (!choosing_init(&choosing, service))
+        return 0;
+    __u32 policy = choosing.rotation->policy;
+    if (policy == STEER_CLIENT_HASH)
+        return client_hash(context, 0) % choosing.count;
+    if (context->protocol == STEER_UDP)
+        return choose_sticky(service, choosing.count, client_hash(context, 1));
+    if (policy == STEER_LEAST)
+        return choose_least(&choosing, service);
+    if (policy == STEER_CYCLE)
+        return service_turn(service) % choosing.count;
+    return bpf_get_prandom_u32() % choosing.count;
+}
+
+/* Gives it to the member at the index. He may have gone this moment; then to the next that has a
+ * listener. 0: done. */
+__attribute__((noinline)) int rotation_give(struct bpf_sk_lookup *context, __u32 service,
+                                            __u32 port, __u32 index)
+{
+    struct choosing choosing;
+    if (!choosing_init(&choosing, service))
+        return -1;
     __u32 listener = listener_choice(context);
-    /* The chosen one may have gone this moment; then the next that has a listener. */
     for (__u32 i = 0; i < STEER_TRIES_MAX; i++) {
         if (i >= choosing.count)
             break;
-        if (slot_give(context, slot_at(&choosing, index), port, listener) == 0)
-            return SK_PASS;
-        if (++index >= choosing.count)
-            index = 0;
+        __u32 slot = slot_at(&choosing, (index + i) % choosing.count);
+        if (slot_give(context, slot, port, listener) == 0)
+            return 0;
     }
-    return SK_DROP;
+    return -1;
 }
 
 /* Exact address first, then any of the family, then any. Those of 127.64.0.0/10 are never "any":
@@ -765,7 +788,8 @@ SEC("sk_lookup") int steer_lookup(struct bpf_sk_lookup *context)
         return SK_PASS;
     if (target->flags & STEER_TARGET_LOCAL && context->ingress_ifindex != LOOPBACK_IFINDEX)
         return SK_DROP;
-    return service_give(context, target->service, target->port);
+    __u32 index = choose(context, target->service);
+    return rotation_give(context, target->service, target->port, index) ? SK_DROP : SK_PASS;
 }
 
 /* ---- outgoing connections to loopback -------------------------------------------------------------- */

@@ -1,0 +1,158 @@
+#include "conf/check.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static jmp_buf trap;
+
+/* A text checked as the block of a service, and all that it takes. */
+struct fixture {
+    struct sources sources;
+    struct arena *arena;
+    struct buffer scratch;
+    struct diagnostics *diagnostics;
+    struct variables variables;
+    struct checker checker;
+};
+
+static int setup(void **state)
+{
+    static const char *const run_time[] = {"instance", NULL};
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    fixture->arena = arena_new(1 << 20);
+    fixture->diagnostics = diagnostics_new();
+    fixture->variables.run_time = run_time;
+    arena_trap_set(fixture->arena, &trap);
+    buffer_init(&fixture->scratch, WORD_BYTES_MAX);
+    fixture->checker = (struct checker){
+        .arena = fixture->arena, .diagnostics = fixture->diagnostics, .scratch = &fixture->scratch};
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    sources_done(&fixture->sources);
+    arena_free(fixture->arena);
+    buffer_done(&fixture->scratch);
+    diagnostics_free(fixture->diagnostics);
+    free(fixture);
+    return 0;
+}
+
+static const struct statement *check(struct fixture *fixture, const char *text)
+{
+    char problem[SOURCE_PROBLEM_BYTES];
+    struct tree_reader reader = {.sources = &fixture->sources,
+                                 .arena = fixture->arena,
+                                 .diagnostics = fixture->diagnostics,
+                                 .variables = &fixture->variables,
+                                 .scratch = &fixture->scratch};
+    const struct source *source =
+        sources_copy(&fixture->sources, text, strlen(text), "t", NULL, problem);
+    const struct node *first = tree_read(&reader, source);
+    tree_reader_done(&reader);
+    return check_block(&fixture->checker, first, CONTEXT_SERVICE, &fixture->variables);
+}
+
+static void values_have_types_places_and_defaults(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at =
+        check(fixture, "restart never tries=3;\nrun a \"b=c\" $instance $$;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    assert_int_equal(at->directive->id, DIRECTIVE_RESTART);
+    assert_int_equal(at->argument_count, 1);
+    assert_int_equal(at->arguments[0].choice, 2);
+    assert_null(at->options[0].word);
+    assert_true(at->options[0].given);
+    assert_int_equal(at->options[0].range.low, 100);
+    assert_int_equal(at->options[1].number, 3);
+    struct place place = value_place(&at->options[1]);
+    assert_int_equal(place.column, 21);
+    assert_int_equal(place.length, 1);
+    at = at->next;
+    assert_int_equal(statement_place(at).line, 2);
+    assert_int_equal(at->argument_count, 4);
+    assert_string_equal(at->arguments[1].text, "b=c");
+    assert_string_equal(at->arguments[2].text, "${instance}");
+    assert_string_equal(at->arguments[3].text, "$$");
+    assert_null(at->next);
+}
+
+static void options_of_one_are_not_those_of_another(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at = check(fixture, "limit nofile 1; stop INT within=1s;");
+    assert_int_equal(at->next->options[0].number, 1000);
+    at = check(fixture, "stop INT;");
+    assert_int_equal(at->options[0].number, 30000);
+    at = check_defaults(&fixture->checker, DIRECTIVE_STOP);
+    assert_int_equal(at->options[0].number, 30000);
+    assert_int_equal(at->argument_count, 1);
+    assert_null(at->node);
+}
+
+static void what_is_wrong_is_marked_or_left_out(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at = check(fixture, "rnu x; at y; umask 9; umask 7; shell x;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 4);
+    assert_int_equal(at->directive->id, DIRECTIVE_UMASK);
+    assert_false(at->valid);
+    assert_int_equal(at->next->directive->id, DIRECTIVE_SHELL);
+    assert_true(at->next->valid);
+    assert_null(at->next->next);
+}
+
+static void a_pool_is_taken_again(void **state)
+{
+    struct fixture *fixture = *state;
+    check_pool_begin(&fixture->checker);
+    const struct statement *first = check(fixture, "umask 7; stop INT within=1s;");
+    check_pool_end(&fixture->checker);
+    const struct statement *apart = check(fixture, "umask 6;");
+    check_pool_begin(&fixture->checker);
+    const struct statement *second = check(fixture, "umask 5;");
+    check_pool_end(&fixture->checker);
+    assert_ptr_equal(first, second);
+    assert_ptr_not_equal(first, apart);
+    assert_int_equal(apart->arguments[0].number, 6);
+    assert_int_equal(second->arguments[0].number, 5);
+    assert_null(second->next);
+}
+
+static void a_pool_that_is_full_is_no_end(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[20000];
+    char *at = text;
+    for (int i = 0; i < 1000; i++)
+        at += sprintf(at, "limit cpu %d;", i);
+    check_pool_begin(&fixture->checker);
+    const struct statement *statement = check(fixture, text);
+    check_pool_end(&fixture->checker);
+    for (unsigned i = 0; i < 1000; i++, statement = statement->next)
+        assert_int_equal(statement->arguments[1].number, i);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(values_have_types_places_and_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(options_of_one_are_not_those_of_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_wrong_is_marked_or_left_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_is_taken_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_no_end, setup, teardown),
+    };
+    if (setjmp(trap))
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
