@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "kernel/cgroup.h"
 #include "supervise/steering.h"
 #include "topology/addresses.h"
@@ -62,6 +63,7 @@ static void steering_try(struct trial *trial, const struct topology *topology,
                          const uint32_t *homes, const char *cgroup_path)
 {
     struct loop *loop = loop_new();
+    log_setup("explain", LOG_LEVEL_ERROR, NULL, NULL); /* it is only a trial */
     struct steering_setup setup = {
         .loop = loop,
         .topology = topology,
