@@ -694,14 +694,14 @@ static __always_inline int service_give(struct bpf_sk_lookup *context, __u32 ser
         return SK_DROP;
     __u32 index = choose(context, &choosing, service);
     __u32 listener = listener_choice(context);
-    /* The chosen one may have gone this moment; then the next that has a listener. */
+    /* The chosen one may have gone this moment; then the next that has a listener. The remainder is
+     * taken anew each time because the verifier knows nothing of it: of an index that counts up and
+     * wraps, Linux 6.1 follows every value through every turn, and gives up. */
     for (__u32 i = 0; i < STEER_TRIES_MAX; i++) {
         if (i >= choosing.count)
             break;
-        if (slot_give(context, slot_at(&choosing, index), port, listener) == 0)
+        if (slot_give(context, slot_at(&choosing, (index + i) % choosing.count), port, listener) == 0)
             return SK_PASS;
-        if (++index >= choosing.count)
-            index = 0;
     }
     return SK_DROP;
 }
