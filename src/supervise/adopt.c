@@ -29,15 +29,17 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot)
     struct instance *instance = instance_new(unit, record->number, slot);
     if (!instance)
         return false;
-    unit_place(unit, instance);
-    int error = instance_adopt(instance);
+    int error = unit_place(unit, instance);
+    if (!error)
+        error = instance_adopt(instance);
     if (!error) {
         unit->outdated |= unit->record->definition != unit->service->definition;
         return true;
     }
     log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
              strerror(-error));
-    unit->instances[record->number - 1] = NULL;
+    if (unit_instance(unit, record->number) == instance)
+        unit->instances[record->number - 1] = NULL;
     supervisor->by_slot[slot] = NULL;
     instance_free(instance);
     return false;

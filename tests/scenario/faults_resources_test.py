@@ -57,7 +57,7 @@ def test_no_pids_left(cluster, programs):
         }}""")
     # Some start, the others cannot be forked (clone3 gives EAGAIN) and are tried again.
     cluster.wait_output(r"(?i)resource temporarily unavailable|EAGAIN|tasks|processes")
-    cluster.wait(lambda: clients.ask(8000), 5, "those that are up to serve")
+    cluster.wait(lambda: clients.answer(8000), 5, "those that are up to serve")
     assert cluster.status() is not None
 
 

@@ -3,6 +3,7 @@ leaks."""
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -80,7 +81,10 @@ def test_each_process_of_enginx_in_turn(cluster, programs):
                 if cluster.status() is None:
                     cluster.up()
                 cluster.wait_up(3)
-                cluster.wait(lambda: len(cluster.enginx_processes()) >= 2, 5, "a helper again")
+                cluster.wait(lambda: len(cluster.enginx_processes()) == 3, 5, "all helpers again")
+            cluster.wait(lambda: all(cluster.status()[name] for name in ("keeper_pid", "pid")), 5,
+                         "the supervisor to have them")
+            time.sleep(0.2)  # connections of the load come and go; descriptors are handed on
             count = (len(cluster.enginx_processes()),
                      sum(len(processes.descriptors(pid)) for pid in cluster.enginx_processes()),
                      len(cgroups.all_below(cluster.cgroup)),
@@ -102,7 +106,6 @@ def test_output_written_meanwhile_is_not_lost(cluster, programs):
     kill(cluster, cluster.supervisor())
     pid = next(pid for pid in cluster.network.processes() if "tick" in processes.command_line(pid))
     processes.wait_for(lambda: processes.alive(pid), 1, "the program to live")
-    import time
     time.sleep(0.5)  # the point of this scenario is that time goes by without a supervisor
     cluster.up()
     cluster.wait_up(1)
