@@ -219,23 +219,43 @@ void companions_forget(struct supervisor *supervisor, const char *name)
         keeper_drop(supervisor->keeper, name);
 }
 
-void companions_keep(struct supervisor *supervisor, const char *name, int fd)
+/* Remembers a duplicate, for a keeper that must be filled again. 0 or -errno. */
+static int kept_add(struct supervisor *supervisor, const char *name, int fd)
 {
-    companions_forget(supervisor, name);
     struct kept *kept = calloc(1, sizeof *kept);
-    int own = kept ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    if (own < 0) {
+    if (!kept)
+        return -ENOMEM;
+    kept->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (kept->fd < 0) {
+        int error = -errno;
         free(kept);
-        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(errno));
-        return;
+        return error;
     }
-    kept->fd = own;
     snprintf(kept->name, sizeof kept->name, "%s", name);
     kept->next = supervisor->kept;
     supervisor->kept = kept;
-    int error = supervisor->keeper ? keeper_put(supervisor->keeper, name, fd) : 0;
+    return 0;
+}
+
+void companions_keep(struct supervisor *supervisor, const char *name, int fd)
+{
+    companions_forget(supervisor, name);
+    int error = kept_add(supervisor, name, fd);
+    if (error) {
+        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(-error));
+        return;
+    }
+    error = supervisor->keeper ? keeper_put(supervisor->keeper, name, fd) : 0;
     if (error)
         log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(-error));
+}
+
+static bool kept_known(const struct supervisor *supervisor, const char *name)
+{
+    for (const struct kept *kept = supervisor->kept; kept; kept = kept->next)
+        if (strcmp(kept->name, name) == 0)
+            return true;
+    return false;
 }
 
 void companions_settle_found(struct supervisor *supervisor)
@@ -245,10 +265,13 @@ void companions_settle_found(struct supervisor *supervisor)
         struct found_descriptor *found = &supervisor->found[i];
         bool output = strncmp(found->name, KEEPER_OUTPUT_PREFIX, strlen(KEEPER_OUTPUT_PREFIX)) == 0;
         bool logger = strcmp(found->name, KEEPER_LOGGER) == 0;
+        scoped_fd int copy = output || logger ? -1 : fcntl(found->fd, F_DUPFD_CLOEXEC, 0);
         bool taken = !output && !logger &&
                      steering->operations->found(steering, found->name, found->fd);
         if (taken)
             found->fd = -1;
+        if (taken && copy >= 0 && !kept_known(supervisor, found->name))
+            kept_add(supervisor, found->name, copy);
         if (taken || found->fd < 0) /* an adopted logger has taken its own before */
             continue;
         if (!output && !logger && supervisor->keeper)
