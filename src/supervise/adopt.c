@@ -31,15 +31,17 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret
     struct instance *instance = instance_new(unit, record->number, slot);
     if (!instance)
         return false;
-    unit_place(unit, instance);
-    int error = *ret_alive ? instance_adopt(instance) : instance_expect(instance);
+    int error = unit_place(unit, instance);
+    if (!error)
+        error = *ret_alive ? instance_adopt(instance) : instance_expect(instance);
     if (!error) {
         unit->outdated |= *ret_alive && unit->record->definition != unit->service->definition;
         return true;
     }
     log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
              strerror(-error));
-    unit->instances[record->number - 1] = NULL;
+    if (unit_instance(unit, record->number) == instance)
+        unit->instances[record->number - 1] = NULL;
     supervisor->by_slot[slot] = NULL;
     instance_free(instance);
     return false;

@@ -100,6 +100,7 @@ static void trial_run(struct trial *trial, const struct topology *topology,
     steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
     if (trial->cgroups)
         cgroups_destroy(cgroups);
+    cgroups_close(cgroups);
 }
 
 static void quotas_print(const struct trial *trial, FILE *out)

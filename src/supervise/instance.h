@@ -37,6 +37,7 @@ struct instance {
     pid_t pid; /* of its main process; 0: none */
     int pidfd; /* -1: none */
     struct watch death;
+    bool leaving;       /* STOPPING=1 of sd_notify: it is up, but takes no more work */
     bool main_ended;    /* and others of its processes may live on */
     bool exit_stashed;  /* the SIGCHLD sweep was quicker than the pidfd */
     int exit_status;    /* of the main process; -1: unknown */
@@ -90,8 +91,8 @@ void instance_kill(struct instance *instance);
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
-/* The SIGCHLD sweep reaped its main process. */
-void instance_reaped(struct instance *instance, int status);
+/* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
+bool instance_reaped(struct instance *instance, pid_t pid, int status);
 
 /* Its processes; the number stored. */
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);
