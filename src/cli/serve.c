@@ -119,32 +119,41 @@ static void detach_tell(struct serving *serving, bool well)
 
 /* ---- events ------------------------------------------------------------------------------------- */
 
-static bool any_failed(const struct supervisor *supervisor, bool *ret_any_runs)
+/* What a look at all instances tells. */
+struct overview {
+    bool runs;     /* something runs, or will */
+    bool failed;   /* an instance that is not tried any more */
+    bool hopeless; /* one that failed, or does not come up though it is tried on */
+};
+
+static struct overview overview_of(const struct supervisor *supervisor)
 {
-    bool failed = false;
-    *ret_any_runs = false;
+    struct overview overview = {0};
     for (size_t i = 0; i < supervisor->topology->service_count; i++) {
         const struct unit *unit = &supervisor->units[i];
-        *ret_any_runs |= !unit->begun || !unit_at_rest(unit);
+        overview.runs |= !unit->begun || !unit_at_rest(unit);
         for (uint32_t j = 0; j < unit->instance_count; j++) {
             const struct instance *instance = unit->instances[j];
-            failed |= instance && instance->life.state == STATE_FAILED;
-            *ret_any_runs |= instance && instance->life.state == STATE_BACKOFF;
+            if (!instance)
+                continue;
+            overview.failed |= instance->life.state == STATE_FAILED;
+            overview.runs |= instance->life.state == STATE_BACKOFF;
+            overview.hopeless |= instance_hopeless(instance);
         }
     }
-    return failed;
+    return overview;
 }
 
 static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
-    bool runs = true;
-    bool failed = any_failed(supervisor, &runs);
-    if (supervisor->ready_told || failed)
-        detach_tell(serving, !failed);
-    if (serving->options->end_when_idle && !runs && !supervisor->ending && supervisor->ready_told) {
-        serving->exit_code = failed ? CLI_FAILED : CLI_OK;
+    struct overview overview = overview_of(supervisor);
+    if (supervisor->ready_told || overview.hopeless)
+        detach_tell(serving, !overview.hopeless);
+    if (serving->options->end_when_idle && !overview.runs && !supervisor->ending &&
+        supervisor->ready_told) {
+        serving->exit_code = overview.failed ? CLI_FAILED : CLI_OK;
         supervisor_end(supervisor);
     }
     control_server_changed(serving->control);

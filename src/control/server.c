@@ -137,16 +137,12 @@ static void client_finish(struct client *client, const char *error)
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
 
-/* Whoever waits is not kept waiting for what does not come up: it failed, or it was tried this often
- * in a row and is tried on. */
-enum { FAILURES_ANSWER = 3 };
-
-static bool instance_hopeless(const struct instance *instance, const char **ret_error)
+/* Whoever waits is not kept waiting for what does not come up. */
+static bool instance_error(const struct instance *instance, const char **ret_error)
 {
     static char text[INSTANCE_NAME_BYTES + INSTANCE_REASON_BYTES + 64];
     bool failed = instance->life.state == STATE_FAILED;
-    if (!failed && (instance->life.state != STATE_BACKOFF ||
-                    instance->life.failures < FAILURES_ANSWER))
+    if (!instance_hopeless(instance))
         return false;
     snprintf(text, sizeof text, "%s %s: %s", instance->name,
              failed ? "failed" : "does not come up, and is tried on", instance->reason);
@@ -160,7 +156,7 @@ static bool unit_waits(const struct client *client, const char **ret_error)
     bool up = unit_settled(unit);
     for (uint32_t number = 1; number <= unit->wanted; number++) {
         const struct instance *instance = unit_instance(unit, number);
-        if (instance && instance_hopeless(instance, ret_error))
+        if (instance && instance_error(instance, ret_error))
             return true;
         up &= instance != NULL; /* not made yet otherwise */
     }
@@ -172,7 +168,7 @@ static bool instance_waits(const struct client *client, const char **ret_error)
     const struct instance *instance = unit_instance(client->unit, client->number);
     if (!instance)
         *ret_error = "the instance was removed";
-    if (!instance || instance_hopeless(instance, ret_error))
+    if (!instance || instance_error(instance, ret_error))
         return true;
     return instance->life.goal != GOAL_RESTART && instance->life.state == STATE_UP;
 }
@@ -183,7 +179,7 @@ static bool cluster_waits(const struct client *client, const char **ret_error)
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         for (uint32_t number = 1; number <= supervisor->units[i].wanted; number++) {
             const struct instance *instance = unit_instance(&supervisor->units[i], number);
-            if (instance && instance_hopeless(instance, ret_error))
+            if (instance && instance_error(instance, ret_error))
                 return true;
         }
     return supervisor_settled(supervisor);

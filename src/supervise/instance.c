@@ -220,6 +220,13 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
     return text;
 }
 
+bool instance_hopeless(const struct instance *instance)
+{
+    return instance->life.state == STATE_FAILED ||
+           (instance->life.state == STATE_BACKOFF &&
+            instance->life.failures >= INSTANCE_HOPELESS_FAILURES);
+}
+
 /* Whom it collided with, when it ended without having listened where it wanted to. */
 static void collision_explain(struct instance *instance)
 {

@@ -99,5 +99,10 @@ size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size
 /* Takes over the process that its record names and that is alive. 0 or -errno. */
 int instance_adopt(struct instance *instance);
 
+/* It failed, or was tried INSTANCE_HOPELESS_FAILURES times in a row and is tried on: whoever waits
+ * for it should wait no longer. */
+enum { INSTANCE_HOPELESS_FAILURES = 3 };
+bool instance_hopeless(const struct instance *instance);
+
 /* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
 const char *instance_exit_text(const struct instance *instance, char *text, size_t size);
