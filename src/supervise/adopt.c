@@ -8,7 +8,10 @@
 
 #include "base/log.h"
 #include "kernel/process.h"
+#include "supervise/launch.h"
 #include "supervise/supervisor.h"
+
+enum { LEFTOVERS_MAX = 256 };
 
 /* Does the record name a process that lives and is the same one? */
 static bool record_alive(const struct instance_record *record)
@@ -47,6 +50,25 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret
     return false;
 }
 
+/* Where there are no cgroups to be cleared: ends what a record names that nobody takes over. */
+static void leftover_end(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    char mark[INSTANCE_NAME_BYTES * 2];
+    pid_t pids[LEFTOVERS_MAX];
+    if (supervisor->cgroups)
+        return;
+    snprintf(mark, sizeof mark, LAUNCH_MARK "=%s/%s.%u", supervisor->topology->name,
+             record->service, record->number);
+    size_t count = processes_with_environment(mark, pids, LEFTOVERS_MAX - 1);
+    if (record_alive(record))
+        pids[count++] = record->pid; /* it may have written over its mark */
+    for (size_t i = 0; i < count; i++)
+        kill(pids[i], SIGKILL);
+    if (count)
+        log_warn("leftover-ended", "instance=%s.%u processes=%zu", record->service, record->number,
+                 count);
+}
+
 unsigned adopt_instances(struct supervisor *supervisor)
 {
     unsigned adopted = 0;
@@ -59,6 +81,7 @@ unsigned adopt_instances(struct supervisor *supervisor)
             adopted += alive;
             continue;
         }
+        leftover_end(supervisor, record);
         uint32_t epoch = record->epoch;
         *record = (struct instance_record){.epoch = epoch};
     }

@@ -115,16 +115,25 @@ static void group_end(struct instance *instance)
     instance->grouped = false;
 }
 
-void instance_discard(struct instance *instance)
+/* Its output is not there any more, for the keeper neither. */
+static void output_end(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
-    char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
     char name[KEEPER_NAME_BYTES];
+    if (!instance->output)
+        return;
     snprintf(name, sizeof name, KEEPER_OUTPUT_PREFIX "%s", instance->name);
     if (supervisor->keeper)
         keeper_drop(supervisor->keeper, name);
     output_close(instance->output, true);
     instance->output = NULL;
+}
+
+void instance_discard(struct instance *instance)
+{
+    struct supervisor *supervisor = supervisor_of(instance);
+    char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    output_end(instance);
     static const char *const folders[] = {"notify", "data"}; /* data goes when it is empty */
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         snprintf(path, sizeof path, "%s/%s/%s", supervisor->options.state_directory, folders[i],
@@ -218,6 +227,13 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
         snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
     }
     return text;
+}
+
+bool instance_hopeless(const struct instance *instance)
+{
+    return instance->life.state == STATE_FAILED ||
+           (instance->life.state == STATE_BACKOFF &&
+            instance->life.failures >= INSTANCE_HOPELESS_FAILURES);
 }
 
 /* Whom it collided with, when it ended without having listened where it wanted to. */
@@ -542,10 +558,19 @@ static void stillborn_call(struct deferred *deferred)
     struct instance *instance = deferred->owner;
     instance->exit_status = -1;
     instance->life.clean = false;
-    if (instance->output)
-        output_drain(instance->output);
     process_forget(instance);
+    output_end(instance); /* what is not there needs no descriptors: others may */
+    group_end(instance);
     instance_feed(instance, EVENT_EXIT);
+}
+
+/* Tells why it was not started, once for each reason: what is tried for ever must not flood the log. */
+static void not_started_tell(struct instance *instance)
+{
+    bool told = strcmp(instance->told, instance->reason) == 0;
+    log_event(told ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "instance-not-started",
+              "instance=%s why=\"%s\"", instance->name, instance->reason);
+    snprintf(instance->told, sizeof instance->told, "%s", instance->reason);
 }
 
 /* Whose fault an error at the start is. */
@@ -576,7 +601,7 @@ static enum lifecycle_blame blame_for(int error)
 static void instance_stillborn(struct instance *instance, int error)
 {
     instance->life.blame = blame_for(error);
-    log_warn("instance-not-started", "instance=%s why=\"%s\"", instance->name, instance->reason);
+    not_started_tell(instance);
     deferred_start(supervisor_of(instance)->loop, &instance->stillborn, stillborn_call, instance);
 }
 
@@ -592,8 +617,7 @@ static void report_take(struct instance *instance)
     if (error) { /* the child exits by itself; its end is noticed as any other's */
         instance->life.blame = blame_for(error);
         reason_set(instance, "%s: %s", spawn_step_name(step), strerror(-error));
-        log_warn("instance-not-started", "instance=%s why=\"%s\"", instance->name,
-                 instance->reason);
+        not_started_tell(instance);
         return;
     }
     instance->executed = true;
@@ -929,7 +953,7 @@ static void state_note(struct instance *instance, enum lifecycle_state was,
     if (instance->life.state == STATE_STARTING && was != STATE_IDLE)
         record->restarts++;
     if (instance->life.state == STATE_UP && was == STATE_STARTING) {
-        instance->reason[0] = 0;
+        instance->reason[0] = instance->told[0] = 0;
         log_info("instance-up", "instance=%s pid=%d ms=%llu", instance->name, instance->pid,
                  (unsigned long long)(loop_now(supervisor_of(instance)->loop) -
                                       instance->started_ms));
