@@ -14,7 +14,7 @@
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 
 struct unit;
 
