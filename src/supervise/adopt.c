@@ -69,6 +69,28 @@ static void leftover_end(const struct supervisor *supervisor, const struct insta
                  count);
 }
 
+/* The files of an instance that will not come back. The data folder is the program's own and stays. */
+static void files_clear(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    const struct unit *unit = supervisor_unit(supervisor, record->service);
+    char name[INSTANCE_NAME_BYTES], path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    char held[KEEPER_NAME_BYTES];
+    if (unit && record->number <= unit->wanted)
+        return;
+    snprintf(name, sizeof name, "%.*s.%u", RECORD_NAME_BYTES, record->service, record->number);
+    snprintf(held, sizeof held, KEEPER_OUTPUT_PREFIX "%s", name);
+    if (supervisor->keeper)
+        keeper_drop(supervisor->keeper, held);
+    static const struct {
+        const char *folder, *file;
+    } files[] = {{"output", ""}, {"notify", "/socket"}, {"notify", ""}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s%s", supervisor->options.state_directory,
+                 files[i].folder, name, files[i].file);
+        remove(path);
+    }
+}
+
 unsigned adopt_instances(struct supervisor *supervisor)
 {
     unsigned adopted = 0;
@@ -82,6 +104,7 @@ unsigned adopt_instances(struct supervisor *supervisor)
             continue;
         }
         leftover_end(supervisor, record);
+        files_clear(supervisor, record);
         uint32_t epoch = record->epoch;
         *record = (struct instance_record){.epoch = epoch};
     }
