@@ -66,7 +66,8 @@ static bool name_unknown(const struct expansion *expansion, const char *name, si
     for (const char *const *known = expansion->variables->run_time; known && *known; known++)
         nearest_try(&nearest, *known);
     if (nearest.best)
-        snprintf(hint, sizeof hint, "did you mean `$%s`?", nearest.best);
+        snprintf(hint, sizeof hint,
+                 "did you mean `$%s`? A dollar sign that means itself is written $$", nearest.best);
     else
         snprintf(hint, sizeof hint,
                  "a dollar sign that means itself is written $$, or the text "

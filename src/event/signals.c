@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct signals {
@@ -58,12 +59,19 @@ void signals_free(struct signals *signals)
     free(signals);
 }
 
+/* The kernel's own idea of a disposition (rt_sigaction(2)); libc's differs. All zero: the default. */
+struct kernel_action {
+    unsigned long words[4];
+};
+
 void signals_unblock_all(void)
 {
+    static const struct kernel_action by_default;
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    /* By the system call, since libc refuses to touch the two signals that it keeps for threads, and
+     * whoever started us may have left them ignored. SIGKILL and SIGSTOP answer EINVAL. */
     for (int number = 1; number < NSIG; number++)
-        if (number != SIGKILL && number != SIGSTOP)
-            signal(number, SIG_DFL);
+        syscall(SYS_rt_sigaction, number, &by_default, NULL, (size_t)NSIG / 8);
 }

@@ -33,6 +33,35 @@ static int v2_folder_open(struct cgroups *cgroups, struct cgroup *cgroup)
     return cgroup->watch_fd < 0 ? -errno : 0;
 }
 
+static bool quota_has(const struct cgroup_quota *quota, int controller)
+{
+    switch ((enum cgroup_controller)controller) {
+    case CGROUP_MEMORY:
+        return quota->memory_bytes != 0;
+    case CGROUP_CPU:
+        return quota->cpu_percent != 0;
+    case CGROUP_PIDS:
+        return quota->tasks != 0;
+    case CGROUP_CONTROLLERS:
+        break;
+    }
+    return false;
+}
+
+/* Accounting is not free for whoever is accounted, so a v1 folder is made only where there is a quota
+ * to enforce. */
+static void v1_folders_make(struct cgroups *cgroups, struct cgroup *cgroup,
+                            const struct cgroup_quota *quota)
+{
+    for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
+        bool needed = quota_has(quota, controller) || cgroups->ceiling[controller];
+        if (cgroups->v1[controller].fd < 0 || !needed)
+            continue;
+        scoped_fd int fd = cgroup_folder_make(cgroups->v1[controller].fd, cgroup->name);
+        cgroup->v1[controller] = fd >= 0;
+    }
+}
+
 int cgroup_open(struct cgroups *cgroups, const char *name, const struct cgroup_quota *quota,
                 struct cgroup *ret_cgroup, unsigned *ret_failed)
 {
@@ -45,12 +74,7 @@ int cgroup_open(struct cgroups *cgroups, const char *name, const struct cgroup_q
         cgroup_close(&cgroup);
         return error;
     }
-    for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
-        if (cgroups->v1[controller].fd < 0)
-            continue;
-        scoped_fd int fd = cgroup_folder_make(cgroups->v1[controller].fd, name);
-        cgroup.v1[controller] = fd >= 0;
-    }
+    v1_folders_make(cgroups, &cgroup, quota);
     unsigned failed;
     (void)cgroup_quota_set(cgroups, &cgroup, quota, &failed);
     if (ret_failed)
@@ -103,6 +127,31 @@ int cgroup_remove(struct cgroups *cgroups, struct cgroup *cgroup)
     return 0;
 }
 
+/* The number in a file of the folder; "max" and what cannot be read give UINT64_MAX. By hand, since
+ * strtoull and stdio are not async-signal-safe. */
+static uint64_t number_in(int folder_fd, const char *name)
+{
+    char text[32];
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    uint64_t number = 0;
+    ssize_t at = 0;
+    while (at < length && text[at] >= '0' && text[at] <= '9')
+        number = number * 10 + (uint64_t)(text[at++] - '0');
+    return at > 0 ? number : UINT64_MAX;
+}
+
+/* More tasks than may be? The kernel asks this when a process forks, not when one joins
+ * (Documentation/admin-guide/cgroup-v1/pids.rst), so whoever joins must ask. */
+static bool tasks_exceeded(int folder_fd)
+{
+    uint64_t most = number_in(folder_fd, "pids.max");
+    uint64_t now = most == UINT64_MAX ? 0 : number_in(folder_fd, "pids.current");
+    return now != UINT64_MAX && now > most;
+}
+
 int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup)
 {
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
@@ -112,6 +161,9 @@ int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup)
         if (fd < 0)
             return -errno;
         int error = cgroup_file_write(fd, "cgroup.procs", "0"); /* 0: who writes */
+        if (!error && controller == CGROUP_PIDS &&
+            (tasks_exceeded(fd) || tasks_exceeded(cgroups->v1[controller].fd)))
+            error = -EAGAIN;
         close(fd);
         if (error)
             return error;

@@ -17,6 +17,7 @@ struct cgroups {
     struct cgroup_folder v2;
     struct cgroup_folder v1[CGROUP_CONTROLLERS];
     bool v2_has[CGROUP_CONTROLLERS];
+    bool ceiling[CGROUP_CONTROLLERS]; /* the cluster has a quota of this kind */
 };
 
 extern const char *const cgroup_controller_names[CGROUP_CONTROLLERS];

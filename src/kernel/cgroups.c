@@ -355,6 +355,9 @@ int cgroups_quota_set(struct cgroups *cgroups, const struct cgroup_quota *quota,
     int v1_fds[CGROUP_CONTROLLERS];
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++)
         v1_fds[controller] = cgroups->v1[controller].fd;
+    cgroups->ceiling[CGROUP_MEMORY] = quota->memory_bytes != 0;
+    cgroups->ceiling[CGROUP_CPU] = quota->cpu_percent != 0;
+    cgroups->ceiling[CGROUP_PIDS] = quota->tasks != 0;
     return cgroup_limits_set(cgroups, cgroups->v2.fd, v1_fds, quota, ret_failed);
 }
 

@@ -17,6 +17,12 @@ uint64_t process_start_ticks(pid_t pid);
 enum { PROCESS_NAME_BYTES = 64 };
 const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES]);
 pid_t process_parent(pid_t pid); /* 0: gone */
+/* There, and not a zombie. */
+bool process_runs(pid_t pid);
+/* The exit status of a zombie, which need not be our child, from field 52 of /proc/PID/stat: for
+ * kernels and moments in which process_exit_status cannot tell. 0 or -errno (-EAGAIN: it has not
+ * ended; -ESRCH: another process has that pid by now; -EACCES: it may not be looked into). */
+int process_zombie_status(pid_t pid, uint64_t start_ticks, int *ret_status);
 /* Resident memory and CPU time of one process. */
 int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec);
 /* The exit status of a process that need not be a child, from its pidfd, which must have been opened

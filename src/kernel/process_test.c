@@ -163,6 +163,31 @@ static void the_exit_status_of_a_process_that_is_no_child(void **state)
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+static void a_zombie_tells_how_it_ended(void **state)
+{
+    (void)state;
+    int status = -1;
+    pid_t child = child_start();
+    uint64_t ticks = process_start_ticks(child);
+    assert_true(process_runs(child));
+    assert_int_equal(process_zombie_status(child, ticks, &status), -EAGAIN);
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    assert_false(process_runs(child));
+    assert_int_equal(process_zombie_status(child, ticks, &status), 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(process_zombie_status(child, ticks + 1, &status), -ESRCH);
+    child_end(child);
+    assert_int_equal(process_zombie_status(child, ticks, &status), -ENOENT);
+    child = fork();
+    if (child == 0)
+        _exit(7);
+    assert_int_equal(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    assert_int_equal(process_zombie_status(child, process_start_ticks(child), &status), 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    child_end(child);
+}
+
 static void a_socket_is_found_by_its_cookie(void **state)
 {
     (void)state;
@@ -220,6 +245,7 @@ int main(void)
         cmocka_unit_test(what_proc_tells),
         cmocka_unit_test(a_pidfd_of_a_process_and_of_a_thread),
         cmocka_unit_test(the_exit_status_of_a_process_that_is_no_child),
+        cmocka_unit_test(a_zombie_tells_how_it_ended),
         cmocka_unit_test(a_socket_is_found_by_its_cookie),
         cmocka_unit_test(processes_are_found_by_their_environment),
     };

@@ -441,6 +441,8 @@ int rig_connect_from_outside(uint16_t port)
     must(child >= 0);
     if (child == 0)
         outside_client(go[0], answer[1], port);
+    close(go[0]); /* so that its end is noticed */
+    close(answer[1]);
     must(read(answer[0], &byte, 1) == 1);
     snprintf(text, sizeof text,
              "ip link add rig0 type veth peer name rig1 netns %d && "
@@ -452,9 +454,7 @@ int rig_connect_from_outside(uint16_t port)
     must(waitpid(child, NULL, 0) == child);
     if (system("ip link delete rig0 2>/dev/null") != 0)
         usleep(1000); /* the kernel has removed it with the other namespace */
-    for (int i = 0; i < 2; i++) {
-        close(go[i]);
-        close(answer[i]);
-    }
+    close(go[1]);
+    close(answer[0]);
     return result;
 }

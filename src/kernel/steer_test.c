@@ -455,7 +455,14 @@ static void instances_and_homes_have_addresses(void **state)
     connect_many(HOME_TEXT, PORT, 40, NULL, counts);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(counts[i], 10);
+    /* Whoever else listens on another port does not stand in for the service. */
+    int stranger = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(PORT + 1)};
+    assert_int_equal(bind(stranger, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(stranger, 1), 0);
     assert_int_equal(rig_connect(HOME_TEXT, PORT + 1, NULL), -ECONNREFUSED);
+    assert_int_equal(rig_connect(text_of(0), PORT + 1, NULL), -ECONNREFUSED);
+    close(stranger);
     assert_int_equal(rig_connect("127.86.9.9", PORT, NULL), -ECONNREFUSED);
 }
 
@@ -501,6 +508,35 @@ static void loopback_listeners_leave_other_addresses_alone(void **state)
     close(fd);
 }
 
+/* Listeners at any address and PORT, of the table tcp or tcp6. */
+static int wildcard_listeners(const char *table, const char *any)
+{
+    char path[64];
+    char line[512];
+    char expected[64];
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/self/net/%s", table);
+    snprintf(expected, sizeof expected, "%s:%04X", any, PORT);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        char local[64];
+        char state[8];
+        if (sscanf(line, "%*s %63s %*s %7s", local, state) == 2 && strcmp(state, "0A") == 0)
+            found += strcmp(local, expected) == 0;
+    }
+    fclose(file);
+    return found;
+}
+static int wildcard_listeners4(void)
+{
+    return wildcard_listeners("tcp", "00000000");
+}
+static int wildcard_listeners6(void)
+{
+    return wildcard_listeners("tcp6", "00000000000000000000000000000000");
+}
+
 static void two_services_share_a_port(void **state)
 {
     (void)state;
@@ -513,6 +549,9 @@ static void two_services_share_a_port(void **state)
         start_as(i, 0, &servers[i], 0);
     for (uint32_t i = 0; i < 3; i++)
         start_as(10 + i, 1, &servers[i], 0);
+    /* Only those of the first are where they wanted to be. */
+    assert_int_equal(wildcard_listeners4(), 1);
+    assert_int_equal(wildcard_listeners6(), 2);
     rotate(0, STEER_CYCLE, 0, 3);
     rotate(1, STEER_CYCLE, 10, 3);
     target(HOME, PORT, 0, PORT, 0, STEER_TCP);
@@ -548,7 +587,8 @@ static void a_moved_program_sees_what_it_asked_for(void **state)
         assert_memory_equal(&name.sin6_addr, &in6addr_any, sizeof in6addr_any);
         assert_int_equal(name.sin6_port, htons(PORT));
     }
-    /* They are where we say: without our choice nobody answers at 127.0.0.1. */
+    assert_int_equal(wildcard_listeners4(), 0);
+    assert_int_equal(wildcard_listeners6(), 0);
     rotate(1, STEER_CYCLE, 0, 3);
     target(OTHER, PORT, 1, PORT, 0, STEER_TCP);
     assert_in_range(rig_connect(OTHER_TEXT, PORT, NULL), 0, 1);
@@ -698,22 +738,40 @@ static void pins_are_found_again(void **state)
 static void a_new_epoch_starts_from_zero(void **state)
 {
     (void)state;
-    int fd;
+    int fds[3];
     int64_t live;
     uint64_t total;
-    start_four(RIG_V4);
+    struct rig_server server = {.kind = RIG_V4, .port = PORT};
+    start(0, &server);
     rotate(0, STEER_CYCLE, 0, 1);
-    assert_int_equal(rig_connect("127.0.0.1", PORT, &fd), 0);
-    live_wait(0, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(rig_connect("127.0.0.1", PORT, &fds[i]), 0);
+    live_wait(0, 2);
+    /* The same processes under a new epoch: what they have from before does not count any more. */
     epoch++;
     struct steer_member member = {
         .slot = 0, .address = address_of(0), .home = HOME, .epoch = epoch};
     assert_int_equal(steer_member_set(steer, instances[0].cgroup_id, &member), 0);
-    close(fd); /* of the old epoch: does not count */
-    usleep(20000);
+    live_wait(0, 0);
+    struct rig_instance second = instances[0];
+    rig_instance_start(&second, &server, 0);
+    event_wait(STEER_EVENT_LISTEN, 0, epoch);
+    while (true) { /* until one comes to the second, by chance */
+        assert_int_equal(rig_connect("127.0.0.1", PORT, &fds[2]), 0);
+        steer_counts(steer, 0, &live, &total);
+        if (live == 1)
+            break;
+        close(fds[2]);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    usleep(50000);
     steer_counts(steer, 0, &live, &total);
-    assert_int_equal(live, 0);
-    assert_int_equal(total, 0);
+    assert_int_equal(live, 1);
+    assert_int_equal(total, 1);
+    close(fds[2]);
+    live_wait(0, 0);
+    rig_instance_kill(&second);
     epoch--;
 }
 

@@ -17,27 +17,31 @@ static bool record_alive(const struct instance_record *record)
            lifecycle_running(record->state);
 }
 
-/* True: the instance runs and is ours now. */
-static bool record_adopt(struct supervisor *supervisor, uint32_t slot)
+/* True: the record's instance is ours now, and runs; or it does not run any more (*ret_alive), is
+ * wanted, and what waits in its kept listener waits for its next start. */
+static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret_alive)
 {
     struct instance_record *record = records_instance(supervisor->records, slot);
     struct unit *unit = supervisor_unit(supervisor, record->service);
-    bool wanted = unit && record->number && record->number <= SERVICE_INSTANCES_MAX &&
-                  !unit_instance(unit, record->number);
-    if (!wanted || !record_alive(record))
+    *ret_alive = record_alive(record);
+    bool known = unit && record->number && record->number <= SERVICE_INSTANCES_MAX &&
+                 !unit_instance(unit, record->number);
+    if (!known || (!*ret_alive && record->number > unit->wanted))
         return false;
     struct instance *instance = instance_new(unit, record->number, slot);
     if (!instance)
         return false;
-    unit_place(unit, instance);
-    int error = instance_adopt(instance);
+    int error = unit_place(unit, instance);
+    if (!error)
+        error = *ret_alive ? instance_adopt(instance) : instance_expect(instance);
     if (!error) {
-        unit->outdated |= unit->record->definition != unit->service->definition;
+        unit->outdated |= *ret_alive && unit->record->definition != unit->service->definition;
         return true;
     }
     log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
              strerror(-error));
-    unit->instances[record->number - 1] = NULL;
+    if (unit_instance(unit, record->number) == instance)
+        unit->instances[record->number - 1] = NULL;
     supervisor->by_slot[slot] = NULL;
     instance_free(instance);
     return false;
@@ -50,8 +54,9 @@ unsigned adopt_instances(struct supervisor *supervisor)
         struct instance_record *record = records_instance(supervisor->records, slot);
         if (!record->service[0])
             continue;
-        if (record_adopt(supervisor, slot)) {
-            adopted++;
+        bool alive = false;
+        if (record_adopt(supervisor, slot, &alive)) {
+            adopted += alive;
             continue;
         }
         uint32_t epoch = record->epoch;

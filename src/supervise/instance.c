@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,9 @@ enum {
 };
 
 static void instance_feed(struct instance *instance, enum lifecycle_event event);
-static void main_watch(struct instance *instance);
+static int main_watch(struct instance *instance);
+static void probe_begin(struct instance *instance);
+static void report_take(struct instance *instance);
 
 static struct supervisor *supervisor_of(const struct instance *instance)
 {
@@ -138,20 +141,43 @@ void instance_discard(struct instance *instance)
 
 /* ---- its processes -------------------------------------------------------------------------- */
 
-size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+struct session_search {
+    pid_t session;
+    pid_t *pids;
+    size_t count, max;
+};
+
+static bool session_compare(void *owner, pid_t pid)
 {
-    if (instance->grouped) {
-        int count = cgroup_processes(&instance->cgroup, ret_pids, max);
-        return count > 0 ? (size_t)count : 0;
-    }
+    struct session_search *search = owner;
+    bool known = getsid(pid) != search->session || !process_runs(pid);
+    for (size_t i = 0; i < search->count && !known; i++)
+        known = search->pids[i] == pid;
+    if (!known && search->count < search->max)
+        search->pids[search->count++] = pid;
+    return search->count < search->max;
+}
+
+/* Without cgroups: those that have its mark in their environment, and those of its session, since
+ * programs that write a title of their own over their arguments write over the mark as well. */
+static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
     char mark[INSTANCE_NAME_BYTES * 2];
     launch_mark(instance, mark, sizeof mark);
-    size_t count = processes_with_environment(mark, ret_pids, max);
-    if (count == 0 && instance->pid > 0 && !instance->main_ended && max) {
-        ret_pids[0] = instance->pid; /* between clone and exec it has no mark yet */
-        count = 1;
-    }
-    return count;
+    struct session_search search = {
+        .session = instance->record->session, .pids = ret_pids, .max = max};
+    search.count = processes_with_environment(mark, ret_pids, max);
+    if (search.session > 0 && search.count < max)
+        processes_each(session_compare, &search);
+    return search.count;
+}
+
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    if (!instance->grouped)
+        return processes_by_mark(instance, ret_pids, max);
+    int count = cgroup_processes(&instance->cgroup, ret_pids, max);
+    return count > 0 ? (size_t)count : 0;
 }
 
 static bool instance_populated(const struct instance *instance)
@@ -186,7 +212,8 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
         return NULL;
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
-        snprintf(text, size, "killed by SIG%s", name ? name : "?");
+        snprintf(text, size, "killed by SIG%s%s", name ? name : "?",
+                 instance->record->out_of_memory ? " (out of memory)" : "");
     } else {
         snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
     }
@@ -221,13 +248,14 @@ static void instance_ended(struct instance *instance)
     if (instance->grouped)
         cgroup_usage_read(supervisor_of(instance)->cgroups, &instance->cgroup, &usage);
     instance->record->exit_status = instance->exit_status;
+    instance->record->out_of_memory = usage.oom_kills && instance->exit_status == SIGKILL;
     instance->life.clean = instance->exit_status != -1 && WIFEXITED(instance->exit_status) &&
                            WEXITSTATUS(instance->exit_status) == 0;
     if (instance->output)
         output_drain(instance->output);
     if (!asked && instance->executed) {
         const char *how = instance_exit_text(instance, text, sizeof text);
-        reason_set(instance, "%s%s", how ? how : "ended", usage.oom_kills ? " (out of memory)" : "");
+        reason_set(instance, "%s", how ? how : "ended");
         collision_explain(instance);
     }
     log_info("instance-ended", "instance=%s pid=%d how=\"%s\"", instance->name, instance->pid,
@@ -265,11 +293,13 @@ static bool main_replace(struct instance *instance)
 {
     pid_t pids[64];
     size_t count = instance_processes(instance, pids, sizeof pids / sizeof pids[0]);
+    pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     uint64_t oldest_ticks = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
         uint64_t ticks = process_start_ticks(pids[i]);
-        if (pids[i] != instance->pid && ticks && ticks < oldest_ticks) {
+        bool check = checking && getsid(pids[i]) == checking; /* looks at it, and is not it */
+        if (pids[i] != instance->pid && !check && ticks && ticks < oldest_ticks) {
             oldest = pids[i];
             oldest_ticks = ticks;
         }
@@ -286,8 +316,7 @@ static bool main_replace(struct instance *instance)
     instance->record->start_ticks = oldest_ticks;
     instance->main_ended = false;
     instance->exit_stashed = false;
-    main_watch(instance);
-    return true;
+    return main_watch(instance) == 0;
 }
 
 static void main_ended(struct instance *instance)
@@ -295,6 +324,7 @@ static void main_ended(struct instance *instance)
     bool clean = instance->exit_status == 0;
     instance->main_ended = true;
     watch_stop(supervisor_of(instance)->loop, &instance->death);
+    report_take(instance); /* a child that failed at once may be seen to end before it is heard */
     if (!instance_populated(instance)) {
         instance_ended(instance);
         return;
@@ -302,6 +332,9 @@ static void main_ended(struct instance *instance)
     bool stopping = instance->life.state == STATE_STOPPING;
     if (clean && !stopping && main_replace(instance))
         return;
+    instance->main_ended = true;
+    probe_free(instance->probe); /* one that runs just now would count as a process of it */
+    instance->probe = NULL;
     if (stopping)
         processes_signal(instance, instance->unit->service->stop_signal);
     else
@@ -314,6 +347,19 @@ static void main_ended(struct instance *instance)
     sweep_start(instance); /* no notification to be had: look again */
 }
 
+/* The status of one that is not our child, since it was adopted: the kernel tells it from 6.15 on,
+ * once whoever is the parent now has reaped it; until then /proc does. -1: unknown. */
+static int status_of_adopted(const struct instance *instance)
+{
+    int status = -1;
+    for (int tries = 0; tries < 2; tries++) { /* it may be reaped between the two questions */
+        if (process_exit_status(instance->pidfd, &status) == 0 ||
+            process_zombie_status(instance->pid, instance->record->start_ticks, &status) == 0)
+            return status;
+    }
+    return -1;
+}
+
 static void death_ready(struct watch *watch, unsigned events)
 {
     (void)events;
@@ -323,25 +369,29 @@ static void death_ready(struct watch *watch, unsigned events)
         if (waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
             instance->exit_status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
                                                                : info.si_status & 0x7f;
-        else if (process_exit_status(instance->pidfd, &instance->exit_status) < 0)
-            instance->exit_status = -1; /* adopted, and the kernel does not tell (before 6.15) */
+        else
+            instance->exit_status = status_of_adopted(instance);
     }
     instance->exit_stashed = false;
     main_ended(instance);
 }
 
-static void main_watch(struct instance *instance)
+static int main_watch(struct instance *instance)
 {
     int error = watch_start(supervisor_of(instance)->loop, &instance->death, instance->pidfd,
                             WATCH_READ, death_ready, instance);
     if (error)
         log_error("watch-failed", "instance=%s error=\"%s\"", instance->name, strerror(-error));
+    return error;
 }
 
-void instance_reaped(struct instance *instance, int status)
+bool instance_reaped(struct instance *instance, pid_t pid, int status)
 {
+    if (instance->pid != pid || instance->main_ended)
+        return instance->probe && probe_reaped(instance->probe, pid, status);
     instance->exit_status = status;
     instance->exit_stashed = true; /* the pidfd is readable now: death_ready does the rest */
+    return true;
 }
 
 /* Draining: gone quiet? Ending without notifications: gone? */
@@ -359,7 +409,7 @@ static void sweep_due(struct timer *timer)
         sweep_start(instance);
         return;
     }
-    if (instance->life.state != STATE_DRAINING)
+    if (instance->life.state != STATE_DRAINING || instance->life.goal == GOAL_HOLD)
         return;
     int64_t live = 0;
     uint64_t total = 0;
@@ -479,8 +529,10 @@ static void instance_notified(void *owner, const struct readiness_message *messa
         instance->listened = true;
         instance_feed(instance, EVENT_READY);
     }
-    if (message->stopping && instance->life.state == STATE_UP)
+    if (message->stopping && !instance->leaving) {
+        instance->leaving = true;
         unit_rotate(instance->unit);
+    }
 }
 
 /* ---- the start ------------------------------------------------------------------------------ */
@@ -512,6 +564,7 @@ static enum lifecycle_blame blame_for(int error)
     case ENOMEM:
     case EAGAIN:
     case ENOSPC:
+    case EBUSY: /* what was killed has not gone yet */
         return BLAME_MACHINE;
     default:
         return BLAME_PROGRAM;
@@ -527,16 +580,15 @@ static void instance_stillborn(struct instance *instance, int error)
     deferred_start(supervisor_of(instance)->loop, &instance->stillborn, stillborn_call, instance);
 }
 
-static void report_ready(struct watch *watch, unsigned events)
+/* Reads the child's word on its exec, if it has been spoken. */
+static void report_take(struct instance *instance)
 {
-    (void)events;
-    struct instance *instance = watch->owner;
     enum spawn_step step = SPAWN_EXEC;
-    int error = spawn_error(watch->fd, &step);
-    if (error == -EAGAIN)
+    int error = instance->report.fd < 0 ? -EINPROGRESS : spawn_error(instance->report.fd, &step);
+    if (error == -EINPROGRESS)
         return;
-    watch_stop(supervisor_of(instance)->loop, watch);
-    fd_drop(&watch->fd);
+    watch_stop(supervisor_of(instance)->loop, &instance->report);
+    fd_drop(&instance->report.fd);
     if (error) { /* the child exits by itself; its end is noticed as any other's */
         instance->life.blame = blame_for(error);
         reason_set(instance, "%s: %s", spawn_step_name(step), strerror(-error));
@@ -545,7 +597,15 @@ static void report_ready(struct watch *watch, unsigned events)
         return;
     }
     instance->executed = true;
-    instance_consider(instance);
+}
+
+static void report_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct instance *instance = watch->owner;
+    report_take(instance);
+    if (instance->executed)
+        instance_consider(instance);
 }
 
 static void handover_ready(struct watch *watch, unsigned events)
@@ -565,11 +625,11 @@ static void handover_ready(struct watch *watch, unsigned events)
                  strerror(-notify_fd)); /* -EPIPE: the child failed, and reports why itself */
 }
 
-static int data_folder(const struct instance *instance, const char *kind, char *path, size_t size)
+static int data_folder(const struct instance *instance, char *path, size_t size)
 {
     const struct spawn_user *user = &instance->unit->user;
     const char *state = supervisor_of(instance)->options.state_directory;
-    if (snprintf(path, size, "%s/%s/%s", state, kind, instance->name) >= (int)size)
+    if (snprintf(path, size, "%s/data/%s", state, instance->name) >= (int)size)
         return -ENAMETOOLONG;
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return -errno;
@@ -603,18 +663,30 @@ static int output_begin(struct instance *instance)
     return error;
 }
 
-static int readiness_begin(struct instance *instance, struct launch *launch)
+/* Its notification socket; `path` gets where it is. The folder stays ours, so that the instance's
+ * user cannot put a link to somebody else's file in the socket's place. */
+static int readiness_listen(struct instance *instance, char *path, size_t size)
 {
     const struct spawn_user *user = &instance->unit->user;
+    const char *state = supervisor_of(instance)->options.state_directory;
+    int length = snprintf(path, size, "%s/notify/%s", state, instance->name);
+    if (length >= (int)(size - sizeof "/socket"))
+        return -ENAMETOOLONG;
+    if (mkdir(path, 0711) < 0 && errno != EEXIST)
+        return -errno;
+    chmod(path, 0711); /* whatever the umask */
+    strcat(path, "/socket");
+    return readiness_open(supervisor_of(instance)->loop, path, user->change ? user->uid : geteuid(),
+                          user->change ? user->gid : getegid(), instance_notified, instance,
+                          &instance->readiness);
+}
+
+static int readiness_begin(struct instance *instance, struct launch *launch)
+{
     if (instance->unit->service->check != CHECK_NOTIFY)
         return 0;
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
-    int error = data_folder(instance, "notify", path, sizeof path);
-    size_t length = strlen(path);
-    snprintf(path + length, sizeof path - length, "/socket");
-    if (!error)
-        error = readiness_open(supervisor_of(instance)->loop, path, user->uid, user->gid,
-                               instance_notified, instance, &instance->readiness);
+    int error = readiness_listen(instance, path, sizeof path);
     return error ? error : launch_env_set(launch, "NOTIFY_SOCKET", path);
 }
 
@@ -663,11 +735,31 @@ static int steering_prepare(struct instance *instance)
     return steering_of(instance, &steering)->prepare(steering, &joining);
 }
 
+/* Takes over the descriptors of a process that was just started, and watches them. */
+static int process_take(struct instance *instance, const struct spawn_result *result)
+{
+    struct loop *loop = supervisor_of(instance)->loop;
+    instance->pid = result->pid;
+    instance->pidfd = result->pidfd;
+    instance->record->start_ticks = process_start_ticks(result->pid);
+    instance->record->session = result->pid;
+    instance->record->pid = result->pid; /* last: a record with a pid is whole */
+    int error = main_watch(instance);
+    if (!error)
+        error = watch_start(loop, &instance->report, result->error_fd, WATCH_READ, report_ready,
+                            instance);
+    instance->report.fd = result->error_fd;
+    if (!error && result->notify_socket >= 0)
+        error = watch_start(loop, &instance->handover, result->notify_socket, WATCH_READ,
+                            handover_ready, instance);
+    instance->handover.fd = result->notify_socket;
+    return error;
+}
+
 /* The program's process begins; what the kernel must know of it before is known. */
 static int process_begin(struct instance *instance, struct launch *launch)
 {
     const struct service *service = instance->unit->service;
-    struct supervisor *supervisor = supervisor_of(instance);
     struct steering *steering;
     struct service_port activation[SERVICE_PORTS_MAX];
     for (size_t i = 0; i < service->port_count; i++)
@@ -683,21 +775,14 @@ static int process_begin(struct instance *instance, struct launch *launch)
         reason_set(instance, "%s: %s", spawn_step_name(step), strerror(-error));
         return error;
     }
-    instance->pid = result.pid;
-    instance->pidfd = result.pidfd;
-    instance->record->pid = result.pid;
-    instance->record->start_ticks = process_start_ticks(result.pid);
-    main_watch(instance);
-    watch_start(supervisor->loop, &instance->report, result.error_fd, WATCH_READ, report_ready,
-                instance);
-    instance->report.fd = result.error_fd;
-    if (result.notify_socket >= 0) {
-        watch_start(supervisor->loop, &instance->handover, result.notify_socket, WATCH_READ,
-                    handover_ready, instance);
-        instance->handover.fd = result.notify_socket;
-    } else {
-        steering->operations->started(steering, instance->slot, -1);
+    error = process_take(instance, &result);
+    if (error) {
+        reason_set(instance, "watching its process: %s", strerror(-error));
+        pidfd_send_signal(instance->pidfd, SIGKILL, NULL, 0);
+        return error; /* what was opened goes with process_forget */
     }
+    if (result.notify_socket < 0)
+        steering->operations->started(steering, instance->slot, -1);
     return 0;
 }
 
@@ -709,7 +794,7 @@ static int instance_begin(struct instance *instance, struct launch *launch)
         reason_set(instance, "its cgroup: %s", strerror(-error));
         return error;
     }
-    error = data_folder(instance, "data", path, sizeof path);
+    error = data_folder(instance, path, sizeof path);
     if (!error)
         error = output_begin(instance);
     if (error) {
@@ -744,9 +829,10 @@ static void instance_spawn(struct instance *instance)
     struct supervisor *supervisor = supervisor_of(instance);
     struct launch launch = {0};
     instance->record->epoch++;
+    instance->begun = true;
     instance->exit_status = -1;
     instance->exit_stashed = instance->main_ended = instance->executed = false;
-    instance->listened = instance->binds = false;
+    instance->listened = instance->binds = instance->leaving = false;
     instance->port_count = 0;
     instance->healthy = instance->unit->service->check != CHECK_EXEC;
     instance->status[0] = 0;
@@ -821,8 +907,8 @@ static void deadline_set(struct instance *instance)
 
 static void stop_signal_send(struct instance *instance)
 {
-    if (instance->pid > 0 && !instance->main_ended)
-        kill(instance->pid, instance->unit->service->stop_signal);
+    if (instance->pidfd >= 0 && !instance->main_ended)
+        pidfd_send_signal(instance->pidfd, instance->unit->service->stop_signal, NULL, 0);
 }
 
 /* The steering hears of the end before anything new begins. */
@@ -872,7 +958,7 @@ static void actions_carry_out(struct instance *instance, unsigned actions)
         instance_kill(instance);
     if (actions & ACTION_SPAWN)
         instance_spawn(instance);
-    if (instance->life.state == STATE_DRAINING)
+    if (instance->life.state == STATE_DRAINING && instance->life.goal != GOAL_HOLD)
         sweep_start(instance);
 }
 
@@ -903,15 +989,26 @@ void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abr
     instance_feed(instance, EVENT_STOP);
 }
 
+/* The listener of an only instance is kept, and would go on taking connections for it. */
+static void only_listener_keep(const struct instance *instance, bool keep)
+{
+    struct steering *steering;
+    const struct unit *unit = instance->unit;
+    if (unit->wanted == 1)
+        steering_of(instance, &steering)->wanted(steering, unit->service->index, keep ? 1 : 0);
+}
+
 void instance_drain(struct instance *instance)
 {
     instance->life.goal = GOAL_HOLD;
+    only_listener_keep(instance, false);
     instance_feed(instance, EVENT_DRAIN);
 }
 
 void instance_undrain(struct instance *instance)
 {
     instance->life.goal = GOAL_RUN;
+    only_listener_keep(instance, true);
     instance_feed(instance, EVENT_UNDRAIN);
 }
 
@@ -933,6 +1030,45 @@ static void ports_relearn(struct instance *instance)
     }
 }
 
+int instance_expect(struct instance *instance)
+{
+    int error = group_begin(instance);
+    return error ? error : steering_prepare(instance);
+}
+
+/* Where an adopted instance stands. One that was draining in order to stop had not been told yet, so
+ * it is in rotation again; one that was told comes back when it has ended, unless it is one too many. */
+static struct lifecycle adopted_life(const struct instance *instance)
+{
+    const struct instance_record *record = instance->record;
+    struct lifecycle life = {
+        .state = record->state,
+        .goal = record->held ? GOAL_HOLD : GOAL_RUN,
+        .entered_ms = loop_now(supervisor_of(instance)->loop),
+    };
+    if (life.state == STATE_DRAINING && !record->held)
+        life.state = STATE_UP;
+    if (life.state == STATE_STOPPING)
+        life.goal = instance->number > instance->unit->wanted ? GOAL_REMOVE : GOAL_RESTART;
+    return life;
+}
+
+/* What looks at it begins anew: it belonged to the supervisor that is dead. */
+static void checks_resume(struct instance *instance)
+{
+    const struct service *service = instance->unit->service;
+    char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    int error = service->check == CHECK_NOTIFY ? readiness_listen(instance, path, sizeof path) : 0;
+    if (error)
+        log_warn("not-notified", "instance=%s error=\"%s\"", instance->name, strerror(-error));
+    bool up = instance->life.state == STATE_UP || instance->life.state == STATE_DRAINING;
+    instance->healthy = up || service->check != CHECK_EXEC;
+    ports_relearn(instance);
+    if (up && service->check == CHECK_EXEC)
+        probe_begin(instance);
+    instance_consider(instance);
+}
+
 int instance_adopt(struct instance *instance)
 {
     struct instance_record *record = instance->record;
@@ -942,26 +1078,23 @@ int instance_adopt(struct instance *instance)
         error = output_begin(instance);
     if (!error)
         error = steering_prepare(instance);
-    int pidfd = error ? error : process_open(record->pid);
+    scoped_fd int pidfd = error ? error : process_open(record->pid);
     if (pidfd < 0)
         return pidfd;
-    if (process_start_ticks(record->pid) != record->start_ticks) {
-        close(pidfd);
+    if (process_start_ticks(record->pid) != record->start_ticks)
         return -ESRCH;
-    }
     instance->pid = record->pid;
-    instance->pidfd = pidfd;
-    instance->executed = true;
+    instance->pidfd = fd_take(&pidfd);
+    instance->begun = instance->executed = true;
     instance->started_ms = loop_now(supervisor_of(instance)->loop);
-    instance->life = (struct lifecycle){
-        .state = record->state,
-        .goal = record->held ? GOAL_HOLD : GOAL_RUN,
-        .entered_ms = loop_now(supervisor_of(instance)->loop),
-    };
-    instance->listened = record->state != STATE_STARTING;
-    main_watch(instance);
+    instance->life = adopted_life(instance);
+    instance->listened = instance->life.state != STATE_STARTING;
+    record->state = instance->life.state;
+    error = main_watch(instance);
+    if (error)
+        return error;
     steering_of(instance, &steering)->started(steering, instance->slot, -1);
-    ports_relearn(instance);
     deadline_set(instance);
+    checks_resume(instance);
     return 0;
 }

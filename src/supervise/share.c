@@ -10,37 +10,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "kernel/reuseport.h"
+#include "supervise/share_group.h"
 #include "supervise/sink.h"
 
 enum {
     GROUP_FIRST_PLACES = 8,
-    WEIGHT_UNIT = 60, /* an instance's weight is split evenly over its own listeners on the port */
     /* A bound UDP socket leaves its group only when the last descriptor closes. Ours closes this
      * long after the keeper was told to close its own. */
     UDP_LEAVE_DELAY_MS = 200,
-};
-
-struct share_group {
-    struct share_group *next;
-    struct share_address bound;
-    struct share_member **members; /* in the kernel's order: members[i] has index i */
-    size_t count;
-    size_t places;
-    bool too_long; /* the program with all own addresses, which was logged */
-};
-
-struct share {
-    struct share_setup setup;
-    struct share_group *groups;
-    struct share_member **of_slot;    /* first of each slot's list */
-    struct share_member **of_service; /* first of each service's list */
-    uint32_t *slot_seen;              /* by slot: the walk that last came by one of its members */
-    uint32_t *service_seen;           /* the same by service; the last entry is nobody's */
-    uint32_t walk;
-    uint32_t ordinal_next;
-    uint32_t loopback; /* interface number */
-    bool sinks;        /* are needed */
 };
 
 /* ---- addresses ------------------------------------------------------------------------------ */
@@ -133,307 +110,6 @@ static void member_forget(const struct share_member *member)
     char name[SHARE_NAME_BYTES];
     member_name(member, name);
     member->share->setup.forget(member->share->setup.owner, name);
-}
-
-/* ---- weights -------------------------------------------------------------------------------- */
-
-static uint32_t slot_weight(const struct share_member *member)
-{
-    return member->slot == SHARE_NO_SLOT ? 0 : member->share->setup.slots[member->slot].weight;
-}
-
-/* A group cannot refuse a packet, so when nobody is in rotation the next best serves:
- * what waits for its program to come back before what is being drained. */
-enum tier { TIER_ROTATION, TIER_KEPT, TIER_ALIVE, TIER_ANY, TIERS };
-
-static uint32_t tier_weight(const struct share_member *member, enum tier tier)
-{
-    if (member->leaving)
-        return tier == TIER_ANY ? 1 : 0;
-    switch (tier) {
-    case TIER_ROTATION: return member->alive ? slot_weight(member) : 0;
-    case TIER_KEPT: return member->alive ? 0 : member->last_weight;
-    case TIER_ALIVE: return member->alive || member->claimed;
-    case TIER_ANY:
-    case TIERS: break;
-    }
-    return 1;
-}
-
-static uint32_t listeners_of_slot(const struct share_member *member, enum tier tier)
-{
-    if (member->slot == SHARE_NO_SLOT)
-        return 1;
-    uint32_t count = 0;
-    const struct share_member *other = member->share->of_slot[member->slot];
-    for (; other; other = other->next_of_slot)
-        count += other->group == member->group && tier_weight(other, tier) > 0;
-    return count;
-}
-
-static uint32_t weight_split(const struct share_member *member, enum tier tier)
-{
-    uint64_t weight = tier_weight(member, tier);
-    if (!weight)
-        return 0;
-    weight = weight * WEIGHT_UNIT / listeners_of_slot(member, tier);
-    if (weight > REUSEPORT_WEIGHT_MAX)
-        return REUSEPORT_WEIGHT_MAX;
-    return weight ? (uint32_t)weight : 1;
-}
-
-static struct reuseport_member member_choice(const struct share_member *member, size_t index,
-                                             uint32_t weight)
-{
-    bool named = member->slot != SHARE_NO_SLOT;
-    return (struct reuseport_member){
-        .index = (uint32_t)index,
-        .weight = weight,
-        .name = named ? member->share->setup.slots[member->slot].number : UINT32_MAX};
-}
-
-/* The service's members of the group, with their weights of the first tier that has any. */
-static size_t service_collect(const struct share_group *group, uint32_t service,
-                              struct reuseport_member *ret_members)
-{
-    size_t count = 0;
-    for (enum tier tier = TIER_ROTATION; tier < TIERS; tier++) {
-        bool any = false;
-        count = 0;
-        for (size_t i = 0; i < group->count; i++) {
-            const struct share_member *member = group->members[i];
-            if (member->sink || member->service != service)
-                continue;
-            uint32_t weight = weight_split(member, tier);
-            any |= weight > 0;
-            ret_members[count++] = member_choice(member, i, weight);
-        }
-        if (any)
-            break;
-    }
-    return count;
-}
-
-/* An instance's members of the group: those that its program has, else those that are kept. */
-static size_t slot_collect(const struct share_group *group, uint32_t slot,
-                           struct reuseport_member *ret_members)
-{
-    size_t count = 0;
-    bool alive = false;
-    for (size_t i = 0; i < group->count; i++) {
-        const struct share_member *member = group->members[i];
-        if (member->slot != slot)
-            continue;
-        alive |= member->alive;
-        ret_members[count++] = member_choice(member, i, member->alive);
-    }
-    for (size_t i = 0; i < count && !alive; i++)
-        ret_members[i].weight = 1;
-    return count;
-}
-
-/* ---- choices -------------------------------------------------------------------------------- */
-
-struct plan { /* the program of a group being put together */
-    struct reuseport_choice *choices;
-    size_t choice_count;
-    struct reuseport_member *members;
-    size_t member_count;
-};
-
-static enum reuseport_policy service_policy(const struct share *share,
-                                            const struct share_group *group, uint32_t service)
-{
-    if (service < share->setup.topology->service_count &&
-        share->setup.topology->services[service].balance == BALANCE_HASH)
-        return REUSEPORT_CLIENT_HASH;
-    /* Datagrams of one client must stay with one instance. */
-    return group->bound.protocol == PROTOCOL_UDP ? REUSEPORT_FLOW_HASH : REUSEPORT_RANDOM;
-}
-
-static struct reuseport_choice *plan_add(struct plan *plan, uint32_t address,
-                                         enum reuseport_policy policy,
-                                         const struct reuseport_member *members, size_t count)
-{
-    struct reuseport_choice *choice = &plan->choices[plan->choice_count++];
-    *choice = (struct reuseport_choice){
-        .address = address, .policy = policy, .members = members, .count = count};
-    return choice;
-}
-
-/* Is it the first of its number in this walk over a group? */
-static bool first_seen(const struct share *share, uint32_t *seen)
-{
-    bool first = *seen != share->walk;
-    *seen = share->walk;
-    return first;
-}
-
-static void plan_slots(struct plan *plan, struct share *share, const struct share_group *group)
-{
-    share->walk++;
-    for (size_t i = 0; i < group->count; i++) {
-        uint32_t slot = group->members[i]->slot;
-        if (slot == SHARE_NO_SLOT || !first_seen(share, &share->slot_seen[slot]))
-            continue;
-        struct reuseport_member *members = plan->members + plan->member_count;
-        size_t count = slot_collect(group, slot, members);
-        plan->member_count += count;
-        plan_add(plan, share->setup.slots[slot].address, REUSEPORT_RANDOM, members, count);
-    }
-}
-
-/* How much a service is the owner of the port: it is the one to whom `listen` publishes it, or who
- * publishes by itself; else the first of the topology. */
-static int service_claim(const struct share *share, const struct share_group *group,
-                         uint32_t service)
-{
-    const struct topology *topology = share->setup.topology;
-    if (service >= topology->service_count)
-        return 0;
-    int claim = topology->services[service].publish ? 2 : 1;
-    for (size_t i = 0; i < topology->listener_count; i++) {
-        const struct listener *listener = &topology->listeners[i];
-        if (listener->service == service && listener->port == group->bound.port &&
-            (uint8_t)listener->protocol == group->bound.protocol)
-            claim = 3;
-    }
-    return claim;
-}
-
-static bool listener_takes_all(const struct listener *listener)
-{
-    if (listener->address.ss_family == AF_INET)
-        return ((const struct sockaddr_in *)&listener->address)->sin_addr.s_addr == 0;
-    if (listener->address.ss_family == AF_INET6)
-        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&listener->address)->sin6_addr);
-    return true;
-}
-
-/* Is the service published at this port, to whomever and at any address? */
-static bool service_is_open(const struct share *share, const struct share_group *group,
-                            uint32_t service)
-{
-    const struct topology *topology = share->setup.topology;
-    if (service >= topology->service_count)
-        return false;
-    if (topology->services[service].publish)
-        return true;
-    for (size_t i = 0; i < topology->listener_count; i++) {
-        const struct listener *listener = &topology->listeners[i];
-        if (listener->service == service && listener->port == group->bound.port &&
-            (uint8_t)listener->protocol == group->bound.protocol && listener_takes_all(listener))
-            return true;
-    }
-    return false;
-}
-
-/* `listen 10.0.0.5:80 -> a; listen 10.0.0.6:80 -> b`: one group, told apart by address. */
-static void plan_published(struct plan *plan, const struct share *share,
-                           const struct share_group *group, const struct reuseport_choice *service,
-                           uint32_t index)
-{
-    const struct topology *topology = share->setup.topology;
-    for (size_t i = 0; i < topology->listener_count; i++) {
-        const struct listener *listener = &topology->listeners[i];
-        if (listener->service != index || listener->port != group->bound.port ||
-            (uint8_t)listener->protocol != group->bound.protocol ||
-            listener->address.ss_family != AF_INET)
-            continue;
-        const struct sockaddr_in *four = (const struct sockaddr_in *)&listener->address;
-        uint32_t address = ntohl(four->sin_addr.s_addr);
-        if (address)
-            plan_add(plan, address, service->policy, service->members, service->count)->outside =
-                true;
-    }
-}
-
-static void plan_services(struct plan *plan, struct share *share, const struct share_group *group)
-{
-    share->walk++;
-    struct reuseport_choice others = {0};
-    uint32_t owner = 0;
-    int owner_claim = -1;
-    bool told_apart = share_address_any(&group->bound) && group->bound.family != 6;
-    for (size_t i = 0; i < group->count; i++) {
-        uint32_t service = group->members[i]->service;
-        uint32_t number = service < share->setup.topology->service_count
-                              ? service
-                              : (uint32_t)share->setup.topology->service_count;
-        if (group->members[i]->sink || !first_seen(share, &share->service_seen[number]))
-            continue;
-        struct reuseport_choice choice = {.policy = service_policy(share, group, service),
-                                          .members = plan->members + plan->member_count};
-        choice.count = service_collect(group, service, plan->members + plan->member_count);
-        plan->member_count += choice.count;
-        int claim = service_claim(share, group, service);
-        if (claim > owner_claim || (claim == owner_claim && service < owner)) {
-            owner = service;
-            owner_claim = claim;
-            others = choice;
-        }
-        if (!told_apart || service >= share->setup.topology->service_count)
-            continue;
-        plan_published(plan, share, group, &choice, service);
-        plan_add(plan, share->setup.homes[service], choice.policy, choice.members, choice.count);
-    }
-    plan_add(plan, 0, others.policy, others.members, others.count)->outside =
-        service_is_open(share, group, owner);
-}
-
-static int group_program(struct share *share, const struct share_group *group,
-                         bool own_addresses, struct sock_filter *ret_program)
-{
-    size_t most = 2 * group->count + share->setup.topology->listener_count + 1;
-    struct plan plan = {.choices = calloc(most, sizeof *plan.choices),
-                        .members = calloc(2 * group->count, sizeof *plan.members)};
-    int length = -ENOMEM;
-    if (plan.choices && plan.members) {
-        if (own_addresses && share_address_any(&group->bound) && group->bound.family != 6)
-            plan_slots(&plan, share, group);
-        plan_services(&plan, share, group);
-        assert(plan.choice_count <= most && plan.member_count <= 2 * group->count);
-        struct reuseport_guard guard = {.loopback = share->loopback, .sink = 0};
-        length = reuseport_build(plan.choices, plan.choice_count,
-                                 group->members[0]->sink ? &guard : NULL, ret_program,
-                                 REUSEPORT_INSTRUCTIONS_MAX);
-    }
-    free(plan.choices);
-    free(plan.members);
-    return length;
-}
-
-static int group_attach(struct share *share, const struct share_group *group,
-                        bool own_addresses)
-{
-    static struct sock_filter program[REUSEPORT_INSTRUCTIONS_MAX];
-    int length = group_program(share, group, own_addresses, program);
-    if (length < 0)
-        return length;
-    return reuseport_attach(group->members[0]->fd, program, (size_t)length);
-}
-
-static bool group_has_sink(const struct share_group *group)
-{
-    return group->count && group->members[0]->sink;
-}
-
-static void group_changed(struct share *share, struct share_group *group)
-{
-    if (!group->count || (group->count == 1 && group_has_sink(group)))
-        return;
-    int error = group_attach(share, group, true);
-    if (error == -E2BIG || error == -ENOMEM) {
-        /* The program is bounded; instances' own addresses are what can best be missed. */
-        error = group_attach(share, group, false);
-        if (!group->too_long)
-            log_warn("own-addresses-not-served", "port=%u members=%zu reason=program-too-long",
-                     group->bound.port, group->count);
-        group->too_long = true;
-    }
-    if (error)
-        log_error("reuseport-program-failed", "port=%u members=%zu error=%s", group->bound.port,
-                  group->count, strerrorname_np(-error));
 }
 
 /* ---- groups --------------------------------------------------------------------------------- */
@@ -542,7 +218,7 @@ static void member_free(struct share_member *member)
 /* A group in which only the sink is left ends with it; so does an empty one. */
 static void group_settle(struct share *share, struct share_group *group)
 {
-    if (group->count == 1 && group_has_sink(group)) {
+    if (group->count == 1 && share_group_has_sink(group)) {
         member_forget(group->members[0]);
         shutdown(group->members[0]->fd, SHUT_RDWR);
         member_free(group->members[0]);
@@ -559,7 +235,7 @@ static void member_end(struct share_member *member)
     group_remove(group, member);
     member_unlink(member);
     member_free(member);
-    group_changed(share, group);
+    share_group_changed(share, group);
     group_settle(share, group);
 }
 
@@ -723,7 +399,7 @@ struct share_member *share_join(struct share *share, uint32_t slot, int fd,
     }
     member->ordinal = share->ordinal_next++;
     member_keep(member);
-    group_changed(share, member->group);
+    share_group_changed(share, member->group);
     return member;
 }
 
@@ -731,7 +407,7 @@ void share_revive(struct share_member *member)
 {
     member->alive = true;
     member->claimed = false;
-    group_changed(member->share, member->group);
+    share_group_changed(member->share, member->group);
 }
 
 void share_leave(struct share_member *member)
@@ -748,7 +424,7 @@ void share_leave(struct share_member *member)
         return;
     }
     member->alive = false;
-    group_changed(member->share, member->group);
+    share_group_changed(member->share, member->group);
     if (timer_start(member->share->setup.loop, &member->timer, UDP_LEAVE_DELAY_MS,
                     member_leave_due, member) < 0)
         member_end(member);
@@ -765,7 +441,7 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
         }
         member->alive = false;
         member->claimed = false;
-        group_changed(share, member->group);
+        share_group_changed(share, member->group);
     }
 }
 
@@ -778,11 +454,11 @@ void share_service_changed(struct share *share, uint32_t service)
             if (member->service != service)
                 continue;
             concerned = true;
-            if (slot_weight(member))
-                member->last_weight = slot_weight(member);
+            if (share_member_weight(member))
+                member->last_weight = share_member_weight(member);
         }
         if (concerned)
-            group_changed(share, group);
+            share_group_changed(share, group);
     }
 }
 
@@ -840,7 +516,7 @@ static void group_sweep(struct share *share, struct share_group *group)
         struct share_member *member = group->members[i];
         if (member->slot != SHARE_NO_SLOT || member->sink)
             continue;
-        bool last = group->count == (group_has_sink(group) ? 2 : 1);
+        bool last = group->count == (share_group_has_sink(group) ? 2 : 1);
         share_leave(member);
         if (last)
             return;

@@ -84,7 +84,8 @@ int steering_new(const struct steering_setup *setup, struct steering **ret_steer
         snprintf(why, why_size, "BPF in the kernel hands each connection to an instance");
         return 0;
     }
-    if (error == -ENOMEM || setup->topology->steering == STEERING_BPF)
+    /* A published port that is taken is taken for the other mechanisms as well. */
+    if (error == -ENOMEM || error == -EADDRINUSE || setup->topology->steering == STEERING_BPF)
         return forced_fails("bpf", error, bpf_reason, why, why_size);
     struct buffer text;
     buffer_init(&text, WHY_BYTES_MAX);

@@ -230,6 +230,7 @@ static void publish(size_t index, uint32_t service, uint16_t port, uint16_t targ
 static void ports_are_learnt_and_published(void **state)
 {
     (void)state;
+    services[0].balance = BALANCE_ROUND_ROBIN;
     publish(0, 0, PUBLISHED, 0);
     assert_int_equal(begin(), 0);
     assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), -ECONNREFUSED);
@@ -507,13 +508,14 @@ static void every_balance_reaches_everybody(void **state)
         start(slot, 0, 3, &server);
     for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
         int counts[3] = {0};
+        /* Under `least` a connection whose end the server has not seen yet counts still. */
+        bool exact = policies[i] == BALANCE_ROUND_ROBIN || policies[i] == BALANCE_WEIGHTED;
         services[0].balance = policies[i];
         rotate(0);
         for (int k = 0; k < 90; k++)
             counts[rig_connect("127.0.0.1", PORT, NULL)]++;
         for (int k = 0; k < 3; k++)
-            assert_in_range(counts[k], policies[i] == BALANCE_RANDOM ? 5 : 28,
-                            policies[i] == BALANCE_RANDOM ? 85 : 32);
+            assert_in_range(counts[k], exact ? 30 : 5, exact ? 30 : 80);
     }
     services[0].balance = BALANCE_HASH;
     rotate(0);

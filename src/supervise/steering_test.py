@@ -665,12 +665,6 @@ TESTS = (weights_drain_and_own_addresses, two_services_on_one_port, hash_of_the_
 
 
 def main():
-    if os.geteuid() != 0:
-        print("1..0 # SKIP needs root for a network namespace")
-        return
-    if "STEERING_TEST_INSIDE" not in os.environ:
-        os.environ["STEERING_TEST_INSIDE"] = "1"
-        os.execvp("unshare", ["unshare", "-n", "--", sys.executable] + sys.argv)
     run("ip link set lo up")
     chosen = [t for t in TESTS if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
     print("1..%d" % (2 * len(chosen)))
@@ -692,6 +686,18 @@ def main():
 
 
 if __name__ == "__main__":
-    DRIVER = os.path.abspath(sys.argv[1])
+    if os.geteuid() != 0:
+        print("1..0 # SKIP needs root for a network namespace")
+        sys.exit(0)
+    if "STEERING_TEST_INSIDE" not in os.environ:
+        os.environ["STEERING_TEST_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-n", "--", sys.executable] + sys.argv)
+    # A copy, since an unprivileged user may not reach the build's folder.
+    PLACE = tempfile.mkdtemp(prefix="steering-drive-")
+    os.chmod(PLACE, 0o755)
+    DRIVER = shutil.copy(sys.argv[1], PLACE)
     LOG = open(os.environ.get("STEERING_TEST_LOG", "/dev/null"), "w")
-    main()
+    try:
+        main()
+    finally:
+        shutil.rmtree(PLACE, ignore_errors=True)

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
 #include "topology/addresses.h"
@@ -76,6 +77,15 @@ uint32_t supervisor_slot_take(struct supervisor *supervisor)
     return UINT32_MAX;
 }
 
+uint32_t supervisor_slots_free(const struct supervisor *supervisor)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++)
+        count += !supervisor->by_slot[slot] &&
+                 !records_instance(supervisor->records, slot)->service[0];
+    return count;
+}
+
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot)
 {
     supervisor->by_slot[slot] = NULL;
@@ -115,6 +125,23 @@ static uint32_t slots_needed(const struct topology *topology)
     return sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
 }
 
+static int names_learn(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    supervisor->names = table_new();
+    int error = supervisor->names ? 0 : -ENOMEM;
+    for (size_t i = 0; !error && i < topology->service_count; i++)
+        error = table_add(supervisor->names, topology->services[i].name, &topology->services[i],
+                          NULL);
+    return error;
+}
+
+static bool service_stated(void *owner, const char *name)
+{
+    const struct supervisor *supervisor = owner;
+    return table_get(supervisor->names, name) != NULL;
+}
+
 static int records_begin(struct supervisor *supervisor)
 {
     char path[STATE_PATH_BYTES_MAX + 16];
@@ -126,6 +153,7 @@ static int records_begin(struct supervisor *supervisor)
     supervisor->fresh = fresh;
     if (error)
         return error;
+    records_services_keep(supervisor->records, service_stated, supervisor);
     supervisor->slots_max = records_slots_max(supervisor->records);
     supervisor->by_slot = calloc(supervisor->slots_max, sizeof *supervisor->by_slot);
     return supervisor->by_slot ? 0 : -ENOMEM;
@@ -205,7 +233,9 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  strerror(-error));
         return error;
     }
-    error = records_begin(supervisor);
+    error = names_learn(supervisor);
+    if (!error)
+        error = records_begin(supervisor);
     if (error) {
         snprintf(why, why_size, "the records in %s: %s", supervisor->options.state_directory,
                  strerror(-error));
@@ -262,10 +292,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
 }
 
 /* What lies in the state directory and is the cluster's, when it goes down for good. The data
- * folders of instances are the programs' own and stay. */
+ * folders of instances are the programs' own and stay. The keeper removes its socket itself, unless
+ * it was killed and no new one had been started. */
 static void folders_remove(const struct supervisor *supervisor)
 {
-    static const char *const names[] = {"records", "output", "notify"};
+    static const char *const names[] = {"records", "output", "notify", "keeper"};
     char path[STATE_PATH_BYTES_MAX + 16];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", supervisor->options.state_directory, names[i]);
@@ -295,12 +326,15 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (supervisor->steering)
         supervisor->steering->operations->end(supervisor->steering, leave);
     companions_end(supervisor, leave);
-    if (supervisor->cgroups && (leave || cgroups_destroy(supervisor->cgroups) < 0))
-        cgroups_close(supervisor->cgroups);
+    if (supervisor->cgroups && !leave)
+        cgroups_destroy(supervisor->cgroups); /* stays while something of it lives on */
+    cgroups_close(supervisor->cgroups);
     if (!leave && supervisor->records)
         folders_remove(supervisor);
     deferred_stop(supervisor->loop, &supervisor->change);
+    timer_stop(supervisor->loop, &supervisor->change_pause);
     records_close(supervisor->records);
+    table_free(supervisor->names);
     free(supervisor->units);
     free(supervisor->by_slot);
     free(supervisor->homes);
@@ -312,7 +346,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
 
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name)
 {
-    const struct service *service = topology_service(supervisor->topology, name);
+    const struct service *service = table_get(supervisor->names, name);
     return service ? &supervisor->units[service->index] : NULL;
 }
 
@@ -385,9 +419,12 @@ bool supervisor_settled(const struct supervisor *supervisor)
 
 /* ---- changes ---------------------------------------------------------------------------------- */
 
-static void change_call(struct deferred *deferred)
+/* Changes are looked at together, and with thousands of services a look takes a while: the next one
+ * waits CHANGE_PAUSE times as long as the last one took, so that a start is not spent on looking. */
+enum { CHANGE_PAUSE = 8 };
+
+static void change_look(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = deferred->owner;
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         unit_sweep(&supervisor->units[i]);
     if (supervisor->ending)
@@ -403,9 +440,30 @@ static void change_call(struct deferred *deferred)
         supervisor->changed(supervisor->changed_owner);
 }
 
+static void change_call(struct deferred *deferred)
+{
+    struct supervisor *supervisor = deferred->owner;
+    uint64_t began_ms = clock_monotonic_ms();
+    change_look(supervisor);
+    uint64_t ended_ms = clock_monotonic_ms();
+    supervisor->change_not_before_ms = ended_ms + (ended_ms - began_ms) * CHANGE_PAUSE;
+}
+
+static void change_due(struct timer *timer)
+{
+    struct supervisor *supervisor = timer->owner;
+    deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
+}
+
 void supervisor_note_change(struct supervisor *supervisor)
 {
-    deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
+    uint64_t now_ms = loop_now(supervisor->loop);
+    if (timer_active(&supervisor->change_pause))
+        return;
+    if (now_ms >= supervisor->change_not_before_ms ||
+        timer_start(supervisor->loop, &supervisor->change_pause,
+                    supervisor->change_not_before_ms - now_ms, change_due, supervisor) < 0)
+        deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
 }
 
 /* ---- children --------------------------------------------------------------------------------- */
@@ -418,10 +476,8 @@ void supervisor_reap(struct supervisor *supervisor)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
             struct instance *instance = supervisor->by_slot[slot];
-            if (instance && instance->pid == pid && !instance->main_ended) {
-                instance_reaped(instance, status);
+            if (instance && instance_reaped(instance, pid, status))
                 break;
-            }
         }
     }
 }

@@ -28,7 +28,8 @@ struct supervisor_options {
     struct console *console; /* may be NULL; stays the caller's */
 };
 
-/* Somebody who wants to know of changes (the control server); called at most once a turn. */
+/* Somebody who wants to know of changes (the control server); called at most once a turn, and less
+ * often when looking at everything takes long. */
 typedef void supervisor_changed(void *owner);
 
 struct supervisor {
@@ -41,6 +42,7 @@ struct supervisor {
     struct logger *logger; /* the same */
     struct console *console;
     struct records *records;
+    struct table *names; /* of services, to what the topology says of them */
     struct unit *units; /* by service index */
     struct instance **by_slot;
     uint32_t slots_max;
@@ -57,9 +59,12 @@ struct supervisor {
     char steering_why[512];
     char cgroups_why[256];
     struct deferred change;
+    struct timer change_pause;
+    uint64_t change_not_before_ms; /* loop time */
     supervisor_changed *changed;
     void *changed_owner;
-    struct timer companions_retry; /* keeper or logger could not be started: again later */
+    struct timer companions_retry; /* keeper or logger is missing: again soon */
+    uint64_t companions_tried_ms;  /* loop time */
     struct kept *kept; /* what the keeper holds for the steering, in case it dies */
     struct found_descriptor *found; /* by the keeper, until the steering has had a look */
     size_t found_count;
@@ -89,4 +94,5 @@ struct unit *supervisor_unit(const struct supervisor *supervisor, const char *na
 void supervisor_note_change(struct supervisor *supervisor);
 /* A free slot for this instance, or UINT32_MAX. */
 uint32_t supervisor_slot_take(struct supervisor *supervisor);
+uint32_t supervisor_slots_free(const struct supervisor *supervisor); /* how many are left */
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot);

@@ -19,6 +19,8 @@ static uint32_t address_of(const struct unit *unit, uint32_t number)
 static int blocks_take(struct unit *unit, uint32_t instances)
 {
     uint32_t needed = addresses_blocks_needed(instances);
+    if (!unit->blocks && needed < unit->record->blocks)
+        needed = unit->record->blocks; /* adopted instances may live in any of them */
     struct steering *steering = unit->supervisor->steering;
     if (needed <= unit->blocks)
         return 0;
@@ -34,10 +36,30 @@ static int blocks_take(struct unit *unit, uint32_t instances)
     return 0;
 }
 
+/* Room for instances up to that number; most services have few. */
+static int room_make(struct unit *unit, uint32_t number)
+{
+    if (number <= unit->instance_room)
+        return 0;
+    uint32_t room = unit->instance_room ? unit->instance_room : 1;
+    while (room < number)
+        room *= 2;
+    struct instance **instances = reallocarray(unit->instances, room, sizeof *instances);
+    if (!instances)
+        return -ENOMEM;
+    memset(instances + unit->instance_room, 0,
+           (room - unit->instance_room) * sizeof *instances);
+    unit->instances = instances;
+    unit->instance_room = room;
+    return 0;
+}
+
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service)
 {
     *unit = (struct unit){.supervisor = supervisor, .service = service};
-    unit->home = supervisor->homes[service->index];
+    const struct steering_operations *operations = supervisor->steering->operations;
+    unit->home = operations->home ? operations->home(supervisor->steering, service->index)
+                                  : supervisor->homes[service->index];
     unit->record = records_service_take(supervisor->records, service->name);
     if (!unit->record)
         return -ENOSPC;
@@ -46,10 +68,9 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
     unit->wanted = same ? unit->record->wanted : service->instances;
     unit->record->wanted = unit->wanted;
     unit->record->stated = service->instances;
-    unit->instances = calloc(SERVICE_INSTANCES_MAX, sizeof *unit->instances);
-    if (!unit->instances)
-        return -ENOMEM;
-    int error = 0;
+    int error = room_make(unit, unit->wanted);
+    if (error)
+        return error;
     if (service->user)
         error = spawn_user_find(service->user, service->group, &unit->user);
     return error ? error : blocks_take(unit, unit->wanted);
@@ -80,23 +101,35 @@ static struct instance *instance_make(struct unit *unit, uint32_t number)
     if (slot == UINT32_MAX)
         return NULL;
     instance = instance_new(unit, number, slot);
-    if (!instance)
+    if (!instance || unit_place(unit, instance) < 0) {
+        instance_free(instance);
         return NULL;
-    instance->address = address_of(unit, number);
+    }
     struct instance_record *record = instance->record;
     *record = (struct instance_record){.number = number, .exit_status = -1, .epoch = record->epoch};
     memcpy(record->service, unit->record->name, sizeof record->service);
-    unit_place(unit, instance);
     return instance;
 }
 
-void unit_place(struct unit *unit, struct instance *instance)
+int unit_place(struct unit *unit, struct instance *instance)
 {
+    int error = room_make(unit, instance->number);
+    if (error)
+        return error;
     unit->instances[instance->number - 1] = instance;
     if (unit->instance_count < instance->number)
         unit->instance_count = instance->number;
     unit->supervisor->by_slot[instance->slot] = instance;
     instance->address = address_of(unit, instance->number);
+    return 0;
+}
+
+/* Ends those beyond the number that is wanted, the last first. */
+static void unit_trim(struct unit *unit)
+{
+    for (uint32_t i = unit->instance_count; i-- > unit->wanted;)
+        if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
+            instance_stop(unit->instances[i], GOAL_REMOVE, false);
 }
 
 void unit_fill(struct unit *unit)
@@ -110,7 +143,7 @@ void unit_fill(struct unit *unit)
             return;
         }
         if (unit->begun && instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
-            !instance->record->restarts && instance->record->exit_status == -1)
+            !instance->begun)
             instance_start(instance);
     }
 }
@@ -120,6 +153,7 @@ void unit_begin(struct unit *unit)
     if (unit->begun)
         return;
     unit->begun = true;
+    unit_trim(unit); /* adopted ones, of a file that wanted more */
     unit_fill(unit);
     if (unit->outdated) {
         log_info("definition-changed", "service=%s", unit->service->name);
@@ -141,18 +175,25 @@ int unit_scale(struct unit *unit, uint32_t wanted)
 {
     if (!wanted || wanted > SERVICE_INSTANCES_MAX)
         return -ERANGE;
+    if (wanted > unit->instance_count &&
+        wanted - unit->instance_count > supervisor_slots_free(unit->supervisor))
+        return -ENOSPC;
     int error = blocks_take(unit, wanted);
     if (error)
         return error;
     struct steering *steering = unit->supervisor->steering;
     unit->wanted = unit->record->wanted = wanted;
     steering->operations->wanted(steering, unit->service->index, wanted);
-    for (uint32_t i = unit->instance_count; i-- > wanted;)
-        if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
-            instance_stop(unit->instances[i], GOAL_REMOVE, false);
+    unit_trim(unit);
     unit_fill(unit);
     supervisor_note_change(unit->supervisor);
     return 0;
+}
+
+/* One that is being removed stays on its way. */
+static bool restartable(const struct instance *instance)
+{
+    return instance && instance->life.goal != GOAL_REMOVE && instance->life.state != STATE_GONE;
 }
 
 /* The next instance of a rolling restart after `number`; none: it is over. */
@@ -160,7 +201,7 @@ static void restart_next(struct unit *unit, uint32_t number)
 {
     while (++number <= unit->instance_count) {
         struct instance *instance = unit->instances[number - 1];
-        if (!instance || instance->life.goal == GOAL_REMOVE || instance->life.state == STATE_GONE)
+        if (!restartable(instance))
             continue;
         unit->restarting = number;
         instance_stop(instance, GOAL_RESTART, false);
@@ -171,9 +212,11 @@ static void restart_next(struct unit *unit, uint32_t number)
 
 void unit_restart(struct unit *unit, uint32_t number)
 {
+    if (!unit->begun || unit->ended) /* what waits for others has nothing to be restarted */
+        return;
     if (number) {
         struct instance *instance = unit_instance(unit, number);
-        if (instance)
+        if (restartable(instance))
             instance_stop(instance, GOAL_RESTART, false);
     } else if (!unit->restarting) {
         restart_next(unit, 0);
@@ -193,6 +236,7 @@ void unit_end(struct unit *unit, bool kill)
         if (kill && lifecycle_running(instance->life.state))
             instance_kill(instance);
     }
+    supervisor_note_change(unit->supervisor); /* also when there was nothing to end */
 }
 
 bool unit_at_rest(const struct unit *unit)
@@ -231,12 +275,12 @@ void unit_learn(struct unit *unit, const struct instance_port *port)
 
 static uint32_t weight_of(const struct unit *unit, const struct instance *instance)
 {
-    if (instance->life.state != STATE_UP || !instance->healthy)
+    if (instance->life.state != STATE_UP || !instance->healthy || instance->leaving)
         return 0;
     const struct service *service = unit->service;
     if (service->balance != BALANCE_WEIGHTED || !service->weight_count)
         return 1;
-    return service->weights[(instance->number - 1) % service->weight_count];
+    return instance->number <= service->weight_count ? service->weights[instance->number - 1] : 1;
 }
 
 void unit_rotate(struct unit *unit)
@@ -263,9 +307,15 @@ void unit_rotate(struct unit *unit)
 void unit_changed(struct unit *unit, struct instance *instance)
 {
     enum lifecycle_state state = instance->life.state;
-    bool over = state == STATE_UP || state == STATE_FAILED || state == STATE_IDLE;
-    if (unit->restarting == instance->number && over && instance->life.goal != GOAL_RESTART)
+    bool over = state == STATE_UP || state == STATE_GONE || state == STATE_IDLE;
+    if (unit->restarting == instance->number && state == STATE_FAILED) {
+        log_error("restart-stopped", "service=%s instance=%u why=\"it failed; the others run on\"",
+                  unit->service->name, instance->number);
+        unit->restarting = 0;
+    } else if (unit->restarting == instance->number && over &&
+               instance->life.goal != GOAL_RESTART) {
         restart_next(unit, instance->number);
+    }
     supervisor_note_change(unit->supervisor);
 }
 

@@ -23,6 +23,7 @@ struct unit {
     bool ended; /* going down: no further starts */
     bool outdated; /* adopted instances were started from another definition than the file's now */
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
+    uint32_t instance_room;
     uint32_t instance_count;     /* room in use */
     uint32_t restarting;         /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
@@ -35,15 +36,16 @@ void unit_done(struct unit *unit);
 
 /* Makes instances that are wanted and not there, and starts them once the unit has begun. */
 void unit_fill(struct unit *unit);
-/* Takes an instance in under its number. */
-void unit_place(struct unit *unit, struct instance *instance);
+/* Takes an instance in under its number. 0 or -ENOMEM. */
+int unit_place(struct unit *unit, struct instance *instance);
 /* Starts what is wanted, once everything that it uses is ready. */
 void unit_begin(struct unit *unit);
 /* Is at least one instance up (or nothing wanted)? */
 bool unit_ready(const struct unit *unit);
-/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than there are slots or addresses. */
+/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than its addresses; -ENOSPC: than there are slots. */
 int unit_scale(struct unit *unit, uint32_t wanted);
-/* One after the other: out of rotation, drained, stopped, started, up. number 0: all. */
+/* One after the other: out of rotation, drained, stopped, started, up; number 0: all. It stops at
+ * the first that fails. What has not begun yet, or is going down, is left alone. */
 void unit_restart(struct unit *unit, uint32_t number);
 /* Stops all. */
 void unit_end(struct unit *unit, bool kill);

@@ -403,6 +403,7 @@ static const struct {
     const char *line;
 } block_cases[] = {
     {"", "shop.conf:1:9: error: service `a` has no program"},
+    {"at 1.2.3.4:80;", "1 error, 0 warnings"}, /* not that a program is missing as well */
     {"run x; shell y;", "shop.conf:1:20: error: `run` and `shell` exclude each other"},
     {"run;", "shop.conf:1:13: error: `run` needs PROGRAM"},
     {"run;", "       hint: run PROGRAM [ARGUMENT…];"},
@@ -443,7 +444,8 @@ static const struct {
     {"run x; port none; check listen;",
      "shop.conf:1:31: error: `check listen` never succeeds with `port none`"},
     {"run $nope;", "shop.conf:1:17: error: unknown variable `$nope`"},
-    {"run $instence;", "       hint: did you mean `$instance`?"},
+    {"run $instence;",
+     "       hint: did you mean `$instance`? A dollar sign that means itself is written $$"},
     {"run $env.NOPE;", "shop.conf:1:17: error: `$env.NOPE` is not set in the environment"},
     {"run $realm;", "shop.conf:1:17: error: `$realm` has a value only inside a realm"},
     {"run \"$(date)\";", "shop.conf:1:17: error: cannot calculate `$(date)`"},
@@ -701,7 +703,7 @@ static void too_little_memory_for_included_files(void **state)
     file_write(folder, "2.part", "service b { run x; }");
     file_write(folder, "inner", "service c { run x; }");
     snprintf(path, sizeof path, "%s/main.conf", folder->path);
-    for (size_t bytes = 64; bytes < 16384 && !enough; bytes += 64) {
+    for (size_t bytes = 64; bytes < 65536 && !enough; bytes += 64) {
         const struct topology_options options = {.bytes_max = bytes};
         struct diagnostics *diagnostics = diagnostics_new();
         struct topology *topology = finish(topology_load(path, &options, diagnostics), diagnostics);

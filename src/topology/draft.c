@@ -349,11 +349,20 @@ static void weights_gather(struct builder *builder, struct draft *draft)
     service->weight_count = count;
 }
 
+/* A service that somebody else runs, refused already as not in this version. */
+static bool runs_elsewhere(const struct draft *draft)
+{
+    for (const struct node *at = draft->statement->node->children; at; at = at->next)
+        if (strcmp(at->name.text, "at") == 0)
+            return true;
+    return false;
+}
+
 static void program_check(struct builder *builder, const struct draft *draft)
 {
     const struct statement *run = block_find(builder, DIRECTIVE_RUN);
     const struct statement *shell = block_find(builder, DIRECTIVE_SHELL);
-    if (!run && !shell) {
+    if (!run && !shell && !runs_elsewhere(draft)) {
         struct place place = value_place(&draft->statement->arguments[0]);
         problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\";",
                 "service `%s` has no program", draft->service.name);

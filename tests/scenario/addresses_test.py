@@ -7,7 +7,7 @@ from harness import clients
 pytestmark = pytest.mark.both_accounts
 
 
-def test_homes_and_own_addresses(cluster, programs):
+def test_homes_and_own_addresses(cluster, programs, account):
     text = f"""
         service web {{ run {programs.python("web")}; env WHO=$instance; instances 3; }}
         service other {{ run node {programs.path("web.js")}; env WHO=other; }}"""
@@ -18,7 +18,8 @@ def test_homes_and_own_addresses(cluster, programs):
     assert set(clients.who_answers(8000, 24, host=home)) == {"1", "2", "3"}
     for number, instance in cluster.instances("web").items():
         assert set(clients.who_answers(8000, 4, host=instance["address"])) == {str(number)}
-    assert clients.refused(3000, home)
+    if account.root:  # else a listener on any address is there at every loopback address
+        assert clients.refused(3000, home)
 
     cluster.down()
     cluster.up(text)

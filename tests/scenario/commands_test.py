@@ -1,6 +1,7 @@
 """The command line: run, up --detach, check, help, version."""
 
 import re
+import subprocess
 
 import pytest
 
@@ -37,7 +38,6 @@ def test_options_of_run(cluster, programs):
 
 
 def test_global_options_after_the_command(cluster, programs):
-    import subprocess
     cluster.up(f"service web {{ run {programs.python('web')}; env WHO=$instance; }}")
     cluster.wait_up(1)
     done = subprocess.run([cluster.binary, "status", "--json", "-c", cluster.name, "--state",

@@ -1,10 +1,11 @@
 """What a program finds around itself: user, directory, environment, umask, limits, arguments."""
 
+import os
 import pwd
 
 import pytest
 
-from harness import processes
+from harness import clients, processes
 
 
 def test_what_the_file_says(cluster):
@@ -33,7 +34,6 @@ def test_what_the_file_says(cluster):
     assert "Umask:\t0027" in status
     limits = processes.read(pid, "limits").decode()
     assert "Max open files            123" in limits
-    import os
     assert os.readlink(f"/proc/{pid}/cwd") == str(folder)
 
 
@@ -46,7 +46,9 @@ def test_nothing_of_enginx_is_inherited(cluster):
     blocked = next(line for line in status.splitlines() if line.startswith("SigBlk"))
     ignored = next(line for line in status.splitlines() if line.startswith("SigIgn"))
     assert int(blocked.split()[1], 16) == 0
-    assert int(ignored.split()[1], 16) == 0
+    # make starts its commands by posix_spawn(3), which leaves the C library's own signals, 32 and 33,
+    # ignored; no program can change that by sigaction(2), and none uses them.
+    assert int(ignored.split()[1], 16) & ~(3 << 31) == 0
     # A session of its own: the terminal's Ctrl-C is for enginx, which stops it in order.
     assert int(processes.read(pid, "stat").rpartition(b")")[2].split()[3]) == pid
 
@@ -59,7 +61,6 @@ def test_shell(cluster):
 
 
 def test_realm(cluster, programs):
-    from harness import clients
     cluster.up(f"""
         realm s1 s2 {{
             service logic {{ run {programs.python("web")}; env WHO=$realm; instances 2; }}

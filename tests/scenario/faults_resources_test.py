@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import clients, processes
+from harness.cluster import Account
 
 
 def test_a_quota_that_cannot_be_set(cluster, programs):
@@ -48,17 +49,27 @@ def test_no_descriptors_left(cluster, programs):
     cluster.wait_up(2)
 
 
-def test_no_pids_left(cluster, programs):
-    cluster.up(f"""
-        quota tasks=3;
+def test_no_pids_left(clusters, programs):
+    # A user of its own, whose processes nobody else adds to: enginx has three, two programs fit.
+    cluster = clusters(Account(str(62000 + os.getpid() % 1000)))
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NPROC, (5, 5))
+    path = cluster.configure(f"""
         service web {{
-            run {programs.python("web")}; env WHO=$instance; instances 6;
-            restart always backoff=50ms..100ms tries=0;
+            run {programs.python("web")}; env WHO=$instance; instances 4;
+            restart always backoff=50ms..100ms tries=2;
         }}""")
-    # Some start, the others cannot be forked (clone3 gives EAGAIN) and are tried again.
-    cluster.wait_output(r"(?i)resource temporarily unavailable|EAGAIN|tasks|processes")
-    cluster.wait(lambda: clients.ask(8000), 5, "those that are up to serve")
-    assert cluster.status() is not None
+    cluster.start("up", path, preexec_fn=limit)
+    # Two start, the others cannot be forked, and are tried again for ever.
+    cluster.wait_output(r"(?i)resource temporarily unavailable|no more processes")
+
+    def two_are_up():
+        states = [instance["state"] for instance in cluster.instances().values()]
+        assert states.count("up") == 2 and "failed" not in states, states
+        return True
+    cluster.wait(two_are_up, 8, "two to be up")
+    assert len(clients.who_answers(8000, 20)) == 2
 
 
 def test_a_full_disk_for_logs_blocks_nobody(cluster, programs):
@@ -102,7 +113,6 @@ def test_kernel_features_that_are_missing_are_named(cluster, programs, account):
 
 
 def test_steering_that_is_demanded_and_cannot_be_had(clusters, programs):
-    from harness.cluster import Account
     cluster = clusters(Account("nobody"))
     path = cluster.configure(f"steering bpf; service web {{ run {programs.python('web')}; }}")
     done = cluster.command("up", path, check=False)

@@ -1,5 +1,7 @@
 """The other ways to balance: random, weighted, by client address."""
 
+import http.client
+
 import pytest
 
 from harness import clients
@@ -58,8 +60,6 @@ def test_hash_of_the_client_address(cluster, programs, account):
 
 
 def ask_from(source):
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=5, source_address=(source, 0))
     connection.request("GET", "/whoami", headers={"Connection": "close"})
     answer = connection.getresponse().read().decode().split()[0]

@@ -2,19 +2,25 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from harness import clients, processes
 
 
+def preforked(cluster, count):
+    """The processes of prefork, when there are so many."""
+    found = [pid for pid in cluster.network.processes()
+             if "prefork" in processes.command_line(pid)]
+    return found if len(found) == count else None
+
+
 @pytest.mark.both_accounts
 def test_one_that_forks(cluster, programs):
     cluster.up(f"service web {{ run {programs.built('prefork')}; env WHO=$instance; instances 2; }}")
     cluster.wait_up(2)
-    everyone = [pid for pid in cluster.network.processes()
-                if "prefork" in processes.command_line(pid)]
-    assert len(everyone) == 10
+    everyone = cluster.wait(lambda: preforked(cluster, 10), 5, "all workers")
     cluster.down()
     assert not [pid for pid in everyone if processes.alive(pid)]
 
@@ -25,9 +31,7 @@ def test_one_that_goes_to_the_background(cluster, programs):
         service web {{ run {programs.built("prefork")} daemon; env WHO=$instance; instances 2; }}""")
     cluster.wait_up(2)
     assert set(clients.who_answers(8085, 20)) == {"1", "2"}
-    everyone = [pid for pid in cluster.network.processes()
-                if "prefork" in processes.command_line(pid)]
-    assert len(everyone) == 10
+    everyone = cluster.wait(lambda: preforked(cluster, 10), 5, "all workers")
     cluster.down()
     assert not [pid for pid in everyone if processes.alive(pid)]
 
@@ -40,11 +44,19 @@ def test_the_death_of_a_daemon_is_noticed(cluster, programs):
             restart always backoff=50ms..100ms;
         }}""")
     cluster.wait_up(1)
-    before = [pid for pid in cluster.network.processes()
-              if "prefork" in processes.command_line(pid)]
+    before = cluster.wait(lambda: preforked(cluster, 5), 5, "all workers")
     for pid in before:
-        os.kill(pid, signal.SIGKILL)
-    cluster.wait(lambda: int(clients.ask(8085).split()[1]) not in before, 8, "new processes")
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # enginx ends the rest itself when it sees the first deaths
+
+    def replaced():
+        try:
+            return int(clients.ask(8085).split()[1]) not in before
+        except ConnectionResetError:
+            return False  # in flight on one that died
+    cluster.wait(replaced, 8, "new processes")
     assert cluster.wait_up(1)[1]["restarts"] == 1
 
 
@@ -56,8 +68,8 @@ def test_what_a_dead_main_process_leaves_is_ended(cluster, programs):
             restart always backoff=50ms..100ms;
         }}""")
     main = cluster.wait_up(1)[1]["pid"]
-    workers = processes.children(main)
-    assert len(workers) == 4
+    workers = [pid for pid in cluster.wait(lambda: preforked(cluster, 5), 5, "all workers")
+               if pid != main]
     os.kill(main, signal.SIGKILL)
     cluster.wait_restarted(1, main)
     assert not [pid for pid in workers if processes.alive(pid)]
@@ -65,7 +77,6 @@ def test_what_a_dead_main_process_leaves_is_ended(cluster, programs):
 
 def test_as_process_1_of_a_container(cluster, programs):
     """In a pid namespace of its own, where orphans become enginx's to bury."""
-    import subprocess
     path = cluster.configure(f"""
         service web {{ run {programs.built("prefork")} daemon; env WHO=$instance; instances 2; }}""")
     with open(cluster.output_path, "ab") as output:

@@ -36,6 +36,6 @@ def test_out_of_bounds(cluster, programs):
 
 def test_a_hundred(cluster, programs):
     cluster.up(f"""
-        service web {{ run {programs.built("prefork")}; env WHO=$instance; instances 100; }}""")
+        service web {{ run {programs.built("prefork")}; env WHO=$instance; instances 100; balance round-robin; }}""")
     cluster.wait_up(100, within=15)
-    assert len(clients.who_answers(8085, 400)) == 100
+    assert len(clients.who_answers(8085, 200)) == 100

@@ -6,7 +6,7 @@ from harness import clients
 
 
 @pytest.mark.both_accounts
-def test_two_services_on_the_same_port(cluster, programs):
+def test_two_services_on_the_same_port(cluster, programs, account):
     cluster.up(f"""
         service red  {{ run {programs.python("web")}; env WHO=red;  instances 2; }}
         service blue {{ run {programs.python("web")}; env WHO=blue; instances 2; }}
@@ -17,8 +17,9 @@ def test_two_services_on_the_same_port(cluster, programs):
     assert set(clients.who_answers(8101, 20)) == {"red"}
     assert set(clients.who_answers(8102, 20)) == {"blue"}
     for name in ("red", "blue"):
-        service = cluster.service(name)
-        assert set(clients.who_answers(8000, 10, host=service["home"])) == {name}
+        home = cluster.service(name)["home"]
+        if account.root:  # else a socket has one port: the one under which it is published
+            assert set(clients.who_answers(8000, 10, host=home)) == {name}
 
 
 @pytest.mark.both_accounts

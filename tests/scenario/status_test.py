@@ -1,6 +1,8 @@
 """`status --json`: the field names that others rely on; and what a person sees."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -64,8 +66,6 @@ def test_for_people(cluster, programs):
 
 
 def test_an_exit_is_told(cluster, programs):
-    import os
-    import signal
     cluster.up(f"""
         service web {{
             run {programs.python("web")}; env WHO=$instance;

@@ -18,6 +18,14 @@ def ask(port, host="127.0.0.1", path="/whoami", timeout=5):
         connection.close()
 
 
+def answer(port, **options):
+    """The same, or None where nobody serves just now: for waiting."""
+    try:
+        return ask(port, **options)
+    except (OSError, http.client.HTTPException):
+        return None
+
+
 def who(port, **options):
     """Which instance answered: the first word of "WHO PID"."""
     return ask(port, **options).split()[0]
@@ -194,10 +202,10 @@ def memcached_pid(port, host="127.0.0.1"):
     return int(data.partition(b"STAT pid ")[2].split()[0])
 
 
-def postgres_pid(port, user, host="127.0.0.1"):
-    """The process that serves the session."""
+def postgres_instance(port, user, host="127.0.0.1"):
+    """The last part of the path of its data directory."""
     done = subprocess.run(["psql", "-h", host, "-p", str(port), "-U", user, "-AtXc",
-                           "select pg_backend_pid()", "postgres"],
+                           "show data_directory", "postgres"],
                           capture_output=True, text=True, timeout=10)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return done.stdout.strip().rpartition("/")[2]

@@ -21,11 +21,15 @@ class Ended(Exception):
 
 
 class Account:
-    """Whose rights enginx runs with."""
+    """Whose rights enginx runs with: a name, or a number that needs no name."""
 
     def __init__(self, name):
-        entry = pwd.getpwnam(name)
-        self.name, self.uid, self.gid = name, entry.pw_uid, entry.pw_gid
+        self.name = name
+        if name.isdigit():
+            self.uid = self.gid = int(name)
+        else:
+            entry = pwd.getpwnam(name)
+            self.uid, self.gid = entry.pw_uid, entry.pw_gid
         self.root = self.uid == 0
 
     def options(self):

@@ -1,0 +1,39 @@
+/* The inside of a share: a group of sockets, and the program that chooses among them. Only for
+ * share.c, which keeps the members, and share_group.c, which writes the program. */
+#pragma once
+
+#include "supervise/share.h"
+
+struct share_group {
+    struct share_group *next;
+    struct share_address bound;
+    struct share_member **members; /* in the kernel's order: members[i] has index i */
+    size_t count;
+    size_t places;
+    bool too_long; /* the program with all own addresses, which was logged */
+};
+
+struct share {
+    struct share_setup setup;
+    struct share_group *groups;
+    struct share_member **of_slot;    /* first of each slot's list */
+    struct share_member **of_service; /* first of each service's list */
+    uint32_t *slot_seen;              /* by slot: the walk that last came by one of its members */
+    uint32_t *service_seen;           /* the same by service; the last entry is nobody's */
+    uint32_t walk;
+    uint32_t ordinal_next;
+    uint32_t loopback; /* interface number */
+    bool sinks;        /* are needed */
+};
+
+static inline bool share_group_has_sink(const struct share_group *group)
+{
+    return group->count && group->members[0]->sink;
+}
+/* Its instance's, as the supervisor has set it. */
+static inline uint32_t share_member_weight(const struct share_member *member)
+{
+    return member->slot == SHARE_NO_SLOT ? 0 : member->share->setup.slots[member->slot].weight;
+}
+/* Members, their state or their weights changed: attaches the program anew. */
+void share_group_changed(struct share *share, struct share_group *group);
