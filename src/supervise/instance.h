@@ -98,6 +98,8 @@ size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size
 
 /* Takes over the process that its record names and that is alive. 0 or -errno. */
 int instance_adopt(struct instance *instance);
+/* Goes on with it, once the steering has been given what the keeper held. */
+void instance_adopted(struct instance *instance);
 
 /* It failed, or was tried INSTANCE_HOPELESS_FAILURES times in a row and is tried on: whoever waits
  * for it should wait no longer. */
