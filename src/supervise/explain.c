@@ -94,7 +94,7 @@ static void trial_run(struct trial *trial, const struct topology *topology,
     trial->cgroups = cgroups_open(cgroup_base, name, &cgroups, trial->cgroups_why,
                                   sizeof trial->cgroups_why) == 0;
     for (int i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++)
-        trial->controllers[i] = cgroups_backend(cgroups, i);
+        trial->controllers[i] = cgroups_backend(cgroups, (enum cgroup_controller)i);
     steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
     if (trial->cgroups)
         cgroups_destroy(cgroups);
