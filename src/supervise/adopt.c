@@ -108,10 +108,17 @@ unsigned adopt_instances(struct supervisor *supervisor)
         uint32_t epoch = record->epoch;
         *record = (struct instance_record){.epoch = epoch};
     }
+    return adopted;
+}
+
+void adopt_begin(struct supervisor *supervisor)
+{
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++)
+        if (supervisor->by_slot[slot])
+            instance_adopted(supervisor->by_slot[slot]);
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (supervisor->units[i].instance_count)
             unit_rotate(&supervisor->units[i]);
-    return adopted;
 }
 
 static void group_clear(void *owner, const char *name)

@@ -348,7 +348,6 @@ static void checks_resume(struct instance *instance)
 int instance_adopt(struct instance *instance)
 {
     struct instance_record *record = instance->record;
-    struct steering *steering;
     int error = instance_group_begin(instance);
     if (!error)
         error = instance_output_begin(instance);
@@ -366,11 +365,13 @@ int instance_adopt(struct instance *instance)
     instance->life = adopted_life(instance);
     instance->listened = instance->life.state != STATE_STARTING;
     record->state = instance->life.state;
-    error = instance_main_watch(instance);
-    if (error)
-        return error;
+    return instance_main_watch(instance);
+}
+
+void instance_adopted(struct instance *instance)
+{
+    struct steering *steering;
     steering_of(instance, &steering)->started(steering, instance->slot, -1);
     deadline_set(instance);
     checks_resume(instance);
-    return 0;
 }

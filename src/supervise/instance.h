@@ -100,6 +100,8 @@ size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size
 
 /* Takes over the process that its record names and that is alive. 0 or -errno. */
 int instance_adopt(struct instance *instance);
+/* Goes on with it, once the steering has been given what the keeper held. */
+void instance_adopted(struct instance *instance);
 
 /* Its process died while no supervisor lived: what waits in its kept listener shall wait for the next
  * start, so the steering must know it before it is told what the keeper held. 0 or -errno. */

@@ -15,7 +15,8 @@
 #include "supervise/launch.h"
 
 enum {
-    SWEEP_MS = 20,        /* how often a draining or dying instance is looked at again */
+    SWEEP_MS = 20, /* how often a draining or dying instance is looked at again */
+    REPLACE_TRIES = 4,
     PROCESSES_MAX = 4096, /* of one instance, that are signalled one by one */
 };
 
@@ -64,8 +65,9 @@ static bool instance_populated(const struct instance *instance)
 {
     if (instance->grouped)
         return cgroup_populated(&instance->cgroup);
+    /* Twice, since what forks and ends while we walk through /proc can be missed once. */
     pid_t one;
-    return instance_processes(instance, &one, 1) > 0;
+    return instance_processes(instance, &one, 1) > 0 || instance_processes(instance, &one, 1) > 0;
 }
 
 static void processes_signal(const struct instance *instance, int number)
@@ -172,26 +174,39 @@ void instance_sweep_start(struct instance *instance)
         log_error("no-memory", "instance=%s what=timer", instance->name);
 }
 
+/* The oldest of its processes besides the main one; 0: there is none. */
+static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
+{
+    pid_t pids[64];
+    size_t count = instance_processes(instance, pids, sizeof pids / sizeof pids[0]);
+    pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
+    pid_t oldest = 0;
+    *ret_ticks = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t ticks = process_start_ticks(pids[i]);
+        bool check = checking && getsid(pids[i]) == checking; /* looks at it, and is not it */
+        if (pids[i] != instance->pid && !check && ticks && ticks < *ret_ticks) {
+            oldest = pids[i];
+            *ret_ticks = ticks;
+        }
+    }
+    return oldest;
+}
+
 /* The main process ended and others live on. A daemon that went into the background (it ended with
  * 0, unasked) goes on with the oldest of the others as its main process; whatever else is left over
  * is ended: with the stop signal when the instance is being stopped, since a shell that dies first
  * leaves the real program behind, at once otherwise. */
 static bool main_replace(struct instance *instance)
 {
-    pid_t pids[64];
-    size_t count = instance_processes(instance, pids, sizeof pids / sizeof pids[0]);
-    pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
+    uint64_t ticks = 0;
     pid_t oldest = 0;
-    uint64_t oldest_ticks = UINT64_MAX;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t ticks = process_start_ticks(pids[i]);
-        bool check = checking && getsid(pids[i]) == checking; /* looks at it, and is not it */
-        if (pids[i] != instance->pid && !check && ticks && ticks < oldest_ticks) {
-            oldest = pids[i];
-            oldest_ticks = ticks;
-        }
+    int pidfd = -1;
+    /* A daemon forks twice, and the process in between may end while we look. */
+    for (int tries = 0; tries < REPLACE_TRIES && pidfd < 0; tries++) {
+        oldest = process_oldest(instance, &ticks);
+        pidfd = oldest ? process_open(oldest) : -1;
     }
-    int pidfd = oldest ? process_open(oldest) : -ESRCH;
     if (pidfd < 0)
         return false;
     watch_stop(supervisor_of(instance)->loop, &instance->death);
@@ -200,7 +215,7 @@ static bool main_replace(struct instance *instance)
     instance->pid = oldest;
     instance->pidfd = pidfd;
     instance->record->pid = oldest;
-    instance->record->start_ticks = oldest_ticks;
+    instance->record->start_ticks = ticks;
     instance->main_ended = false;
     instance->exit_stashed = false;
     return instance_main_watch(instance) == 0;

@@ -282,6 +282,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
     unsigned adopted = adopt_instances(supervisor);
     supervisor->adopted = adopted > 0;
     companions_settle_found(supervisor);
+    adopt_begin(supervisor);
     adopt_clear(supervisor);
     for (size_t i = 0; i < options->topology->service_count; i++)
         unit_fill(&supervisor->units[i]); /* idle for now, and to be seen in `status` */
