@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +21,8 @@
 
 /* The last byte that a process in the background sends to the one in front of it: its exit code. */
 enum { DETACH_OK = 1, DETACH_FAILED = 2 };
+
+enum { LOCK_TRIES = 10 };
 
 struct serving {
     struct loop *loop;
@@ -115,32 +119,41 @@ static void detach_tell(struct serving *serving, bool well)
 
 /* ---- events ------------------------------------------------------------------------------------- */
 
-static bool any_failed(const struct supervisor *supervisor, bool *ret_any_runs)
+/* What a look at all instances tells. */
+struct overview {
+    bool runs;     /* something runs, or will */
+    bool failed;   /* an instance that is not tried any more */
+    bool hopeless; /* one that failed, or does not come up though it is tried on */
+};
+
+static struct overview overview_of(const struct supervisor *supervisor)
 {
-    bool failed = false;
-    *ret_any_runs = false;
+    struct overview overview = {0};
     for (size_t i = 0; i < supervisor->topology->service_count; i++) {
         const struct unit *unit = &supervisor->units[i];
-        *ret_any_runs |= !unit->begun || !unit_at_rest(unit);
+        overview.runs |= !unit->begun || !unit_at_rest(unit);
         for (uint32_t j = 0; j < unit->instance_count; j++) {
             const struct instance *instance = unit->instances[j];
-            failed |= instance && instance->life.state == STATE_FAILED;
-            *ret_any_runs |= instance && instance->life.state == STATE_BACKOFF;
+            if (!instance)
+                continue;
+            overview.failed |= instance->life.state == STATE_FAILED;
+            overview.runs |= instance->life.state == STATE_BACKOFF;
+            overview.hopeless |= instance_hopeless(instance);
         }
     }
-    return failed;
+    return overview;
 }
 
 static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
-    bool runs = true;
-    bool failed = any_failed(supervisor, &runs);
-    if (supervisor->ready_told || failed)
-        detach_tell(serving, !failed);
-    if (serving->options->end_when_idle && !runs && !supervisor->ending && supervisor->ready_told) {
-        serving->exit_code = failed ? CLI_FAILED : CLI_OK;
+    struct overview overview = overview_of(supervisor);
+    if (supervisor->ready_told || overview.hopeless)
+        detach_tell(serving, !overview.hopeless);
+    if (serving->options->end_when_idle && !overview.runs && !supervisor->ending &&
+        supervisor->ready_told) {
+        serving->exit_code = overview.failed ? CLI_FAILED : CLI_OK;
         supervisor_end(supervisor);
     }
     control_server_changed(serving->control);
@@ -163,19 +176,33 @@ static void serving_signal(void *owner, int number, int sender)
 
 /* ---- from beginning to end ---------------------------------------------------------------------- */
 
+/* The lock file goes with the cluster, so one that was opened before and locked after that is
+ * nobody's: it is not the file of that name any more, and another may have locked the new one. */
+static bool lock_holds(int fd, const char *path)
+{
+    struct stat ours, theirs;
+    return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+           ours.st_dev == theirs.st_dev;
+}
+
 static int lock_take(const char *state)
 {
     char path[PLACE_BYTES + 8];
     snprintf(path, sizeof path, "%s/lock", state);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int error = -errno;
-        close(fd);
-        return error;
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        scoped_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 && errno == ENOENT) { /* the folder has just gone as well */
+            int error = place_make(state);
+            if (error)
+                return error;
+            continue;
+        }
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return -errno;
+        if (lock_holds(fd, path))
+            return fd_take(&fd);
     }
-    return fd;
+    return -EWOULDBLOCK;
 }
 
 static int serving_run(struct serving *serving, const char *state)
@@ -189,6 +216,8 @@ static int serving_run(struct serving *serving, const char *state)
         error = control_server_new(serving->loop, serving->supervisor, path, &serving->control);
     if (error) {
         signals_free(signals);
+        supervisor_free(serving->supervisor, serving->supervisor->adopted);
+        serving->supervisor = NULL;
         return error;
     }
     serving->supervisor->changed = serving_changed;
@@ -270,6 +299,8 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
     char state[PLACE_BYTES];
     struct serving serving = {.options = options, .detach_fd = -1};
     int error = place_state(cli, topology->name, state);
+    if (!error && strlen(state) + sizeof "/control" > sizeof((struct sockaddr_un *)0)->sun_path)
+        error = -ENAMETOOLONG; /* for the address of its control socket (unix(7)) */
     if (!error)
         error = place_make(state);
     if (error) {
@@ -285,6 +316,7 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         }
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* who starts us with SIG_IGN would have children vanish unseen */
     scoped_fd int lock = lock_take(state);
     if (lock == -EWOULDBLOCK || lock < 0) {
         char text[PLACE_BYTES + 128];

@@ -8,7 +8,10 @@
 
 #include "base/log.h"
 #include "kernel/process.h"
+#include "supervise/launch.h"
 #include "supervise/supervisor.h"
+
+enum { LEFTOVERS_MAX = 256 };
 
 /* Does the record name a process that lives and is the same one? */
 static bool record_alive(const struct instance_record *record)
@@ -47,6 +50,47 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret
     return false;
 }
 
+/* Where there are no cgroups to be cleared: ends what a record names that nobody takes over. */
+static void leftover_end(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    char mark[INSTANCE_NAME_BYTES * 2];
+    pid_t pids[LEFTOVERS_MAX];
+    if (supervisor->cgroups)
+        return;
+    snprintf(mark, sizeof mark, LAUNCH_MARK "=%s/%s.%u", supervisor->topology->name,
+             record->service, record->number);
+    size_t count = processes_with_environment(mark, pids, LEFTOVERS_MAX - 1);
+    if (record_alive(record))
+        pids[count++] = record->pid; /* it may have written over its mark */
+    for (size_t i = 0; i < count; i++)
+        kill(pids[i], SIGKILL);
+    if (count)
+        log_warn("leftover-ended", "instance=%s.%u processes=%zu", record->service, record->number,
+                 count);
+}
+
+/* The files of an instance that will not come back. The data folder is the program's own and stays. */
+static void files_clear(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    const struct unit *unit = supervisor_unit(supervisor, record->service);
+    char name[INSTANCE_NAME_BYTES], path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    char held[KEEPER_NAME_BYTES];
+    if (unit && record->number <= unit->wanted)
+        return;
+    snprintf(name, sizeof name, "%.*s.%u", RECORD_NAME_BYTES, record->service, record->number);
+    snprintf(held, sizeof held, KEEPER_OUTPUT_PREFIX "%s", name);
+    if (supervisor->keeper)
+        keeper_drop(supervisor->keeper, held);
+    static const struct {
+        const char *folder, *file;
+    } files[] = {{"output", ""}, {"notify", "/socket"}, {"notify", ""}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s%s", supervisor->options.state_directory,
+                 files[i].folder, name, files[i].file);
+        remove(path);
+    }
+}
+
 unsigned adopt_instances(struct supervisor *supervisor)
 {
     unsigned adopted = 0;
@@ -59,6 +103,8 @@ unsigned adopt_instances(struct supervisor *supervisor)
             adopted += alive;
             continue;
         }
+        leftover_end(supervisor, record);
+        files_clear(supervisor, record);
         uint32_t epoch = record->epoch;
         *record = (struct instance_record){.epoch = epoch};
     }

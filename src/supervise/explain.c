@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "kernel/cgroup.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 #include "topology/addresses.h"
 
 static const char *const balance_names[] = {

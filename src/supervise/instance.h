@@ -14,7 +14,7 @@
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 
 struct unit;
 
@@ -64,6 +64,7 @@ struct instance {
     struct instance_port last_bind; /* what it asked for last: tells whom it collided with */
     bool binds;
     char reason[INSTANCE_REASON_BYTES]; /* why it is not up; "" */
+    char told[INSTANCE_REASON_BYTES];   /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
     uint64_t cpu_usec_last; /* for cpu_percent */
@@ -103,6 +104,11 @@ int instance_adopt(struct instance *instance);
 /* Its process died while no supervisor lived: what waits in its kept listener shall wait for the next
  * start, so the steering must know it before it is told what the keeper held. 0 or -errno. */
 int instance_expect(struct instance *instance);
+
+/* It failed, or was tried INSTANCE_HOPELESS_FAILURES times in a row and is tried on: whoever waits
+ * for it should wait no longer. */
+enum { INSTANCE_HOPELESS_FAILURES = 3 };
+bool instance_hopeless(const struct instance *instance);
 
 /* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
 const char *instance_exit_text(const struct instance *instance, char *text, size_t size);

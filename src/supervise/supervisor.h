@@ -13,7 +13,7 @@
 #include "proc/logger.h"
 #include "supervise/console.h"
 #include "supervise/records.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 #include "supervise/unit.h"
 #include "topology/topology.h"
 
