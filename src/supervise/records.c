@@ -1,5 +1,6 @@
 #include "supervise/records.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/scoped.h"
+#include "base/table.h"
 
 static const char magic[8] = "enginx\n";
 
@@ -24,6 +26,8 @@ struct header {
 struct records {
     struct header *header;
     size_t bytes;
+    struct table *by_name;  /* services; the keys are the names in the file, which stay */
+    uint32_t services_used; /* those before are not free: where the search for a free one begins */
 };
 
 static size_t records_bytes(uint32_t services_max, uint32_t slots_max)
@@ -55,6 +59,25 @@ static int records_map(int fd, size_t bytes, struct records **ret_records)
     }
     *records = (struct records){.header = memory, .bytes = bytes};
     *ret_records = records;
+    return 0;
+}
+
+/* Names to records, of what stands in the file. The file is ours alone, but a name that has lost its
+ * end, or stands twice, must do no harm. */
+static int records_index(struct records *records)
+{
+    records->by_name = table_new();
+    if (!records->by_name)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < records->header->services_max; i++) {
+        struct service_record *record = records_service(records, i);
+        record->name[sizeof record->name - 1] = 0;
+        if (!record->name[0])
+            continue;
+        int error = table_add(records->by_name, record->name, record, NULL);
+        if (error == -ENOMEM)
+            return error;
+    }
     return 0;
 }
 
@@ -109,8 +132,12 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
     }
     *ret_fresh = old == NULL;
     if (old && header.services_max >= services_max && header.slots_max >= slots_max) {
-        *ret_records = old;
-        return 0;
+        int error = records_index(old);
+        if (error)
+            records_close(old);
+        else
+            *ret_records = old;
+        return error;
     }
     struct header wanted = {.version = RECORDS_VERSION,
                             .services_max = services_max > header.services_max || !old
@@ -123,6 +150,8 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
     int error = records_make(path, &wanted, &fresh);
     if (!error && old)
         records_copy(fresh, old);
+    if (!error)
+        error = records_index(fresh);
     if (!error)
         error = records_publish(path);
     records_close(old);
@@ -138,6 +167,7 @@ void records_close(struct records *records)
 {
     if (!records)
         return;
+    table_free(records->by_name);
     munmap(records->header, records->bytes);
     free(records);
 }
@@ -162,11 +192,16 @@ struct instance_record *records_instance(struct records *records, uint32_t slot)
     return (struct instance_record *)records_service(records, records->header->services_max) + slot;
 }
 
-struct service_record *records_service_find(struct records *records, const char *name)
+struct service_record *records_service_find(const struct records *records, const char *name)
 {
-    for (uint32_t i = 0; i < records->header->services_max; i++) {
-        struct service_record *record = records_service(records, i);
-        if (strncmp(record->name, name, sizeof record->name) == 0)
+    return table_get(records->by_name, name);
+}
+
+static struct service_record *service_free(struct records *records)
+{
+    for (; records->services_used < records->header->services_max; records->services_used++) {
+        struct service_record *record = records_service(records, records->services_used);
+        if (!record->name[0])
             return record;
     }
     return NULL;
@@ -174,11 +209,16 @@ struct service_record *records_service_find(struct records *records, const char 
 
 struct service_record *records_service_take(struct records *records, const char *name)
 {
+    assert(name[0] && strlen(name) < RECORD_NAME_BYTES);
     struct service_record *record = records_service_find(records, name);
     if (record)
         return record;
-    record = records_service_find(records, "");
-    if (record)
-        snprintf(record->name, sizeof record->name, "%s", name);
-    return record;
+    record = service_free(records);
+    if (!record)
+        return NULL;
+    strcpy(record->name, name);
+    if (table_add(records->by_name, record->name, record, NULL) == 0)
+        return record;
+    record->name[0] = 0;
+    return NULL;
 }

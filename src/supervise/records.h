@@ -48,6 +48,7 @@ uint32_t records_services_max(const struct records *records);
 uint32_t records_slots_max(const struct records *records);
 
 /* The record of that name, or NULL. */
-struct service_record *records_service_find(struct records *records, const char *name);
-/* The same, else a free one, given that name; NULL: full. */
+struct service_record *records_service_find(const struct records *records, const char *name);
+/* The same, else a free one, given that name; NULL: full, or no memory. Found by a table: a file of ten
+ * thousand services costs no walk over the records for each. */
 struct service_record *records_service_take(struct records *records, const char *name);
