@@ -82,7 +82,9 @@ struct bpf_steering {
     bool adopted;
     struct slot **slots; /* by slot; NULL: never used */
     struct rotated *rotated; /* by service */
+    bool users_mixed; /* not all services have the same user */
     uint8_t blocks[(BLOCK_COUNT + 7) / 8]; /* handed out by this process */
+    uint32_t blocks_passed; /* those before are claimed: where the search for a free one begins */
 };
 
 static struct bpf_steering *of(struct steering *steering)
@@ -546,12 +548,22 @@ static bool ports_may_meet(const struct service *one, const struct service *othe
     return false;
 }
 
+static bool users_are_mixed(const struct topology *topology)
+{
+    for (size_t i = 1; i < topology->service_count; i++)
+        if (users_differ(&topology->services[0], &topology->services[i]))
+            return true;
+    return false;
+}
+
 /* Programs of two users cannot both have a port at all addresses, so each goes to its home from the
  * start. */
 static bool must_be_at_home(const struct bpf_steering *steering, uint32_t service)
 {
     const struct topology *topology = steering->setup.topology;
     const struct service *own = service_of(steering, service);
+    if (!steering->users_mixed)
+        return false;
     for (size_t i = 0; i < topology->service_count; i++)
         if (users_differ(own, &topology->services[i]) &&
             ports_may_meet(own, &topology->services[i]))
@@ -689,7 +701,12 @@ static int bpf_block(struct steering *base, uint32_t count, uint32_t preferred,
         *ret_block = preferred;
         return 0;
     }
-    for (uint32_t first = 0; first + count <= BLOCK_COUNT; first++) {
+    /* What is claimed stays so for as long as we live, but for what another cluster gives back: then
+     * addresses that could be had go unused until the next start. */
+    while (steering->blocks_passed < BLOCK_COUNT &&
+           block_is_remembered(steering, steering->blocks_passed, 1))
+        steering->blocks_passed++;
+    for (uint32_t first = steering->blocks_passed; first + count <= BLOCK_COUNT; first++) {
         if (block_is_remembered(steering, first, count))
             continue;
         int error = blocks_claim(steering, first, count);
@@ -805,6 +822,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return -ENOMEM;
     steering->steering.operations = &bpf_operations;
     steering->setup = *setup;
+    steering->users_mixed = users_are_mixed(setup->topology);
     steering->slots = calloc(setup->slots_max, sizeof *steering->slots);
     steering->rotated = calloc(service_count + 1, sizeof *steering->rotated);
     if (!steering->slots || !steering->rotated) {

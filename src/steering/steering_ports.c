@@ -20,6 +20,8 @@ enum {
     RESERVE_NAME_BYTES = 128,
 };
 
+#define RESERVE_PREFIX "reserve:"
+
 static uint8_t wire_protocol(enum protocol protocol)
 {
     return protocol == PROTOCOL_TCP ? STEER_TCP : STEER_UDP;
@@ -98,22 +100,18 @@ static struct steer_target_key listener_key(const struct listener *listener)
 static bool port_is_published(const struct steering_ports *ports, enum protocol protocol,
                               uint16_t port)
 {
-    for (size_t i = 0; i < ports->topology->listener_count; i++) {
-        const struct listener *listener = &ports->topology->listeners[i];
-        if (listener->protocol == protocol && listener->port == port &&
-            listener->address.ss_family == AF_UNSPEC)
-            return true;
-    }
-    return false;
+    return ports->published[protocol][port / 8] & 1u << port % 8;
 }
 
 /* `listen` entries that lead to this port: those that say so, and those that wait for the first. */
 static void listeners_lead(struct steering_ports *ports, uint32_t service,
                            const struct steering_port *port, bool first)
 {
-    for (size_t i = 0; i < ports->topology->listener_count; i++) {
-        const struct listener *listener = &ports->topology->listeners[i];
-        if (listener->service != service || listener->protocol != port->protocol)
+    size_t count;
+    const uint32_t *list = links_of(ports->listeners, service, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct listener *listener = &ports->topology->listeners[list[i]];
+        if (listener->protocol != port->protocol)
             continue;
         uint16_t target = listener_target(ports->topology, listener);
         if (target ? target != port->port : !first)
@@ -135,19 +133,17 @@ static void listeners_lead(struct steering_ports *ports, uint32_t service,
 static void uses_lead(struct steering_ports *ports, uint32_t service,
                       const struct steering_port *port)
 {
-    for (size_t i = 0; i < ports->topology->service_count; i++) {
-        const struct service *user = &ports->topology->services[i];
-        for (size_t k = 0; k < user->uses_count; k++) {
-            if (user->uses[k] != service)
-                continue;
-            struct steer_use_key key = {.service = (uint32_t)i,
-                                        .port = port->port,
-                                        .protocol = wire_protocol(port->protocol)};
-            int error = steer_use_set(ports->steer, &key, ports->services[service].home);
-            if (error)
-                log_error("use-not-set", "service=%s uses=%s error=\"%s\"", user->name,
-                          ports->topology->services[service].name, strerror(-error));
-        }
+    size_t count;
+    const uint32_t *users = links_of(ports->users, service, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct steer_use_key key = {.service = users[i],
+                                    .port = port->port,
+                                    .protocol = wire_protocol(port->protocol)};
+        int error = steer_use_set(ports->steer, &key, ports->services[service].home);
+        if (error)
+            log_error("use-not-set", "service=%s uses=%s error=\"%s\"",
+                      ports->topology->services[users[i]].name,
+                      ports->topology->services[service].name, strerror(-error));
     }
 }
 
@@ -306,7 +302,7 @@ static int reserve_bind(const struct listener *listener, int family, int *ret_fd
 
 static const char *reserve_name(const struct listener *listener, char name[RESERVE_NAME_BYTES])
 {
-    snprintf(name, RESERVE_NAME_BYTES, "reserve:%s", listener->text);
+    snprintf(name, RESERVE_NAME_BYTES, RESERVE_PREFIX "%s", listener->text);
     return name;
 }
 
@@ -377,15 +373,35 @@ static int listeners_begin(struct steering_ports *ports, bool adopted, char *why
 
 bool steering_ports_found(struct steering_ports *ports, const char *name, int fd)
 {
-    for (size_t i = 0; i < ports->topology->listener_count; i++) {
-        char own[RESERVE_NAME_BYTES];
-        if (strcmp(name, reserve_name(&ports->topology->listeners[i], own)) != 0)
-            continue;
-        fd_drop(&ports->reserved[i]); /* of two that do not listen both can be had */
-        ports->reserved[i] = fd;
-        return true;
+    const size_t prefix = strlen(RESERVE_PREFIX);
+    if (strncmp(name, RESERVE_PREFIX, prefix) != 0)
+        return false;
+    int *reserved = table_get(ports->listener_names, name + prefix);
+    if (!reserved)
+        return false;
+    fd_drop(reserved); /* of two that do not listen both can be had */
+    *reserved = fd;
+    return true;
+}
+
+/* What the topology tells in lists, to be found without a walk. */
+static int listeners_index(struct steering_ports *ports)
+{
+    const struct topology *topology = ports->topology;
+    ports->users = links_users_new(topology);
+    ports->listeners = links_listeners_new(topology);
+    ports->listener_names = table_new();
+    if (!ports->users || !ports->listeners || !ports->listener_names)
+        return -ENOMEM;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->address.ss_family == AF_UNSPEC)
+            ports->published[listener->protocol][listener->port / 8] |=
+                (uint8_t)(1u << listener->port % 8);
+        if (table_add(ports->listener_names, listener->text, &ports->reserved[i], NULL) == -ENOMEM)
+            return -ENOMEM;
     }
-    return false;
+    return 0;
 }
 
 /* ---- life ----------------------------------------------------------------------------------------- */
@@ -402,6 +418,8 @@ int steering_ports_init(struct steering_ports *ports, struct steer *steer,
         return -ENOMEM;
     for (size_t i = 0; i < topology->listener_count; i++)
         ports->reserved[i] = -1;
+    if (listeners_index(ports) < 0)
+        return -ENOMEM;
     int error = homes_claim(ports, homes);
     if (error) {
         snprintf(why, why_size, "home addresses: %s", strerror(-error));
@@ -417,6 +435,9 @@ void steering_ports_done(struct steering_ports *ports)
 {
     for (size_t i = 0; ports->reserved && i < ports->topology->listener_count; i++)
         fd_drop(&ports->reserved[i]);
+    links_free(ports->users);
+    links_free(ports->listeners);
+    table_free(ports->listener_names);
     free(ports->reserved);
     free(ports->services);
 }

@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/table.h"
 #include "kernel/steer.h"
+#include "topology/links.h"
 #include "topology/topology.h"
 
 struct steering_port { /* that a service's programs listen on */
@@ -31,6 +33,10 @@ typedef void steering_keep(void *owner, const char *name, int fd);
 struct steering_ports {
     struct steer *steer;
     const struct topology *topology;
+    struct links *users;          /* of each service */
+    struct links *listeners;      /* of each service */
+    struct table *listener_names; /* a listener's text to its place in `reserved` */
+    uint8_t published[2][(UINT16_MAX + 1) / 8]; /* by protocol: ports published at any address */
     struct steering_service *services;
     int *reserved; /* by listener; -1: none */
     steering_keep *keep;
