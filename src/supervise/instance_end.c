@@ -92,12 +92,12 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
     int status = instance->record->exit_status;
     if (status == -1)
         return NULL;
+    const char *cause = instance->record->out_of_memory ? " (out of memory)" : "";
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
-        snprintf(text, size, "killed by SIG%s%s", name ? name : "?",
-                 instance->record->out_of_memory ? " (out of memory)" : "");
+        snprintf(text, size, "killed by SIG%s%s", name ? name : "?", cause);
     } else {
-        snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
+        snprintf(text, size, "exited with status %d%s", WEXITSTATUS(status), cause);
     }
     return text;
 }
@@ -128,6 +128,13 @@ static void collision_explain(struct instance *instance)
                  instance->last_bind.port, holder.uid);
 }
 
+/* By SIGKILL, or as a shell ends whose program was: with 128 + the signal. */
+static bool ended_by_kill(int status)
+{
+    return WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL
+                               : WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL;
+}
+
 /* No process of it is left. */
 static void instance_ended(struct instance *instance)
 {
@@ -137,7 +144,7 @@ static void instance_ended(struct instance *instance)
     if (instance->grouped)
         cgroup_usage_read(supervisor_of(instance)->cgroups, &instance->cgroup, &usage);
     instance->record->exit_status = instance->exit_status;
-    instance->record->out_of_memory = usage.oom_kills && instance->exit_status == SIGKILL;
+    instance->record->out_of_memory = usage.oom_kills && ended_by_kill(instance->exit_status);
     instance->life.clean = instance->exit_status != -1 && WIFEXITED(instance->exit_status) &&
                            WEXITSTATUS(instance->exit_status) == 0;
     if (instance->output)
