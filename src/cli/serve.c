@@ -205,12 +205,13 @@ static int lock_take(const char *state)
     return -EWOULDBLOCK;
 }
 
+static const int signal_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
+
 static int serving_run(struct serving *serving, const char *state)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
     char path[PLACE_BYTES + 16];
     snprintf(path, sizeof path, "%s/control", state);
-    struct signals *signals = signals_new(serving->loop, numbers, serving_signal, serving);
+    struct signals *signals = signals_new(serving->loop, signal_numbers, serving_signal, serving);
     int error = signals ? 0 : -errno;
     if (!error)
         error = control_server_new(serving->loop, serving->supervisor, path, &serving->control);
@@ -277,6 +278,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     if (error)
         snprintf(why, sizeof why, "the log directory %s: %s", options.log_directory,
                  strerror(-error));
+    signals_block(signal_numbers); /* an early Ctrl-C waits, and ends in order what was begun */
     if (error)
         topology_free(topology);
     else

@@ -23,6 +23,21 @@ static void signals_ready(struct watch *watch, unsigned events)
         signals->call(signals->owner, (int)info.ssi_signo, (int)info.ssi_pid);
 }
 
+static sigset_t set_of(const int *numbers)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (; *numbers; numbers++)
+        sigaddset(&set, *numbers);
+    return set;
+}
+
+void signals_block(const int *numbers)
+{
+    sigset_t set = set_of(numbers);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 struct signals *signals_new(struct loop *loop, const int *numbers, signals_call *call,
                             void *owner)
 {
@@ -30,10 +45,7 @@ struct signals *signals_new(struct loop *loop, const int *numbers, signals_call 
     if (!signals)
         return NULL;
     *signals = (struct signals){.loop = loop, .call = call, .owner = owner};
-    sigset_t set;
-    sigemptyset(&set);
-    for (; *numbers; numbers++)
-        sigaddset(&set, *numbers);
+    sigset_t set = set_of(numbers);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     int error = fd < 0 ? -errno : 0;
     if (!error)
