@@ -78,9 +78,14 @@ static bool socket_protocol(int fd, enum protocol *ret_protocol)
     if (family != AF_INET && family != AF_INET6)
         return false;
     switch (socket_option(fd, SOL_SOCKET, SO_PROTOCOL)) {
-    case IPPROTO_TCP: *ret_protocol = PROTOCOL_TCP; return true;
-    case IPPROTO_UDP: *ret_protocol = PROTOCOL_UDP; return true;
-    default: return false;
+    case IPPROTO_TCP:
+        *ret_protocol = PROTOCOL_TCP;
+        return true;
+    case IPPROTO_UDP:
+        *ret_protocol = PROTOCOL_UDP;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -132,7 +137,8 @@ bool notified_holds(struct notified *slot, const struct share_member *member)
     return false;
 }
 
-/* ---- where a socket is bound ------------------------------------------------------------------ */
+/* ---- where a socket is bound ------------------------------------------------------------------
+ */
 
 struct place {
     struct sockaddr_storage address;
@@ -145,7 +151,8 @@ struct place {
 
 /* The `listen` entry that publishes this port of the service: one that keeps the port, else the
  * first; or NULL. */
-static const struct listener *listener_find(struct notified *slot, const struct share_address *asked)
+static const struct listener *listener_find(struct notified *slot,
+                                            const struct share_address *asked)
 {
     const struct topology *topology = slot->steering->setup.topology;
     uint16_t *learnt = &slot->steering->learnt[slot->instance.service][asked->protocol];
@@ -299,7 +306,8 @@ static bool descriptor_closes_on_exec(pid_t tid, int fd)
 }
 
 /* Gives the kept socket to the restarted program in place of its new one. Already at bind and not
- * only at listen, so that getsockname tells the truth in between and options set in between hold. */
+ * only at listen, so that getsockname tells the truth in between and options set in between hold.
+ */
 static bool bind_from_kept(struct notified *slot, const struct seccomp_request *request, int fresh,
                            const struct share_address *asked)
 {
@@ -394,8 +402,8 @@ static bool on_bind(struct notified *slot, const struct seccomp_request *request
         return false;
     enum protocol protocol;
     struct share_address asked;
-    if (!socket_protocol(fd, &protocol) ||
-        !share_address_read(&address, protocol, fd, &asked) || !asked.port) {
+    if (!socket_protocol(fd, &protocol) || !share_address_read(&address, protocol, fd, &asked) ||
+        !asked.port) {
         close(fd);
         return false;
     }
@@ -446,7 +454,8 @@ static void listen_binding(struct notified *slot, int fd, struct binding *ret_bi
 /* Keeps other machines' packets out, as far as nothing publishes the port. Where the socket cannot
  * have a filter, the group's guard does it; one that is in no group is bound to the loopback
  * device (SO_BINDTODEVICE, unprivileged since Linux 5.7). */
-static void listen_hide(struct notified *slot, int fd, const struct binding *binding, bool shareable)
+static void listen_hide(struct notified *slot, int fd, const struct binding *binding,
+                        bool shareable)
 {
     int error = binding->only_local ? reuseport_only_local(fd, binding->admitted) : 0;
     if (shareable)
@@ -546,8 +555,7 @@ static bool connect_target(const struct notified *slot, uint16_t port, uint32_t 
                            uint16_t *ret_port)
 {
     const struct seccomp_steering *steering = slot->steering;
-    const struct share_member *member =
-        share_members_of_slot(steering->share, slot->instance.slot);
+    const struct share_member *member = share_members_of_slot(steering->share, slot->instance.slot);
     for (; member; member = member->next_of_slot)
         if (member->asked.port == port && share_member_reachable(member)) {
             *ret_ip4 = slot->instance.address;
@@ -581,14 +589,13 @@ static bool on_connect(struct notified *slot, const struct seccomp_request *requ
     if (fd < 0)
         return false;
     enum protocol protocol;
-    bool redirected = socket_protocol(fd, &protocol) && protocol == PROTOCOL_TCP &&
-                      (address.ss_family == AF_INET ||
-                       !socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY));
+    bool redirected =
+        socket_protocol(fd, &protocol) && protocol == PROTOCOL_TCP &&
+        (address.ss_family == AF_INET || !socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY));
     if (redirected) {
         address_set_ip4(&address, ip4, port);
-        redirected = redirect_start(slot->steering->redirects, slot->instance.slot,
-                                    slot->notify_fd, request->id, fd,
-                                    (struct sockaddr *)&address, length) == 0;
+        redirected = redirect_start(slot->steering->redirects, slot->instance.slot, slot->notify_fd,
+                                    request->id, fd, (struct sockaddr *)&address, length) == 0;
     }
     if (!redirected)
         close(fd);
@@ -645,11 +652,16 @@ static bool on_getsockname(struct notified *slot, const struct seccomp_request *
 bool notified_serve(struct notified *slot, const struct seccomp_request *request)
 {
     switch (request->call) {
-    case SECCOMP_CALL_BIND: return on_bind(slot, request);
-    case SECCOMP_CALL_LISTEN: return on_listen(slot, request);
-    case SECCOMP_CALL_CONNECT: return on_connect(slot, request);
-    case SECCOMP_CALL_GETSOCKNAME: return on_getsockname(slot, request);
-    case SECCOMP_CALL_OTHER: break;
+    case SECCOMP_CALL_BIND:
+        return on_bind(slot, request);
+    case SECCOMP_CALL_LISTEN:
+        return on_listen(slot, request);
+    case SECCOMP_CALL_CONNECT:
+        return on_connect(slot, request);
+    case SECCOMP_CALL_GETSOCKNAME:
+        return on_getsockname(slot, request);
+    case SECCOMP_CALL_OTHER:
+        break;
     }
     return false;
 }

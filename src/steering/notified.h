@@ -1,5 +1,5 @@
-/* What a program under seccomp notification asks for, and what is done about it: where its sockets are
- * bound, how they join a share, where its connections go. One `notified` is one instance; the
+/* What a program under seccomp notification asks for, and what is done about it: where its sockets
+ * are bound, how they join a share, where its connections go. One `notified` is one instance; the
  * supervisor's side of it (starting, ending, rotating) is steering_seccomp.c, which owns it. */
 #pragma once
 
@@ -46,7 +46,6 @@ struct seccomp_steering {
     struct timer sweep;
     struct deferred sweep_found;
 };
-
 
 const struct service *notified_service(const struct notified *slot);
 /* Answers a request of its program; false: it was left alone, and the caller lets it go on. */

@@ -111,8 +111,8 @@ int redirect_start(struct redirects *redirects, uint32_t slot, int notify_fd, ui
     pending->flags = flags;
     int error = connect(fd, address, length) < 0 ? errno : 0;
     if (error == EINPROGRESS) {
-        error = -watch_start(redirects->loop, &pending->watch, fd, WATCH_WRITE, pending_ready,
-                             pending);
+        error =
+            -watch_start(redirects->loop, &pending->watch, fd, WATCH_WRITE, pending_ready, pending);
         if (!error)
             return 0;
     }

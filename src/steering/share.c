@@ -319,11 +319,9 @@ struct share *share_new(const struct share_setup *setup)
     share->loopback = if_nametoindex("lo");
     share->sinks = sink_needed();
     share->of_slot = calloc(setup->slot_count + 1, sizeof(struct share_member *));
-    share->of_service =
-        calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
+    share->of_service = calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
     share->slot_seen = calloc(setup->slot_count + 1, sizeof *share->slot_seen);
-    share->service_seen =
-        calloc(setup->topology->service_count + 1, sizeof *share->service_seen);
+    share->service_seen = calloc(setup->topology->service_count + 1, sizeof *share->service_seen);
     if (!share->of_slot || !share->of_service || !share->slot_seen || !share->service_seen) {
         share_free(share, true);
         return NULL;
@@ -425,8 +423,8 @@ void share_leave(struct share_member *member)
     }
     member->alive = false;
     share_group_changed(member->share, member->group);
-    if (timer_start(member->share->setup.loop, &member->timer, UDP_LEAVE_DELAY_MS,
-                    member_leave_due, member) < 0)
+    if (timer_start(member->share->setup.loop, &member->timer, UDP_LEAVE_DELAY_MS, member_leave_due,
+                    member) < 0)
         member_end(member);
 }
 

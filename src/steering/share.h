@@ -1,12 +1,13 @@
 /* Sockets of instances that share a port without BPF: the kernel's SO_REUSEPORT groups, seen from
- * outside. A share knows each group's members in the kernel's own order, holds a descriptor of each,
- * and after every change attaches the classic BPF program that chooses (kernel/reuseport.h): packets
- * to an instance's own address go to it, to a service's home to one of that service's, all others to
- * the service that owns the port.
+ * outside. A share knows each group's members in the kernel's own order, holds a descriptor of
+ * each, and after every change attaches the classic BPF program that chooses (kernel/reuseport.h):
+ * packets to an instance's own address go to it, to a service's home to one of that service's, all
+ * others to the service that owns the port.
  *
  * The order is known because every member joins by our own call (listen for TCP, bind for UDP); the
- * one who leaves is replaced by the last (reuseport_detach_sock in the kernel). A socket of the same
- * user that joins from outside enginx is not seen, and would get its share by the wrong number.
+ * one who leaves is replaced by the last (reuseport_detach_sock in the kernel). A socket of the
+ * same user that joins from outside enginx is not seen, and would get its share by the wrong
+ * number.
  *
  * A member outlives its program: what waits in a listener's queue waits for the restarted one. All
  * functions belong to the supervisor's thread; none blocks. */
@@ -22,7 +23,8 @@
 
 enum { SHARE_NO_SLOT = UINT32_MAX, SHARE_NAME_BYTES = 200 };
 
-/* Where a socket is, or was asked to be: also what tells one group from another. Compared by bytes. */
+/* Where a socket is, or was asked to be: also what tells one group from another. Compared by bytes.
+ */
 struct share_address {
     uint8_t protocol; /* enum protocol */
     uint8_t family;   /* 4; 6: IPv6 only; 46: an IPv6 socket that takes IPv4 as well */
@@ -70,13 +72,13 @@ struct share_member { /* read only for others */
     uint64_t cookie;
     struct share_address asked; /* by the program */
     struct share_address bound; /* where it is */
-    uint32_t ordinal; /* ascending within the group: how a new supervisor knows the order */
+    uint32_t ordinal;     /* ascending within the group: how a new supervisor knows the order */
     uint32_t last_weight; /* the last that was not 0 */
-    bool alive;   /* its program listens */
-    bool claimed; /* a restarted program got it and has not called listen yet */
-    bool leaving; /* on its way out, and forgotten by the keeper */
-    bool sink;    /* sink.h; always the first of its group */
-    bool queued;  /* connections waited when it was last looked at */
+    bool alive;           /* its program listens */
+    bool claimed;         /* a restarted program got it and has not called listen yet */
+    bool leaving;         /* on its way out, and forgotten by the keeper */
+    bool sink;            /* sink.h; always the first of its group */
+    bool queued;          /* connections waited when it was last looked at */
     struct watch watch;
     struct timer timer;
 };

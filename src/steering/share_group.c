@@ -23,11 +23,15 @@ static uint32_t tier_weight(const struct share_member *member, enum tier tier)
     if (member->leaving)
         return tier == TIER_ANY ? 1 : 0;
     switch (tier) {
-    case TIER_ROTATION: return member->alive ? share_member_weight(member) : 0;
-    case TIER_KEPT: return member->alive ? 0 : member->last_weight;
-    case TIER_ALIVE: return member->alive || member->claimed;
+    case TIER_ROTATION:
+        return member->alive ? share_member_weight(member) : 0;
+    case TIER_KEPT:
+        return member->alive ? 0 : member->last_weight;
+    case TIER_ALIVE:
+        return member->alive || member->claimed;
     case TIER_ANY:
-    case TIERS: break;
+    case TIERS:
+        break;
     }
     return 1;
 }
@@ -58,10 +62,10 @@ static struct reuseport_member member_choice(const struct share_member *member, 
                                              uint32_t weight)
 {
     bool named = member->slot != SHARE_NO_SLOT;
-    return (struct reuseport_member){
-        .index = (uint32_t)index,
-        .weight = weight,
-        .name = named ? member->share->setup.slots[member->slot].number : UINT32_MAX};
+    return (struct reuseport_member){.index = (uint32_t)index,
+                                     .weight = weight,
+                                     .name = named ? member->share->setup.slots[member->slot].number
+                                                   : UINT32_MAX};
 }
 
 /* The service's members of the group, with their weights of the first tier that has any. */
@@ -178,7 +182,8 @@ static bool listener_takes_all(const struct listener *listener)
     if (listener->address.ss_family == AF_INET)
         return ((const struct sockaddr_in *)&listener->address)->sin_addr.s_addr == 0;
     if (listener->address.ss_family == AF_INET6)
-        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&listener->address)->sin6_addr);
+        return IN6_IS_ADDR_UNSPECIFIED(
+            &((const struct sockaddr_in6 *)&listener->address)->sin6_addr);
     return true;
 }
 
@@ -253,8 +258,8 @@ static void plan_services(struct plan *plan, struct share *share, const struct s
         service_is_open(share, group, owner);
 }
 
-static int group_program(struct share *share, const struct share_group *group,
-                         bool own_addresses, struct sock_filter *ret_program)
+static int group_program(struct share *share, const struct share_group *group, bool own_addresses,
+                         struct sock_filter *ret_program)
 {
     size_t most = 2 * group->count + share->setup.topology->listener_count + 1;
     struct plan plan = {.choices = calloc(most, sizeof *plan.choices),
@@ -275,8 +280,7 @@ static int group_program(struct share *share, const struct share_group *group,
     return length;
 }
 
-static int group_attach(struct share *share, const struct share_group *group,
-                        bool own_addresses)
+static int group_attach(struct share *share, const struct share_group *group, bool own_addresses)
 {
     static struct sock_filter program[REUSEPORT_INSTRUCTIONS_MAX];
     int length = group_program(share, group, own_addresses, program);

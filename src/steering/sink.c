@@ -37,8 +37,7 @@ static int sink_listen(const struct share_address *bound)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return -errno;
-    if (bound->family != 4 &&
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0)
+    if (bound->family != 4 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0)
         return -errno;
     struct sockaddr_storage address;
     socklen_t length = address_write(bound, &address);
@@ -63,8 +62,7 @@ static int sink_fill(int sink, const struct share_address *bound)
     }
     struct sockaddr_storage address;
     socklen_t length = address_write(&to, &address);
-    scoped_fd int client =
-        socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    scoped_fd int client = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (client < 0)
         return -errno;
     if (connect(client, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)

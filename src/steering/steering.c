@@ -7,7 +7,8 @@
 
 enum { WHY_BYTES_MAX = 1024 };
 
-/* ---- what is lost, in words -------------------------------------------------------------------- */
+/* ---- what is lost, in words --------------------------------------------------------------------
+ */
 
 static bool topology_has_policy(const struct topology *topology, enum balance_policy policy)
 {
@@ -34,16 +35,20 @@ static void seccomp_losses(struct buffer *why, const struct topology *topology)
     bool least = topology_has_policy(topology, BALANCE_LEAST);
     bool cycle = topology_has_policy(topology, BALANCE_ROUND_ROBIN);
     if (least || cycle)
-        buffer_printf(why, "; balance %s becomes random by weight, since classic BPF cannot count "
-                           "connections",
-                      least && cycle ? "least and round-robin" : least ? "least" : "round-robin");
+        buffer_printf(why,
+                      "; balance %s becomes random by weight, since classic BPF cannot count "
+                      "connections",
+                      least && cycle ? "least and round-robin"
+                      : least        ? "least"
+                                     : "round-robin");
     if (topology_moves_ports(topology))
         buffer_puts(why, "; a program whose port is published under another one listens on that "
                          "one only, at its own and home addresses too");
     buffer_puts(why, "; connections in all are not counted, and programs cannot use io_uring");
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------- */
+/* ---- choosing ----------------------------------------------------------------------------------
+ */
 
 static void bpf_try(const struct steering_setup *setup, struct steering **ret_steering,
                     bool *ret_adopted, int *ret_error, char *reason, size_t reason_size)
@@ -59,8 +64,7 @@ static void bpf_try(const struct steering_setup *setup, struct steering **ret_st
         *ret_error = steering_bpf_new(setup, ret_steering, ret_adopted, reason, reason_size);
 }
 
-static int forced_fails(const char *name, int error, const char *reason, char *why,
-                        size_t why_size)
+static int forced_fails(const char *name, int error, const char *reason, char *why, size_t why_size)
 {
     snprintf(why, why_size, "steering %s cannot be had: %s", name, reason);
     return error;
@@ -91,8 +95,7 @@ int steering_new(const struct steering_setup *setup, struct steering **ret_steer
     buffer_init(&text, WHY_BYTES_MAX);
     error = steering_seccomp_new(setup, ret_steering, seccomp_reason, sizeof seccomp_reason);
     if (!error) {
-        buffer_printf(&text,
-                      "seccomp notification lets instances share ports (SO_REUSEPORT): %s",
+        buffer_printf(&text, "seccomp notification lets instances share ports (SO_REUSEPORT): %s",
                       bpf_reason);
         seccomp_losses(&text, setup->topology);
         why_give(&text, why, why_size);
@@ -102,8 +105,9 @@ int steering_new(const struct steering_setup *setup, struct steering **ret_steer
         buffer_done(&text);
         return forced_fails("seccomp", error, seccomp_reason, why, why_size);
     }
-    buffer_printf(&text, "nothing steers: %s; %s; instances cannot share a port, and what they "
-                         "listen on is reachable as it stands",
+    buffer_printf(&text,
+                  "nothing steers: %s; %s; instances cannot share a port, and what they "
+                  "listen on is reachable as it stands",
                   bpf_reason, seccomp_reason);
     why_give(&text, why, why_size);
     return steering_none_new(setup, ret_steering);

@@ -1,7 +1,7 @@
-/* Steering: how an instance's sockets join its service, and who gets a new connection. One interface
- * for the supervisor, two mechanisms behind it: BPF (steering_bpf.c, privileged, kernel/steer.h) and
- * seccomp notification with classic BPF (steering_seccomp.c, no privileges), and none at all where
- * neither can be had (programs then run as they would without enginx).
+/* Steering: how an instance's sockets join its service, and who gets a new connection. One
+ * interface for the supervisor, two mechanisms behind it: BPF (steering_bpf.c, privileged,
+ * kernel/steer.h) and seccomp notification with classic BPF (steering_seccomp.c, no privileges),
+ * and none at all where neither can be had (programs then run as they would without enginx).
  *
  * A mechanism knows the topology and the homes; it learns ports from what instances do, keeps the
  * targets (home, own port, published ports, uses) right by itself, and tells the supervisor through
@@ -43,9 +43,9 @@ struct steering_callbacks {
 struct steering_setup {
     struct loop *loop;
     const struct topology *topology;
-    const uint32_t *homes;     /* by service index; steering may move one that another cluster has */
-    const char *cgroup_path;   /* of the cluster, v2; NULL: none */
-    const char *bpf_mount;     /* where the BPF file system is; NULL: /sys/fs/bpf */
+    const uint32_t *homes;   /* by service index; steering may move one that another cluster has */
+    const char *cgroup_path; /* of the cluster, v2; NULL: none */
+    const char *bpf_mount;   /* where the BPF file system is; NULL: /sys/fs/bpf */
     uint32_t slots_max;
     bool privileged;
     const struct steering_callbacks *callbacks;
@@ -68,7 +68,8 @@ struct steering; /* starts with its operations */
 
 struct steering_operations {
     const char *name; /* "bpf", "seccomp", "none" */
-    /* Detaches everything and frees (`down`), or leaves all that works on its own (a crash would). */
+    /* Detaches everything and frees (`down`), or leaves all that works on its own (a crash would).
+     */
     void (*end)(struct steering *steering, bool leave);
     /* Before its process starts. */
     int (*prepare)(struct steering *steering, const struct steering_instance *instance);
@@ -83,21 +84,23 @@ struct steering_operations {
      * service wants one instance and all weights are 0, the one that was in rotation stays there if
      * its listener is kept: connections wait for the next start. To drain it all the same, call
      * `wanted` with 0 first. */
-    int (*rotate)(struct steering *steering, uint32_t service, const struct rotation_member *members,
-                  const uint32_t *numbers, size_t count);
+    int (*rotate)(struct steering *steering, uint32_t service,
+                  const struct rotation_member *members, const uint32_t *numbers, size_t count);
     /* The number of wanted instances changed: 1 means keep the listener from now on. */
     void (*wanted)(struct steering *steering, uint32_t service, uint32_t wanted);
     /* Connections now, and in all (or STEERING_TOTAL_UNKNOWN); false: unknown. */
-    bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
+    bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live,
+                   uint64_t *ret_total);
     /* A descriptor that the keeper held under this name; taken over. False: not one of ours (the
      * caller closes it). Called after `prepare` of the adopted instances, before `started`. */
     bool (*found)(struct steering *steering, const char *name, int fd);
     /* Blocks of instance addresses (addresses.h) are handed out by whoever knows the machine. 0 or
-     * -errno; *ret_block is the first of `count` adjoining numbers. `preferred`: that one if free. */
+     * -errno; *ret_block is the first of `count` adjoining numbers. `preferred`: that one if free.
+     */
     int (*block)(struct steering *steering, uint32_t count, uint32_t preferred,
                  uint32_t *ret_block);
-    /* The service's home: as in the setup, unless another cluster has that address. NULL: always as in
-     * the setup. */
+    /* The service's home: as in the setup, unless another cluster has that address. NULL: always as
+     * in the setup. */
     uint32_t (*home)(struct steering *steering, uint32_t service);
 };
 

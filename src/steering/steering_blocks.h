@@ -1,6 +1,6 @@
 /* Blocks of instance addresses (topology/addresses.h) where no registry of the machine's clusters
- * exists: handed out from 0 upwards, known only to this process. Another unprivileged cluster of the
- * machine may hand out the same; their instances then share addresses, not ports. */
+ * exists: handed out from 0 upwards, known only to this process. Another unprivileged cluster of
+ * the machine may hand out the same; their instances then share addresses, not ports. */
 #pragma once
 
 #include <stdint.h>

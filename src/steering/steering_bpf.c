@@ -1,103 +1,31 @@
 /* Steering with BPF (kernel/steer.h): the kernel hands each new connection to the listener of one
  * instance. What remains for user space: telling the kernel who is who, learning ports from what
- * the kernel reports (steering_ports.h), turning members and weights into rotations, and keeping the
- * listener of a service that has one instance only.
+ * the kernel reports (steering_ports.h), turning members and weights into rotations, and keeping
+ * the listener of a service that has one instance only.
  *
  * A kept listener: when such an instance listens, we fetch a duplicate of its socket. It dies, and
- * connections go on queueing in the duplicate, which the kernel still finds as the instance's. It is
- * started again and listens beside the old socket, in one SO_REUSEPORT group; we close the old one,
- * and what waits in it migrates to the new (tcp_migrate_req). With more instances nothing is kept,
- * since a duplicate would hinder the migration to a sibling. A program with several listeners on a
- * port may close one of them and live on (workers that are replaced): then ours must go as well, or
- * connections would wait in it for nobody, so those are looked at now and then. */
+ * connections go on queueing in the duplicate, which the kernel still finds as the instance's. It
+ * is started again and listens beside the old socket, in one SO_REUSEPORT group; we close the old
+ * one, and what waits in it migrates to the new (tcp_migrate_req). With more instances nothing is
+ * kept, since a duplicate would hinder the migration to a sibling. A program with several listeners
+ * on a port may close one of them and live on (workers that are replaced): then ours must go as
+ * well, or connections would wait in it for nobody, so those are looked at now and then. */
+#include "steering/bpf_private.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
-#include "kernel/process.h"
-#include "kernel/steer.h"
-#include "steering/steering.h"
-#include "steering/steering_ports.h"
-#include "topology/addresses.h"
 
-enum {
-    HEARD_MAX = 64,        /* sockets of an instance that are remembered */
-    PROCESSES_MAX = 1024,  /* of an instance, that are looked through for a socket */
-    SLOTS_MIN = 256,       /* room in the kernel's maps, so that a larger file fits the old pins */
-    SERVICES_MIN = 64,
-    KEPT_NAME_BYTES = 256,
-    SWEEP_EVERY_MS = 1000,
-};
-
-struct heard { /* a socket of the present incarnation */
-    uint64_t cookie;
-    uint16_t port;
-    uint8_t protocol;
-    uint8_t family;
-};
-
-struct kept { /* a listener of which we hold a duplicate */
-    struct kept *next;
-    int fd;
-    uint32_t epoch;
-    struct heard socket;
-};
-
-struct slot {
-    struct steering_instance instance;
-    bool present; /* between prepare and gone for good */
-    bool served;  /* was in rotation; what it keeps may bridge the time until it is again */
-    bool crowded; /* several of its kept listeners share a port */
-    bool recall;  /* adopted: what it listens on is to be found out */
-    struct heard heard[HEARD_MAX];
-    size_t heard_count;
-    struct kept *kept;
-};
-
-struct rotated { /* what the supervisor last said about a service */
-    struct rotation_member *members;
-    uint32_t *numbers;
-    size_t count;
-    uint32_t wanted;
-};
-
-struct bpf_steering {
-    struct steering steering;
-    struct steering_setup setup;
-    struct steer *steer;
-    struct steering_ports ports;
-    struct watch events;
-    struct deferred recall;
-    struct timer sweep; /* active while an instance is crowded */
-    bool adopted;
-    struct slot **slots; /* by slot; NULL: never used */
-    struct rotated *rotated; /* by service */
-    bool users_mixed; /* not all services have the same user */
-    uint8_t blocks[(BLOCK_COUNT + 7) / 8]; /* handed out by this process */
-    uint32_t blocks_passed; /* those before are claimed: where the search for a free one begins */
-};
-
-static struct bpf_steering *of(struct steering *steering)
-{
-    return (struct bpf_steering *)steering;
-}
-
-static const struct service *service_of(const struct bpf_steering *steering, uint32_t service)
-{
-    return &steering->setup.topology->services[service];
-}
-
-/* ---- rotation ------------------------------------------------------------------------------------- */
+/* ---- rotation
+ * ------------------------------------------------------------------------------------- */
 
 static size_t rotation_build(const struct bpf_steering *steering, uint32_t service,
                              const struct rotation_member *members, const uint32_t *numbers,
@@ -128,8 +56,8 @@ static size_t rotation_build(const struct bpf_steering *steering, uint32_t servi
     return rotation_cycle(members, count, ret_slots);
 }
 
-/* Nobody is in rotation: then those serve whose kept listener lets connections wait, or whose program
- * is on its way out or in. */
+/* Nobody is in rotation: then those serve whose kept listener lets connections wait, or whose
+ * program is on its way out or in. */
 static void members_bridge(const struct bpf_steering *steering, struct rotation_member *members,
                            size_t count)
 {
@@ -143,7 +71,7 @@ static void members_bridge(const struct bpf_steering *steering, struct rotation_
     }
 }
 
-static int rotation_apply(struct bpf_steering *steering, uint32_t service)
+int bpf_rotation_apply(struct bpf_steering *steering, uint32_t service)
 {
     const struct rotated *rotated = &steering->rotated[service];
     struct rotation_member members[SERVICE_INSTANCES_MAX];
@@ -158,8 +86,7 @@ static int rotation_apply(struct bpf_steering *steering, uint32_t service)
 }
 
 static int bpf_rotate(struct steering *base, uint32_t service,
-                      const struct rotation_member *members, const uint32_t *numbers,
-                      size_t count)
+                      const struct rotation_member *members, const uint32_t *numbers, size_t count)
 {
     struct bpf_steering *steering = of(base);
     struct rotated *rotated = &steering->rotated[service];
@@ -184,192 +111,11 @@ static int bpf_rotate(struct steering *base, uint32_t service,
             slot->served = true;
     }
     rotated->count = count;
-    return rotation_apply(steering, service);
+    return bpf_rotation_apply(steering, service);
 }
 
-/* ---- kept listeners -------------------------------------------------------------------------------- */
-
-/* "listener:SLOT:PORT:FAMILY:COOKIE:SERVICE": the service's name is for people. */
-static const char *kept_name(const struct bpf_steering *steering, const struct slot *slot,
-                             const struct kept *kept, char name[KEPT_NAME_BYTES])
-{
-    snprintf(name, KEPT_NAME_BYTES, "listener:%u:%u:%u:%" PRIx64 ":%.160s", slot->instance.slot,
-             kept->socket.port, kept->socket.family, kept->socket.cookie,
-             service_of(steering, slot->instance.service)->name);
-    return name;
-}
-
-/* Takes it out of the list that `place` belongs to, and closes it. */
-static void kept_drop(struct bpf_steering *steering, struct slot *slot, struct kept **place)
-{
-    struct kept *kept = *place;
-    char name[KEPT_NAME_BYTES];
-    *place = kept->next;
-    steering->setup.callbacks->forget(steering->setup.owner,
-                                      kept_name(steering, slot, kept, name));
-    close(kept->fd);
-    free(kept);
-}
-
-static bool same_port(const struct heard *one, const struct heard *other)
-{
-    return one->port == other->port && one->family == other->family;
-}
-
-/* Closes those of epochs before `epoch`; with `replacement`, only those that it replaces. */
-static void kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t epoch,
-                       const struct heard *replacement)
-{
-    struct kept **place = &slot->kept;
-    while (*place) {
-        struct kept *kept = *place;
-        if (kept->epoch < epoch && (!replacement || same_port(&kept->socket, replacement)))
-            kept_drop(steering, slot, place);
-        else
-            place = &kept->next;
-    }
-}
-
-static void kept_close_all(struct bpf_steering *steering, struct slot *slot)
-{
-    kept_close(steering, slot, UINT32_MAX, NULL);
-}
-
-/* `fd` is taken over. */
-static struct kept *kept_add(struct slot *slot, const struct heard *socket, int fd)
-{
-    struct kept *kept = calloc(1, sizeof *kept);
-    if (!kept) {
-        close(fd);
-        return NULL;
-    }
-    *kept = (struct kept){
-        .next = slot->kept, .fd = fd, .epoch = slot->instance.epoch, .socket = *socket};
-    slot->kept = kept;
-    return kept;
-}
-
-static bool kept_has(const struct slot *slot, uint64_t cookie)
-{
-    for (const struct kept *kept = slot->kept; kept; kept = kept->next)
-        if (kept->socket.cookie == cookie)
-            return true;
-    return false;
-}
-
-/* A duplicate of the instance's socket, or -errno. */
-static int socket_fetch(struct bpf_steering *steering, const struct slot *slot, uint64_t cookie)
-{
-    static pid_t pids[PROCESSES_MAX];
-    size_t count = steering->setup.callbacks->processes(steering->setup.owner,
-                                                        slot->instance.slot, pids, PROCESSES_MAX);
-    return process_socket_find(pids, count, cookie);
-}
-
-static void listener_keep(struct bpf_steering *steering, struct slot *slot,
-                          const struct heard *socket)
-{
-    if (kept_has(slot, socket->cookie))
-        return;
-    int fd = socket_fetch(steering, slot, socket->cookie);
-    struct kept *kept = fd < 0 ? NULL : kept_add(slot, socket, fd);
-    if (!kept) {
-        log_warn("listener-not-kept",
-                 "service=%s port=%u error=\"%s\" instead=\"connections are refused while it "
-                 "restarts\"",
-                 service_of(steering, slot->instance.service)->name, socket->port,
-                 strerror(fd < 0 ? -fd : ENOMEM));
-        return;
-    }
-    char name[KEPT_NAME_BYTES];
-    steering->setup.callbacks->keep(steering->setup.owner, kept_name(steering, slot, kept, name),
-                                    fd);
-}
-
-/* Do connections wait in a listener? (Of a listening socket, tcpi_unacked is the length of the queue:
- * tcp_get_info in net/ipv4/tcp.c.) */
-static bool listener_has_queue(int fd)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof info;
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_unacked > 0;
-}
-
-/* Closes what the program itself has closed; what waits in it migrates to another of the port. */
-static void slot_sweep(struct bpf_steering *steering, struct slot *slot)
-{
-    struct kept **place = &slot->kept;
-    while (*place) {
-        struct kept *kept = *place;
-        int found = listener_has_queue(kept->fd)
-                        ? socket_fetch(steering, slot, kept->socket.cookie)
-                        : -EAGAIN;
-        if (found == -ENOENT) {
-            kept_drop(steering, slot, place);
-            continue;
-        }
-        fd_drop(&found);
-        place = &kept->next;
-    }
-}
-
-static void sweep_due(struct timer *timer)
-{
-    struct bpf_steering *steering = timer->owner;
-    bool crowded = false;
-    for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
-        struct slot *slot = steering->slots[i];
-        /* Of an instance that is down all are the program's no more, and wanted all the same. */
-        if (!slot || !slot->crowded)
-            continue;
-        crowded = true;
-        if (slot->heard_count > 0)
-            slot_sweep(steering, slot);
-    }
-    if (crowded)
-        timer_start(steering->setup.loop, timer, SWEEP_EVERY_MS, sweep_due, steering);
-}
-
-static bool slot_is_crowded(const struct slot *slot)
-{
-    for (const struct kept *one = slot->kept; one; one = one->next)
-        for (const struct kept *other = one->next; other; other = other->next)
-            if (same_port(&one->socket, &other->socket))
-                return true;
-    return false;
-}
-
-static void slot_watch_crowd(struct bpf_steering *steering, struct slot *slot)
-{
-    slot->crowded = slot_is_crowded(slot);
-    if (slot->crowded && !timer_active(&steering->sweep))
-        timer_start(steering->setup.loop, &steering->sweep, SWEEP_EVERY_MS, sweep_due, steering);
-}
-
-static uint32_t wanted_of(const struct bpf_steering *steering, const struct slot *slot)
-{
-    return steering->rotated[slot->instance.service].wanted;
-}
-
-static void bpf_wanted(struct steering *base, uint32_t service, uint32_t wanted)
-{
-    struct bpf_steering *steering = of(base);
-    steering->rotated[service].wanted = wanted;
-    for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
-        struct slot *slot = steering->slots[i];
-        if (!slot || !slot->present || slot->instance.service != service)
-            continue;
-        if (wanted != 1)
-            kept_close_all(steering, slot);
-        for (size_t k = 0; wanted == 1 && k < slot->heard_count; k++)
-            if (slot->heard[k].protocol == STEER_TCP)
-                listener_keep(steering, slot, &slot->heard[k]);
-        slot_watch_crowd(steering, slot);
-    }
-    rotation_apply(steering, service);
-}
-
-/* ---- what instances do ------------------------------------------------------------------------------ */
+/* ---- what instances do
+ * ------------------------------------------------------------------------------ */
 
 static enum protocol protocol_of(uint8_t wire)
 {
@@ -395,16 +141,16 @@ static void heard_add(struct slot *slot, const struct heard *socket)
 static void tcp_listens(struct bpf_steering *steering, struct slot *slot,
                         const struct heard *socket)
 {
-    if (wanted_of(steering, slot) == 1)
-        listener_keep(steering, slot, socket);
+    if (bpf_wanted_of(steering, slot) == 1)
+        bpf_listener_keep(steering, slot, socket);
     /* What waits in the old one comes over to the new. */
-    kept_close(steering, slot, slot->instance.epoch, socket);
-    slot_watch_crowd(steering, slot);
+    bpf_kept_close(steering, slot, slot->instance.epoch, socket);
+    bpf_slot_watch_crowd(steering, slot);
 }
 
 static void udp_bound(struct bpf_steering *steering, struct slot *slot, const struct heard *socket)
 {
-    scoped_fd int fd = socket_fetch(steering, slot, socket->cookie);
+    scoped_fd int fd = bpf_socket_fetch(steering, slot, socket->cookie);
     int error = fd < 0 ? fd : 0;
     if (!error && socket->family != 6)
         error = steer_udp_add(steering->steer, slot->instance.slot, socket->port, 4, fd);
@@ -459,7 +205,8 @@ static void events_ready(struct watch *watch, unsigned events)
     steer_events_take(steering->steer, event_handle, steering);
 }
 
-/* ---- finding again what an earlier supervisor had ----------------------------------------------------- */
+/* ---- finding again what an earlier supervisor had
+ * ----------------------------------------------------- */
 
 static void socket_recall(void *owner, const struct steer_socket_key *key, uint64_t cookie)
 {
@@ -488,11 +235,11 @@ static void slot_recalled(struct bpf_steering *steering, struct slot *slot)
         struct steering_listen listen = listen_of(slot, socket, 0);
         steering_ports_recall(&steering->ports, slot->instance.service, listen.protocol,
                               listen.port);
-        if (socket->protocol == STEER_TCP && wanted_of(steering, slot) == 1)
-            listener_keep(steering, slot, socket);
+        if (socket->protocol == STEER_TCP && bpf_wanted_of(steering, slot) == 1)
+            bpf_listener_keep(steering, slot, socket);
         steering->setup.callbacks->listens(steering->setup.owner, &listen);
     }
-    slot_watch_crowd(steering, slot);
+    bpf_slot_watch_crowd(steering, slot);
 }
 
 static void recall(struct deferred *deferred)
@@ -519,16 +266,15 @@ static bool bpf_found(struct steering *base, const char *name, int fd)
         number >= steering->setup.slots_max || port == 0 || port > UINT16_MAX || family > 46)
         return false;
     struct slot *slot = steering->slots[number];
-    if (!slot || !slot->present || wanted_of(steering, slot) != 1)
+    if (!slot || !slot->present || bpf_wanted_of(steering, slot) != 1)
         return false;
-    struct heard socket = {.cookie = cookie,
-                           .port = (uint16_t)port,
-                           .protocol = STEER_TCP,
-                           .family = (uint8_t)family};
-    return kept_add(slot, &socket, fd) != NULL;
+    struct heard socket = {
+        .cookie = cookie, .port = (uint16_t)port, .protocol = STEER_TCP, .family = (uint8_t)family};
+    return bpf_kept_add(slot, &socket, fd) != NULL;
 }
 
-/* ---- an instance's life -------------------------------------------------------------------------------- */
+/* ---- an instance's life
+ * -------------------------------------------------------------------------------- */
 
 static bool users_differ(const struct service *one, const struct service *other)
 {
@@ -631,37 +377,38 @@ static void bpf_gone(struct steering *base, uint32_t number, bool coming_back)
     uint32_t service = slot->instance.service;
     slot->heard_count = 0;
     slot->recall = false;
-    if (coming_back && wanted_of(steering, slot) == 1) {
-        kept_close(steering, slot, slot->instance.epoch, NULL); /* nobody came for those */
+    if (coming_back && bpf_wanted_of(steering, slot) == 1) {
+        bpf_kept_close(steering, slot, slot->instance.epoch, NULL); /* nobody came for those */
     } else {
-        kept_close_all(steering, slot);
+        bpf_kept_close_all(steering, slot);
     }
     if (!coming_back) {
         slot->served = false;
         steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);
         slot->present = false;
     }
-    int error = rotation_apply(steering, service);
+    int error = bpf_rotation_apply(steering, service);
     if (error)
         log_error("rotation-not-set", "service=%s error=\"%s\"",
                   service_of(steering, service)->name, strerror(-error));
 }
 
-static bool bpf_counts(struct steering *base, uint32_t slot, int64_t *ret_live,
-                       uint64_t *ret_total)
+static bool bpf_counts(struct steering *base, uint32_t slot, int64_t *ret_live, uint64_t *ret_total)
 {
     steer_counts(of(base)->steer, slot, ret_live, ret_total);
     return true;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------ */
+/* ---- addresses
+ * ------------------------------------------------------------------------------------------ */
 
 static bool block_is_out(const struct bpf_steering *steering, uint32_t block)
 {
     return steering->blocks[block / 8] & 1u << block % 8;
 }
 
-/* Claims the adjoining blocks, or none. A claim that the cluster has from earlier counts as free. */
+/* Claims the adjoining blocks, or none. A claim that the cluster has from earlier counts as free.
+ */
 static int blocks_claim(struct bpf_steering *steering, uint32_t first, uint32_t count)
 {
     uint32_t owner = steer_cluster_number(steering->steer);
@@ -681,8 +428,7 @@ static int blocks_claim(struct bpf_steering *steering, uint32_t first, uint32_t 
 }
 
 /* Claimed in an earlier life and not asked for yet: some service may prefer it, so others pass. */
-static bool block_is_remembered(const struct bpf_steering *steering, uint32_t first,
-                                uint32_t count)
+static bool block_is_remembered(const struct bpf_steering *steering, uint32_t first, uint32_t count)
 {
     struct steer_claim claim;
     for (uint32_t i = 0; i < count; i++)
@@ -691,8 +437,7 @@ static bool block_is_remembered(const struct bpf_steering *steering, uint32_t fi
     return false;
 }
 
-static int bpf_block(struct steering *base, uint32_t count, uint32_t preferred,
-                     uint32_t *ret_block)
+static int bpf_block(struct steering *base, uint32_t count, uint32_t preferred, uint32_t *ret_block)
 {
     struct bpf_steering *steering = of(base);
     if (count == 0 || count > BLOCK_COUNT)
@@ -701,8 +446,8 @@ static int bpf_block(struct steering *base, uint32_t count, uint32_t preferred,
         *ret_block = preferred;
         return 0;
     }
-    /* What is claimed stays so for as long as we live, but for what another cluster gives back: then
-     * addresses that could be had go unused until the next start. */
+    /* What is claimed stays so for as long as we live, but for what another cluster gives back:
+     * then addresses that could be had go unused until the next start. */
     while (steering->blocks_passed < BLOCK_COUNT &&
            block_is_remembered(steering, steering->blocks_passed, 1))
         steering->blocks_passed++;
@@ -723,7 +468,9 @@ static uint32_t bpf_home(struct steering *base, uint32_t service)
     return of(base)->ports.services[service].home;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void bpf_free(struct bpf_steering *steering)
 {
@@ -762,7 +509,7 @@ static void bpf_end(struct steering *base, bool leave)
         if (leave)
             kept_leave(steering->slots[i]);
         else
-            kept_close_all(steering, steering->slots[i]);
+            bpf_kept_close_all(steering, steering->slots[i]);
     }
     if (leave) {
         steer_close(steering->steer);

@@ -205,8 +205,7 @@ static void prepare(uint32_t slot, uint32_t service, uint32_t wanted)
     assert_int_equal(steering->operations->prepare(steering, &members[slot]), 0);
 }
 
-static void start(uint32_t slot, uint32_t service, uint32_t wanted,
-                  const struct rig_server *server)
+static void start(uint32_t slot, uint32_t service, uint32_t wanted, const struct rig_server *server)
 {
     prepare(slot, service, wanted);
     rig_instance_start(&instances[slot], server, slot);
@@ -225,7 +224,8 @@ static void publish(size_t index, uint32_t service, uint16_t port, uint16_t targ
     topology.listener_count = index + 1;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------------------
+ */
 
 static void ports_are_learnt_and_published(void **state)
 {
@@ -380,7 +380,8 @@ static void connections_wait_for_the_only_instance(void **state)
     assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
 }
 
-/* Workers that are replaced: what waits in the listener of one that has gone comes to the others. */
+/* Workers that are replaced: what waits in the listener of one that has gone comes to the others.
+ */
 static void a_listener_that_its_program_closed_is_closed(void **state)
 {
     (void)state;

@@ -53,7 +53,8 @@ static struct kept {
     int fd;
 } kept[KEPT];
 
-/* ---- what the supervisor would do -------------------------------------------------------------- */
+/* ---- what the supervisor would do --------------------------------------------------------------
+ */
 
 static void tell(const char *what, const struct steering_listen *listen)
 {
@@ -166,7 +167,8 @@ static int steering_begin(void)
     return error;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------- */
+/* ---- starting -----------------------------------------------------------------------------------
+ */
 
 static void descriptor_send(int channel, int fd)
 {
@@ -269,7 +271,8 @@ static void instance_end(struct instance *instance, bool coming_back)
     steering->operations->gone(steering, instance->steering.slot, coming_back);
 }
 
-/* ---- commands ----------------------------------------------------------------------------------- */
+/* ---- commands -----------------------------------------------------------------------------------
+ */
 
 static char *text_copy(const char *text)
 {
@@ -304,12 +307,12 @@ static int do_listen(char *rest)
     unsigned port, service, target;
     if (sscanf(rest, "%u %7s %u %u %63s", &port, protocol, &service, &target, address) < 4)
         return -EINVAL;
-    *listener = (struct listener){.port = (uint16_t)port,
-                                  .protocol =
-                                      strcmp(protocol, "udp") == 0 ? PROTOCOL_UDP : PROTOCOL_TCP,
-                                  .service = service,
-                                  .target_port = (uint16_t)target,
-                                  .text = "listener"};
+    *listener =
+        (struct listener){.port = (uint16_t)port,
+                          .protocol = strcmp(protocol, "udp") == 0 ? PROTOCOL_UDP : PROTOCOL_TCP,
+                          .service = service,
+                          .target_port = (uint16_t)target,
+                          .text = "listener"};
     if (address[0]) {
         struct sockaddr_in *four = (struct sockaddr_in *)&listener->address;
         four->sin_family = AF_INET;
@@ -325,12 +328,12 @@ static int do_start(const char *rest)
     if (sscanf(rest, "%u %u %u %n", &slot, &service, &number, &at) < 3 || slot >= SLOTS)
         return -EINVAL;
     struct instance *instance = &instances[slot];
-    instance->steering = (struct steering_instance){.slot = slot,
-                                                    .service = service,
-                                                    .number = number,
-                                                    .address = 0x7f4d0000 + ((service + 1) << 8) +
-                                                               number,
-                                                    .wanted = 1};
+    instance->steering =
+        (struct steering_instance){.slot = slot,
+                                   .service = service,
+                                   .number = number,
+                                   .address = 0x7f4d0000 + ((service + 1) << 8) + number,
+                                   .wanted = 1};
     snprintf(instance->command, sizeof instance->command, "%s", rest + at);
     return instance_start(instance);
 }

@@ -97,8 +97,8 @@ static void look_due(struct timer *timer)
         often |= now_ms - slot->started_ms < LOOK_OFTEN_FOR_MS;
     }
     if (any)
-        timer_start(steering->setup.loop, &steering->timer,
-                    often ? LOOK_EVERY_MS : LOOK_SELDOM_MS, look_due, steering);
+        timer_start(steering->setup.loop, &steering->timer, often ? LOOK_EVERY_MS : LOOK_SELDOM_MS,
+                    look_due, steering);
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
@@ -146,8 +146,7 @@ static void none_gone(struct steering *base, uint32_t slot, bool coming_back)
 }
 
 static int none_rotate(struct steering *base, uint32_t service,
-                       const struct rotation_member *members, const uint32_t *numbers,
-                       size_t count)
+                       const struct rotation_member *members, const uint32_t *numbers, size_t count)
 {
     (void)base;
     (void)service;

@@ -32,7 +32,8 @@ static enum steer_claim_kind claim_kind(enum protocol protocol)
     return protocol == PROTOCOL_TCP ? STEER_CLAIM_TCP_PORT : STEER_CLAIM_UDP_PORT;
 }
 
-/* ---- homes -------------------------------------------------------------------------------------- */
+/* ---- homes --------------------------------------------------------------------------------------
+ */
 
 /* The home that it had (the claim's owner is a hash of its name), else the first free from the
  * wanted one on. */
@@ -68,7 +69,8 @@ static int homes_claim(struct steering_ports *ports, const uint32_t *homes)
     return 0;
 }
 
-/* ---- targets ------------------------------------------------------------------------------------ */
+/* ---- targets ------------------------------------------------------------------------------------
+ */
 
 static void target_set(struct steering_ports *ports, const struct steer_target_key *key,
                        uint32_t service, uint16_t port, uint16_t flags)
@@ -136,9 +138,8 @@ static void uses_lead(struct steering_ports *ports, uint32_t service,
     size_t count;
     const uint32_t *users = links_of(ports->users, service, &count);
     for (size_t i = 0; i < count; i++) {
-        struct steer_use_key key = {.service = users[i],
-                                    .port = port->port,
-                                    .protocol = wire_protocol(port->protocol)};
+        struct steer_use_key key = {
+            .service = users[i], .port = port->port, .protocol = wire_protocol(port->protocol)};
         int error = steer_use_set(ports->steer, &key, ports->services[service].home);
         if (error)
             log_error("use-not-set", "service=%s uses=%s error=\"%s\"",
@@ -272,7 +273,8 @@ static void stated_ports_lead(struct steering_ports *ports, uint32_t service, bo
     }
 }
 
-/* ---- published ports ------------------------------------------------------------------------------ */
+/* ---- published ports
+ * ------------------------------------------------------------------------------ */
 
 static int reserve_bind(const struct listener *listener, int family, int *ret_fd)
 {
@@ -330,8 +332,8 @@ static int listener_reserve(struct steering_ports *ports, size_t index, bool ado
     return 0;
 }
 
-static int listener_claim(struct steering_ports *ports, const struct listener *listener,
-                          char *why, size_t why_size)
+static int listener_claim(struct steering_ports *ports, const struct listener *listener, char *why,
+                          size_t why_size)
 {
     struct steer_claim other = {0};
     int error = steer_claim(ports->steer, claim_kind(listener->protocol), listener->port,
@@ -404,14 +406,15 @@ static int listeners_index(struct steering_ports *ports)
     return 0;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------- */
+/* ---- life
+ * ----------------------------------------------------------------------------------------- */
 
 int steering_ports_init(struct steering_ports *ports, struct steer *steer,
                         const struct topology *topology, const uint32_t *homes, bool adopted,
                         steering_keep *keep, void *owner, char *why, size_t why_size)
 {
-    *ports = (struct steering_ports){
-        .steer = steer, .topology = topology, .keep = keep, .owner = owner};
+    *ports =
+        (struct steering_ports){.steer = steer, .topology = topology, .keep = keep, .owner = owner};
     ports->services = calloc(topology->service_count + 1, sizeof *ports->services);
     ports->reserved = calloc(topology->listener_count + 1, sizeof *ports->reserved);
     if (!ports->services || !ports->reserved)

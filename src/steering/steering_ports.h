@@ -33,9 +33,9 @@ typedef void steering_keep(void *owner, const char *name, int fd);
 struct steering_ports {
     struct steer *steer;
     const struct topology *topology;
-    struct links *users;          /* of each service */
-    struct links *listeners;      /* of each service */
-    struct table *listener_names; /* a listener's text to its place in `reserved` */
+    struct links *users;                        /* of each service */
+    struct links *listeners;                    /* of each service */
+    struct table *listener_names;               /* a listener's text to its place in `reserved` */
     uint8_t published[2][(UINT16_MAX + 1) / 8]; /* by protocol: ports published at any address */
     struct steering_service *services;
     int *reserved; /* by listener; -1: none */
@@ -43,9 +43,9 @@ struct steering_ports {
     void *owner;
 };
 
-/* Claims homes and published ports and sets what is known beforehand. `adopted`: our own programs may
- * be in the way of the reservations; the keeper has those. -EADDRINUSE: a published port is taken;
- * -ENOTSUP: a published port that cannot be had; `why` names it. */
+/* Claims homes and published ports and sets what is known beforehand. `adopted`: our own programs
+ * may be in the way of the reservations; the keeper has those. -EADDRINUSE: a published port is
+ * taken; -ENOTSUP: a published port that cannot be had; `why` names it. */
 int steering_ports_init(struct steering_ports *ports, struct steer *steer,
                         const struct topology *topology, const uint32_t *homes, bool adopted,
                         steering_keep *keep, void *owner, char *why, size_t why_size);

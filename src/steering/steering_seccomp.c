@@ -15,9 +15,9 @@
  * Limits that follow from the kernel: classic BPF cannot read counts, so `least` and `round-robin`
  * become random; a socket has one port, so of several published ports only the first is served;
  * sockets of other ABIs (i386) and io_uring are not seen (io_uring answers ENOSYS); where Yama
- * restricts ptrace to descendants, programs adopted from an earlier supervisor cannot be looked into,
- * and what they bind from then on is not shared; sockets of different users cannot share a port.
- * What waits in the queue of an instance that goes for good is reset: drain it before. */
+ * restricts ptrace to descendants, programs adopted from an earlier supervisor cannot be looked
+ * into, and what they bind from then on is not shared; sockets of different users cannot share a
+ * port. What waits in the queue of an instance that goes for good is reset: drain it before. */
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -83,7 +83,8 @@ static void notify_ready(struct watch *watch, unsigned events)
     }
 }
 
-/* ---- listeners that their program has closed --------------------------------------------------- */
+/* ---- listeners that their program has closed ---------------------------------------------------
+ */
 
 /* We hold a duplicate, so a listener that its program closes without dying stays open, and what is
  * given to it waits for nobody. The sign is a queue that does not empty. */
@@ -132,7 +133,8 @@ static void sweep_due(struct timer *timer)
         timer_start(steering->setup.loop, &steering->sweep, SWEEP_EVERY_MS, sweep_due, steering);
 }
 
-/* ---- operations ------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------
+ */
 
 static void seccomp_end(struct steering *base, bool leave)
 {
@@ -311,11 +313,12 @@ static int seccomp_block(struct steering *base, uint32_t count, uint32_t preferr
     return steering_blocks_take(&of(base)->blocks, count, preferred, ret_block);
 }
 
-/* ---- after the supervisor's own restart ---------------------------------------------------------- */
+/* ---- after the supervisor's own restart
+ * ---------------------------------------------------------- */
 
 /* "SERVICE.N" */
 static struct notified *slot_by_name(const struct seccomp_steering *steering, const char *text,
-                                 size_t length)
+                                     size_t length)
 {
     for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
         struct notified *slot = steering->slots[i];
@@ -363,8 +366,8 @@ static bool found_listener(struct seccomp_steering *steering, const char *name, 
         deferred_start(steering->setup.loop, &steering->sweep_found, sweep_found_due, steering);
         return true;
     }
-    struct share_member *member = share_found(steering->share, slot->instance.slot, fd,
-                                              (uint16_t)port, address, ordinal);
+    struct share_member *member =
+        share_found(steering->share, slot->instance.slot, fd, (uint16_t)port, address, ordinal);
     if (member) {
         uint16_t *learnt = &steering->learnt[slot->instance.service][member->asked.protocol];
         if (!*learnt)
@@ -391,7 +394,8 @@ static bool seccomp_found(struct steering *base, const char *name, int fd)
     return true;
 }
 
-/* ---- new ---------------------------------------------------------------------------------------- */
+/* ---- new ----------------------------------------------------------------------------------------
+ */
 
 static const struct steering_operations operations = {
     .name = "seccomp",
