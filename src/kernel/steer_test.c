@@ -1,5 +1,5 @@
 /* The direct path in the kernel, with tiny servers as instances (steer_rig.h). */
-#include "kernel/steer.h"
+#include "kernel/steer_fixture.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,170 +22,8 @@
 #include "base/scoped.h"
 #include "kernel/steer_rig.h"
 
-enum {
-    PORT = 3000,
-    SLOTS = 64,
-    EVENT_WITHIN_MS = 3000,
-    HOME = 0x7f560101,  /* 127.86.1.1: service 0 */
-    OTHER = 0x7f560102, /* 127.86.1.2: service 1 */
-    NOBODY = 65534,
-};
-#define HOME_TEXT  "127.86.1.1"
-#define OTHER_TEXT "127.86.1.2"
-
-static struct rig *rig;
-static struct steer *steer;
-static struct rig_instance instances[SLOTS];
-static struct steer_event seen[512];
-static size_t seen_count;
-static uint32_t epoch = 1;
-
-static const struct steer_options *options(void)
-{
-    static struct steer_options values;
-    values = (struct steer_options){.cluster = "test",
-                                    .bpf_mount = rig->bpf_mount,
-                                    .cgroup_path = rig->cgroup,
-                                    .slots_max = SLOTS,
-                                    .services_max = 4};
-    return &values;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    bool adopted = true;
-    char why[256] = "";
-    seen_count = 0;
-    memset(instances, 0, sizeof instances);
-    int error = steer_open(options(), &steer, &adopted, why, sizeof why);
-    if (error)
-        print_message("# %s\n", why);
-    return error || adopted;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    for (int i = 0; i < SLOTS; i++)
-        rig_instance_remove(&instances[i]);
-    steer_destroy(steer);
-    steer = NULL;
-    return 0;
-}
-
-static void event_note(void *owner, const struct steer_event *event)
-{
-    (void)owner;
-    assert_true(seen_count < 512);
-    seen[seen_count++] = *event;
-}
-
-static const struct steer_event *event_wait(enum steer_event_kind kind, uint32_t slot,
-                                            uint32_t of_epoch)
-{
-    for (int waited = 0; waited < EVENT_WITHIN_MS; waited += 10) {
-        steer_events_take(steer, event_note, NULL);
-        for (size_t i = 0; i < seen_count; i++)
-            if (seen[i].kind == kind && seen[i].slot == slot && seen[i].epoch == of_epoch)
-                return &seen[i];
-        struct pollfd events = {.fd = steer_events_fd(steer), .events = POLLIN};
-        poll(&events, 1, 10);
-    }
-    fail_msg("no event %d of slot %u", kind, slot);
-    return NULL;
-}
-
-static uint32_t address_of(uint32_t slot)
-{
-    return 0x7f4d0101 + slot; /* 127.77.1.1 … */
-}
-
-static const char *text_of(uint32_t slot)
-{
-    static char text[32];
-    snprintf(text, sizeof text, "127.77.1.%u", slot + 1);
-    return text;
-}
-
-static void start_as(uint32_t slot, uint32_t service, const struct rig_server *server,
-                     uint32_t flags)
-{
-    rig_instance_cgroup(rig, &instances[slot], slot);
-    struct steer_member member = {.slot = slot,
-                                  .service = service,
-                                  .address = address_of(slot),
-                                  .home = service == 0 ? HOME : OTHER,
-                                  .epoch = epoch,
-                                  .flags = flags};
-    assert_int_equal(steer_member_set(steer, instances[slot].cgroup_id, &member), 0);
-    rig_instance_start(&instances[slot], server, slot);
-    assert_int_equal(instances[slot].error, 0);
-    if (server->kind != RIG_NONE && server->kind != RIG_UDP)
-        event_wait(STEER_EVENT_LISTEN, slot, epoch);
-}
-
-static void start(uint32_t slot, const struct rig_server *server)
-{
-    start_as(slot, 0, server, 0);
-}
-
-static void start_four(enum rig_listen kind)
-{
-    struct rig_server server = {.kind = kind, .port = PORT};
-    for (uint32_t slot = 0; slot < 4; slot++)
-        start(slot, &server);
-}
-
-static void target(uint32_t address, uint16_t at, uint32_t service, uint16_t port, uint16_t flags,
-                   uint8_t protocol)
-{
-    struct steer_target_key key = {.address = address,
-                                   .port = at,
-                                   .protocol = protocol,
-                                   .family = address ? 4 : 0};
-    struct steer_target value = {.service = service, .port = port, .flags = flags};
-    assert_int_equal(steer_target_set(steer, &key, &value), 0);
-}
-
-static void rotate(uint32_t service, enum steer_policy policy, uint32_t first, uint32_t count)
-{
-    uint32_t slots[SLOTS];
-    for (uint32_t i = 0; i < count; i++)
-        slots[i] = first + i;
-    assert_int_equal(steer_rotation_set(steer, service, policy, slots, count), 0);
-}
-
-/* Connects `count` times, closing or (with `held`) keeping each, and counts who answers. */
-static void connect_many(const char *address, uint16_t port, int count, int *held, int *ret_counts)
-{
-    memset(ret_counts, 0, SLOTS * sizeof *ret_counts);
-    for (int i = 0; i < count; i++) {
-        int fd = -1;
-        int who = rig_connect(address, port, &fd);
-        assert_in_range(who, 0, SLOTS - 1);
-        ret_counts[who]++;
-        if (held)
-            held[i] = fd;
-        else
-            close(fd);
-    }
-}
-
-static void live_wait(uint32_t slot, int64_t expected)
-{
-    int64_t live = -1;
-    uint64_t total;
-    for (int waited = 0; waited < EVENT_WITHIN_MS; waited += 5) {
-        steer_counts(steer, slot, &live, &total);
-        if (live == expected)
-            return;
-        usleep(5000);
-    }
-    fail_msg("slot %u has %ld connections, not %ld", slot, (long)live, (long)expected);
-}
-
-/* ---- balancing ------------------------------------------------------------------------------------ */
+/* ---- balancing
+ * ------------------------------------------------------------------------------------ */
 
 static void thousand_connections_go_round_evenly(void **state)
 {
@@ -377,7 +215,8 @@ static void nobody_is_refused_when_one_of_four_is_killed(void **state)
     close(report[1]);
 }
 
-/* ---- kinds of listeners ---------------------------------------------------------------------------- */
+/* ---- kinds of listeners
+ * ---------------------------------------------------------------------------- */
 
 static void each_family_finds_its_listener(void **state)
 {
@@ -440,7 +279,8 @@ static void nobody_gets_a_privileged_port(void **state)
     assert_int_equal(counts[0], 5);
 }
 
-/* ---- who may come in, and where --------------------------------------------------------------------- */
+/* ---- who may come in, and where
+ * --------------------------------------------------------------------- */
 
 static void instances_and_homes_have_addresses(void **state)
 {
@@ -497,9 +337,8 @@ static void loopback_listeners_leave_other_addresses_alone(void **state)
     assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), 0);
     /* A stranger's server, on another address of that port. */
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(PORT),
-                             .sin_addr.s_addr = htonl(0x7f000002)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(0x7f000002)};
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
     assert_int_equal(listen(fd, 1), 0);
     int client = socket(AF_INET, SOCK_STREAM, 0);
@@ -566,7 +405,8 @@ static void two_services_share_a_port(void **state)
     assert_true(counts[10] == 10 && counts[11] == 10 && counts[12] == 10);
     connect_many("127.0.0.1", 8081, 30, NULL, counts);
     assert_true(counts[10] == 10 && counts[11] == 10 && counts[12] == 10);
-    connect_many("::1", 8081, 30, NULL, counts); /* 11 by IPv6 on its home, 12 by its other socket */
+    connect_many("::1", 8081, 30, NULL,
+                 counts); /* 11 by IPv6 on its home, 12 by its other socket */
     assert_int_equal(counts[11] + counts[12], 30);
     assert_true(counts[11] > 0 && counts[12] > 0);
     assert_int_equal(rig_connect(text_of(10), PORT, NULL), 10);
@@ -611,7 +451,8 @@ static void two_users_share_a_port_at_home(void **state)
     assert_in_range(rig_connect(OTHER_TEXT, PORT, NULL), 10, 11);
 }
 
-/* ---- outgoing ------------------------------------------------------------------------------------- */
+/* ---- outgoing
+ * ------------------------------------------------------------------------------------- */
 
 static void an_instance_reaches_itself_and_what_it_uses(void **state)
 {
@@ -642,7 +483,8 @@ static void an_instance_reaches_itself_and_what_it_uses(void **state)
     assert_int_equal(rig_instance_connects(&instances[0], "127.0.0.1", 5432), -ECONNREFUSED);
 }
 
-/* ---- UDP ------------------------------------------------------------------------------------------ */
+/* ---- UDP
+ * ------------------------------------------------------------------------------------------ */
 
 static int udp_socket_of(struct rig_instance *instance)
 {
@@ -702,7 +544,8 @@ static void datagrams_stick_and_come_back_from_the_right_port(void **state)
     assert_int_equal(rig_instance_sends(&instances[2], "127.0.0.1", PORT), 2); /* itself */
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------- */
 
 static void pins_are_found_again(void **state)
 {
