@@ -1,6 +1,7 @@
 /* A byte buffer that grows up to a cap: text being built, or bytes on their way to a descriptor.
  * A value; `buffer_init` sets the cap, `buffer_done` frees. Appending past the cap, or without
- * memory, appends nothing and sets `overflowed`: callers that build a whole message check it once. */
+ * memory, appends nothing and sets `overflowed`: callers that build a whole message check it once.
+ */
 #pragma once
 
 #include <stdbool.h>

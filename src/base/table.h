@@ -1,5 +1,6 @@
 /* A hash table from text to pointer, for configuration time: names to services, paths to files.
- * Open addressing, grows by doubling; it copies neither keys nor values, so both must outlive it. */
+ * Open addressing, grows by doubling; it copies neither keys nor values, so both must outlive it.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -68,8 +68,8 @@ int command_scale(const struct cli *cli)
     if (!equals || equals == cli->argv[1] || end == equals + 1 || *end)
         return cli_usage("scale");
     *equals = 0;
-    return ask_simply(cli, json_pack("{s:s, s:s, s:I}", "command", "scale", "service",
-                                     cli->argv[1], "count", (json_int_t)count));
+    return ask_simply(cli, json_pack("{s:s, s:s, s:I}", "command", "scale", "service", cli->argv[1],
+                                     "count", (json_int_t)count));
 }
 
 /* "api.2" → "api" and 2; false: no number at its end. */
@@ -104,8 +104,8 @@ int command_restart(const struct cli *cli)
     if (cli->argc == 1)
         return ask_simply(cli, json_pack("{s:s}", "command", "restart"));
     if (!instance_split(cli->argv[1], &number))
-        return ask_simply(cli, json_pack("{s:s, s:s}", "command", "restart", "service",
-                                         cli->argv[1]));
+        return ask_simply(cli,
+                          json_pack("{s:s, s:s}", "command", "restart", "service", cli->argv[1]));
     return ask_simply(cli, json_pack("{s:s, s:s, s:I}", "command", "restart", "service",
                                      cli->argv[1], "instance", (json_int_t)number));
 }

@@ -63,7 +63,8 @@ static void overview(FILE *out)
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].says);
-    fputs("\n  -c NAME         the cluster (default: the one whose file is enginx.conf here, else the\n"
+    fputs("\n  -c NAME         the cluster (default: the one whose file is enginx.conf here, else "
+          "the\n"
           "                  only one that runs)\n"
           "  --state DIR     the folder of its run-time state\n"
           "  --cgroup FOLDER the folder below the control groups' root (default: enginx)\n\n"
@@ -93,7 +94,8 @@ int command_version(const struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------
+ */
 
 static const struct cli_option *option_find(const char *word, const struct cli_option *options,
                                             size_t count, const char **ret_value)
@@ -180,7 +182,8 @@ int cli_main(int argc, char **argv)
         return cli_fail("/proc is not mounted");
     bool taking = true;
     for (int at = 1; at < argc; at++) {
-        taking = taking && strcmp(argv[at], "--") != 0 && (!cli.argc || strcmp(words[0], "run") != 0);
+        taking =
+            taking && strcmp(argv[at], "--") != 0 && (!cli.argc || strcmp(words[0], "run") != 0);
         if (taking && global_take(&cli, argv, argc, &at))
             continue;
         if (cli.argc == WORDS_MAX)

@@ -1,6 +1,7 @@
-/* The command line: one file a command, a table of them in cli.c. Commands print results on standard
- * output and everything else on standard error, use colours on terminals only, and return the exit
- * code: CLI_OK, CLI_FAILED, or CLI_USAGE for a wrong command line or a wrong configuration. */
+/* The command line: one file a command, a table of them in cli.c. Commands print results on
+ * standard output and everything else on standard error, use colours on terminals only, and return
+ * the exit code: CLI_OK, CLI_FAILED, or CLI_USAGE for a wrong command line or a wrong
+ * configuration. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +9,8 @@
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
-struct cli { /* what every command is given */
-    int argc;    /* the command's own words: argv[0] is its name */
+struct cli {  /* what every command is given */
+    int argc; /* the command's own words: argv[0] is its name */
     char **argv;
     const char *cluster; /* -c NAME; NULL */
     const char *state;   /* --state DIR; NULL */
@@ -46,7 +47,7 @@ struct cli_option {
     const char **wants;
     bool *flag;
 };
-/* Takes the options out of argv (in place); stops at "--" (which it removes) or, with stop_early, at
- * the first word that is no option. The number of words left, argv[0] included; -1: said what is
+/* Takes the options out of argv (in place); stops at "--" (which it removes) or, with stop_early,
+ * at the first word that is no option. The number of words left, argv[0] included; -1: said what is
  * wrong. */
 int cli_options(struct cli *cli, const struct cli_option *options, size_t count, bool stop_early);

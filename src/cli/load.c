@@ -26,7 +26,8 @@ static void users_check(const struct topology *topology, struct diagnostics *dia
                             "service %s: user `%s`, group `%s`: %s", service->name, service->user,
                             service->group ? service->group : "-", strerror(-error));
         else if (service->user && geteuid() != 0 && user.uid != geteuid())
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, "start enginx as root, or leave `user` out",
+            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place,
+                            "start enginx as root, or leave `user` out",
                             "service %s: only root can start a program as user `%s`", service->name,
                             service->user);
     }
@@ -62,9 +63,9 @@ struct topology *load_text(const struct cli *cli, const char *text, size_t lengt
     struct diagnostics *diagnostics = diagnostics_new();
     struct topology_options options = {.name_override = cli->cluster, .environment = environ};
     if (diagnostics)
-        return said(topology_parse(text, length, "the command line", directory, &options,
-                                   diagnostics),
-                    diagnostics);
+        return said(
+            topology_parse(text, length, "the command line", directory, &options, diagnostics),
+            diagnostics);
     cli_fail("no memory");
     return NULL;
 }

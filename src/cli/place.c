@@ -43,8 +43,7 @@ int place_state(const struct cli *cli, const char *cluster, char path[PLACE_BYTE
     return error ? error : fits(snprintf(path, PLACE_BYTES, "%s/%s", root, cluster));
 }
 
-int place_log(const struct cli *cli, const char *state, const char *cluster,
-              char path[PLACE_BYTES])
+int place_log(const struct cli *cli, const char *state, const char *cluster, char path[PLACE_BYTES])
 {
     const char *home = getenv("HOME");
     const char *xdg = getenv("XDG_STATE_HOME");

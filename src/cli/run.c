@@ -22,12 +22,12 @@ int command_run(const struct cli *cli)
     /* The options that all commands have are here as well, since behind `run` they end where the
      * program begins: its own -c is not for us. */
     const struct cli_option table[] = {
-        {"--instances", "-n", &options.count, NULL},  {"--port", "-p", &options.port, NULL},
-        {"--name", NULL, &options.name, NULL},        {"--user", "-u", &options.user, NULL},
-        {"--memory", NULL, &options.memory, NULL},    {"--cpu", NULL, &options.cpu, NULL},
-        {"--tasks", NULL, &options.tasks, NULL},      {"--steering", NULL, &options.steering, NULL},
-        {"--cluster", "-c", &own.cluster, NULL},      {"--state", NULL, &own.state, NULL},
-        {"--cgroup", NULL, &own.cgroup, NULL},        {"--restart", NULL, &options.restart, NULL},
+        {"--instances", "-n", &options.count, NULL}, {"--port", "-p", &options.port, NULL},
+        {"--name", NULL, &options.name, NULL},       {"--user", "-u", &options.user, NULL},
+        {"--memory", NULL, &options.memory, NULL},   {"--cpu", NULL, &options.cpu, NULL},
+        {"--tasks", NULL, &options.tasks, NULL},     {"--steering", NULL, &options.steering, NULL},
+        {"--cluster", "-c", &own.cluster, NULL},     {"--state", NULL, &own.state, NULL},
+        {"--cgroup", NULL, &own.cgroup, NULL},       {"--restart", NULL, &options.restart, NULL},
         {"--detach", "-d", NULL, &serving.detach},
     };
     int words = cli_options(&own, table, sizeof table / sizeof table[0], true);

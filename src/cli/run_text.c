@@ -111,5 +111,6 @@ bool run_port_valid(const char *text)
 {
     char *end = NULL;
     unsigned long port = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
-    return port >= 1 && port <= UINT16_MAX && (!*end || !strcmp(end, "/tcp") || !strcmp(end, "/udp"));
+    return port >= 1 && port <= UINT16_MAX &&
+           (!*end || !strcmp(end, "/tcp") || !strcmp(end, "/udp"));
 }

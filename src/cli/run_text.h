@@ -18,8 +18,8 @@ struct run_options { /* as given; NULL: not given */
     const char *restart;
 };
 
-/* `program` ends with NULL and has a first word. Look at text->overflowed afterwards. Words are taken
- * as they stand, but for the variables of a template ($instance, …), which are expanded. */
+/* `program` ends with NULL and has a first word. Look at text->overflowed afterwards. Words are
+ * taken as they stand, but for the variables of a template ($instance, …), which are expanded. */
 void run_text_build(struct buffer *text, const struct run_options *options, char *const *program);
 /* "8080", "8080/tcp", "53/udp". */
 bool run_port_valid(const char *text);

@@ -40,15 +40,9 @@ static struct topology *parsed(const struct run_options *options, const char *co
 static void words_arrive_as_they_were_given(void **state)
 {
     (void)state;
-    const char *const program[] = {"/opt/My Server.py",
-                       "two words",
-                       "a\"quote\\",
-                       "semi;{}#",
-                       "line\nline\ttab",
-                       "",
-                       "\xc3\xa4",
-                       "'single'",
-                       NULL};
+    const char *const program[] = {"/opt/My Server.py", "two words",       "a\"quote\\",
+                                   "semi;{}#",          "line\nline\ttab", "",
+                                   "\xc3\xa4",          "'single'",        NULL};
     struct topology *topology = parsed(&(struct run_options){0}, program);
     assert_non_null(topology);
     const struct service *service = &topology->services[0];
@@ -62,11 +56,17 @@ static void words_arrive_as_they_were_given(void **state)
 static void only_a_template_variable_is_expanded(void **state)
 {
     (void)state;
-    const char *const program[] = {"sh", "-c", "echo $HOME ${PATH} $$ $1 $instance ${service} $", NULL};
+    const char *const program[] = {"sh", "-c", "echo $HOME ${PATH} $$ $1 $instance ${service} $",
+                                   NULL};
     struct topology *topology = parsed(&(struct run_options){0}, program);
     assert_non_null(topology);
-    struct template_values values = {.cluster = "c", .service = "web", .realm = "", .instance = 3,
-                                     .state = "", .address = "", .home = ""};
+    struct template_values values = {.cluster = "c",
+                                     .service = "web",
+                                     .realm = "",
+                                     .instance = 3,
+                                     .state = "",
+                                     .address = "",
+                                     .home = ""};
     char *text = template_expand(topology->services[0].argv[2], &values);
     assert_string_equal(text, "echo $HOME ${PATH} $$ $1 3 web $");
     free(text);
@@ -77,8 +77,13 @@ static void options_become_directives(void **state)
 {
     (void)state;
     const char *const program[] = {"web", NULL};
-    struct run_options options = {.count = "3", .port = "53/udp", .name = "dns", .memory = "64m",
-                                  .cpu = "50%", .tasks = "20", .restart = "never"};
+    struct run_options options = {.count = "3",
+                                  .port = "53/udp",
+                                  .name = "dns",
+                                  .memory = "64m",
+                                  .cpu = "50%",
+                                  .tasks = "20",
+                                  .restart = "never"};
     struct topology *topology = parsed(&options, program);
     assert_non_null(topology);
     const struct service *service = &topology->services[0];
@@ -101,7 +106,9 @@ static void programs_without_a_name_have_one(void **state)
     static const struct {
         const char *program;
         const char *name;
-    } rows[] = {{"/usr/bin/python3.11", "python3-11"}, {"./7zip", "program"}, {"/x/", "program"},
+    } rows[] = {{"/usr/bin/python3.11", "python3-11"},
+                {"./7zip", "program"},
+                {"/x/", "program"},
                 {"\xc3\xa4", "program"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *const program[] = {rows[i].program, NULL};
@@ -118,8 +125,8 @@ static void ports_are_numbers_with_a_protocol(void **state)
     assert_true(run_port_valid("1"));
     assert_true(run_port_valid("65535/tcp"));
     assert_true(run_port_valid("53/udp"));
-    static const char *const wrong[] = {"",      "0",      "65536", "-1", "80/sctp",
-                                        "80 -> x; }", "http", "80/", "+80", " 80"};
+    static const char *const wrong[] = {"",           "0",    "65536", "-1",  "80/sctp",
+                                        "80 -> x; }", "http", "80/",   "+80", " 80"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(run_port_valid(wrong[i]));
 }

@@ -17,7 +17,8 @@ static void list_print(const char *title, const json_t *list)
     if (!json_array_size(list))
         return;
     printf("  %s", title);
-    json_array_foreach(list, index, item) printf(" %s", json_string_value(item));
+    json_array_foreach (list, index, item)
+        printf(" %s", json_string_value(item));
 }
 
 static const char *state_colour(const char *state)
@@ -83,7 +84,8 @@ static void service_print(const json_t *service, bool colour)
     printf("  home %s\n", text_of(service, "home"));
     printf("  %-16s %-8s %-15s %8s %8s %6s %9s %6s %10s  %s\n", "INSTANCE", "STATE", "ADDRESS",
            "PID", "RESTARTS", "CONNS", "IN ALL", "CPU", "MEMORY", "SINCE");
-    json_array_foreach(instances, index, instance) instance_print(instance, name, colour);
+    json_array_foreach (instances, index, instance)
+        instance_print(instance, name, colour);
 }
 
 int command_status(const struct cli *cli)
@@ -108,7 +110,7 @@ int command_status(const struct cli *cli)
         printf("cluster %s, version %s, since %s, process %lld\n", text_of(status, "cluster"),
                text_of(status, "version"), text_of(status, "since"),
                (long long)json_integer_value(json_object_get(status, "pid")));
-        json_array_foreach(json_object_get(status, "services"), index, service)
+        json_array_foreach (json_object_get(status, "services"), index, service)
             service_print(service, isatty(STDOUT_FILENO));
     }
     json_decref(answer);

@@ -47,15 +47,16 @@ struct control_server {
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     struct client *clients;
     unsigned client_count;
-    int spare;           /* given up for one client when no descriptors are left; -1: given up */
-    struct timer pause;  /* nothing is accepted for a while */
+    int spare;          /* given up for one client when no descriptors are left; -1: given up */
+    struct timer pause; /* nothing is accepted for a while */
 };
 
 enum { ACCEPT_PAUSE_MS = 200 };
 
 static void client_idle(struct timer *timer);
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------
+ */
 
 static void client_free(struct client *client)
 {
@@ -135,7 +136,8 @@ static void client_finish(struct client *client, const char *error)
     client->closing = true;
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------------
+ */
 
 /* Whoever waits is not kept waiting for what does not come up. */
 static bool instance_error(const struct instance *instance, const char **ret_error)
@@ -239,7 +241,8 @@ void control_server_changed(struct control_server *server)
     }
 }
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------------
+ */
 
 /* NULL: the answer is on its way (or the client waits); else what is wrong. */
 typedef const char *command_call(struct client *client, const json_t *request);
@@ -351,9 +354,9 @@ static const struct command {
     command_call *call;
     bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status, true},    {"scale", command_scale, false},
-    {"drain", command_drain, false},     {"restart", command_restart, false},
-    {"down", command_down, true},        {"wait", command_wait, false},
+    {"status", command_status, true}, {"scale", command_scale, false},
+    {"drain", command_drain, false},  {"restart", command_restart, false},
+    {"down", command_down, true},     {"wait", command_wait, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */
@@ -379,7 +382,8 @@ static void request_serve(struct client *client, const char *text, size_t length
         client_progress(client);
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections ------------------------------------------------------------------------------
+ */
 
 /* Takes what came; false: the client is gone (and freed), or is being served. */
 static bool client_receive(struct client *client)
@@ -395,9 +399,8 @@ static bool client_receive(struct client *client)
     if (client->ended)
         return false;
     buffer_append(&client->request, bytes, (size_t)count);
-    char *end = client->request.length
-                    ? memchr(client->request.data, '\n', client->request.length)
-                    : NULL;
+    char *end =
+        client->request.length ? memchr(client->request.data, '\n', client->request.length) : NULL;
     if (client->request.overflowed)
         client_finish(client, "the request is too long");
     else if (end)
@@ -434,8 +437,8 @@ static bool peer_may(int fd)
 static void client_new(struct control_server *server, int fd)
 {
     struct client *client = calloc(1, sizeof *client);
-    if (!client || watch_start(server->loop, &client->watch, fd, WATCH_READ, client_ready, client) <
-                       0) {
+    if (!client ||
+        watch_start(server->loop, &client->watch, fd, WATCH_READ, client_ready, client) < 0) {
         free(client);
         close(fd);
         return;
@@ -507,8 +510,7 @@ int control_server_new(struct loop *loop, struct supervisor *supervisor, const c
     server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink(path); /* of a supervisor that was killed; the lock says that none lives */
     mode_t mask = umask(0177);
-    int bound = server->fd < 0 ? -1
-                               : bind(server->fd, (struct sockaddr *)&address, sizeof address);
+    int bound = server->fd < 0 ? -1 : bind(server->fd, (struct sockaddr *)&address, sizeof address);
     int error = bound < 0 || listen(server->fd, CONTROL_CLIENTS_MAX) < 0 ? -errno : 0;
     umask(mask);
     if (!error)

@@ -2,8 +2,8 @@
  * (mode 0600). Who may: root and the user that the supervisor runs as (SO_PEERCRED), whatever the
  * file's permissions were made to be.
  *
- * A request is a line of JSON: {"command": NAME, …}; the answer is lines of JSON. Commands that take
- * time send {"progress": TEXT} lines while they wait. The last line is {"ok": true, …} or
+ * A request is a line of JSON: {"command": NAME, …}; the answer is lines of JSON. Commands that
+ * take time send {"progress": TEXT} lines while they wait. The last line is {"ok": true, …} or
  * {"error": TEXT}. Bounds: REQUEST_BYTES_MAX, CONTROL_CLIENTS_MAX, ANSWER_BYTES_MAX. */
 #pragma once
 

@@ -154,8 +154,7 @@ static void a_name_that_is_not_utf8_costs_no_answer(void **state)
     struct fixture *fixture = *state;
     json_t *answer = ASK("{\"command\":\"status\"}\n");
     const json_t *status = json_object_get(answer, "status");
-    assert_string_equal(json_string_value(json_object_get(status, "file")),
-                        "/a/\xef\xbf\xbd.conf");
+    assert_string_equal(json_string_value(json_object_get(status, "file")), "/a/\xef\xbf\xbd.conf");
     assert_string_equal(json_string_value(json_object_get(status, "logs")), "/var/log/shop");
     json_decref(answer);
 }

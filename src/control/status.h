@@ -1,5 +1,5 @@
-/* What `enginx status --json` shows, built from the supervisor's state. Field names are stable: they
- * are documented in docs/status.md, and are added to, never renamed. */
+/* What `enginx status --json` shows, built from the supervisor's state. Field names are stable:
+ * they are documented in docs/status.md, and are added to, never renamed. */
 #pragma once
 
 #include <jansson.h>

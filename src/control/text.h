@@ -1,5 +1,5 @@
-/* Text from outside as JSON: what programs say, names of files. jansson refuses what is not UTF-8, and
- * one bad byte should not cost the whole answer. */
+/* Text from outside as JSON: what programs say, names of files. jansson refuses what is not UTF-8,
+ * and one bad byte should not cost the whole answer. */
 #pragma once
 
 #include <jansson.h>

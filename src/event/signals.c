@@ -38,8 +38,7 @@ void signals_block(const int *numbers)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-struct signals *signals_new(struct loop *loop, const int *numbers, signals_call *call,
-                            void *owner)
+struct signals *signals_new(struct loop *loop, const int *numbers, signals_call *call, void *owner)
 {
     struct signals *signals = calloc(1, sizeof *signals);
     if (!signals)
@@ -71,7 +70,8 @@ void signals_free(struct signals *signals)
     free(signals);
 }
 
-/* The kernel's own idea of a disposition (rt_sigaction(2)); libc's differs. All zero: the default. */
+/* The kernel's own idea of a disposition (rt_sigaction(2)); libc's differs. All zero: the default.
+ */
 struct kernel_action {
     unsigned long words[4];
 };
@@ -82,8 +82,8 @@ void signals_unblock_all(void)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    /* By the system call, since libc refuses to touch the two signals that it keeps for threads, and
-     * whoever started us may have left them ignored. SIGKILL and SIGSTOP answer EINVAL. */
+    /* By the system call, since libc refuses to touch the two signals that it keeps for threads,
+     * and whoever started us may have left them ignored. SIGKILL and SIGSTOP answer EINVAL. */
     for (int number = 1; number < NSIG; number++)
         syscall(SYS_rt_sigaction, number, &by_default, NULL, (size_t)NSIG / 8);
 }

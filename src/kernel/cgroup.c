@@ -48,8 +48,8 @@ static bool quota_has(const struct cgroup_quota *quota, int controller)
     return false;
 }
 
-/* Accounting is not free for whoever is accounted, so a v1 folder is made only where there is a quota
- * to enforce. */
+/* Accounting is not free for whoever is accounted, so a v1 folder is made only where there is a
+ * quota to enforce. */
 static void v1_folders_make(struct cgroups *cgroups, struct cgroup *cgroup,
                             const struct cgroup_quota *quota)
 {
@@ -176,7 +176,8 @@ int cgroup_join(const struct cgroup *cgroup)
     return cgroup_file_write(cgroup->fd, "cgroup.procs", "0");
 }
 
-/* ---- its processes ------------------------------------------------------------------------------ */
+/* ---- its processes ------------------------------------------------------------------------------
+ */
 
 struct pid_list {
     pid_t *pids;
@@ -246,7 +247,8 @@ bool cgroup_populated(const struct cgroup *cgroup)
     return strstr(text, "populated 1") != NULL;
 }
 
-/* ---- what it uses ------------------------------------------------------------------------------- */
+/* ---- what it uses -------------------------------------------------------------------------------
+ */
 
 static uint64_t resident_sum(const struct cgroup *cgroup)
 {

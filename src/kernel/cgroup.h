@@ -32,7 +32,8 @@ enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CONTROLL
 int cgroups_open(const char *base, const char *cluster, struct cgroups **ret_cgroups, char *why,
                  size_t why_size);
 /* The same on a machine that is described by texts: what /proc/self/mountinfo and /proc/self/cgroup
- * say there. cgroups_open reads those files and calls this; tests point it at a tree of their own. */
+ * say there. cgroups_open reads those files and calls this; tests point it at a tree of their own.
+ */
 struct cgroup_machine {
     const char *mountinfo;
     const char *own_groups;
@@ -41,23 +42,24 @@ struct cgroup_machine {
 int cgroups_open_on(const struct cgroup_machine *machine, const char *base, const char *cluster,
                     struct cgroups **ret_cgroups, char *why, size_t why_size);
 void cgroups_close(struct cgroups *cgroups); /* forgets; folders stay; accepts NULL */
-/* Removes the cluster's folders, and BASE when it was the last cluster there. -EBUSY, and nothing is
- * removed, while a process is in them. cgroups_close must still be called. */
+/* Removes the cluster's folders, and BASE when it was the last cluster there. -EBUSY, and nothing
+ * is removed, while a process is in them. cgroups_close must still be called. */
 int cgroups_destroy(struct cgroups *cgroups);
 
 /* The cluster's v2 directory, absolute. */
 const char *cgroups_path(const struct cgroups *cgroups);
 /* "v2", "v1" or NULL: nobody enforces it here. */
 const char *cgroups_backend(const struct cgroups *cgroups, enum cgroup_controller controller);
-/* The cluster's own quota: a ceiling for everything below. Swap is not counted. `ret_failed` (may be
- * NULL) gets a set of 1 << controller for what could not be set; the return value is 0, or the first
- * failure. On v1 no member may have more cpu than the ceiling, so a lowered ceiling lowers members
- * with it, and a member's quota above it is set to the ceiling; after raising one, set the members'
- * again (cgroup_quota_set). */
+/* The cluster's own quota: a ceiling for everything below. Swap is not counted. `ret_failed` (may
+ * be NULL) gets a set of 1 << controller for what could not be set; the return value is 0, or the
+ * first failure. On v1 no member may have more cpu than the ceiling, so a lowered ceiling lowers
+ * members with it, and a member's quota above it is set to the ceiling; after raising one, set the
+ * members' again (cgroup_quota_set). */
 int cgroups_quota_set(struct cgroups *cgroups, const struct cgroup_quota *quota,
                       unsigned *ret_failed);
 
-/* ---- an instance's group ---------------------------------------------------------------------- */
+/* ---- an instance's group ----------------------------------------------------------------------
+ */
 
 struct cgroup {
     char name[160]; /* "api.1" */
@@ -68,8 +70,8 @@ struct cgroup {
     bool v1[CGROUP_CONTROLLERS]; /* a v1 folder exists: the child must join it (cgroup_join_v1) */
 };
 
-/* Makes the folder or finds the one that is there, and sets the quota; a quota that cannot be set is
- * told by `ret_failed` alone (may be NULL). -EINVAL: no name for a folder. */
+/* Makes the folder or finds the one that is there, and sets the quota; a quota that cannot be set
+ * is told by `ret_failed` alone (may be NULL). -EINVAL: no name for a folder. */
 int cgroup_open(struct cgroups *cgroups, const char *name, const struct cgroup_quota *quota,
                 struct cgroup *ret_cgroup, unsigned *ret_failed);
 int cgroup_quota_set(const struct cgroups *cgroups, const struct cgroup *cgroup,
@@ -98,12 +100,11 @@ struct cgroup_usage {
     uint64_t memory_bytes; /* now */
     uint64_t oom_kills;    /* since the group was made; 0 where nobody counts */
 };
-/* cpu from v2's cpu.stat (always there; cpuacct is not needed); memory from whichever controller holds it, else the sum of
- * the processes' resident memory. */
+/* cpu from v2's cpu.stat (always there; cpuacct is not needed); memory from whichever controller
+ * holds it, else the sum of the processes' resident memory. */
 void cgroup_usage_read(const struct cgroups *cgroups, const struct cgroup *cgroup,
                        struct cgroup_usage *ret_usage);
 
-/* The names of the groups that exist below the cluster (for adoption and for clearing up): calls for
- * each. */
-int cgroups_each(struct cgroups *cgroups, void (*call)(void *owner, const char *name),
-                 void *owner);
+/* The names of the groups that exist below the cluster (for adoption and for clearing up): calls
+ * for each. */
+int cgroups_each(struct cgroups *cgroups, void (*call)(void *owner, const char *name), void *owner);

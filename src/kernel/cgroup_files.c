@@ -97,7 +97,8 @@ int cgroup_folder_make(int parent_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-/* ---- walking, with a stack of our own: how deep it goes is not for a program to decide ---------- */
+/* ---- walking, with a stack of our own: how deep it goes is not for a program to decide ----------
+ */
 
 struct walk_level {
     DIR *directory;

@@ -11,9 +11,9 @@
 #include "kernel/cgroup_private.h"
 
 enum {
-    CPU_PERIOD_USEC = 100000,                /* the kernel's own default */
+    CPU_PERIOD_USEC = 100000,                 /* the kernel's own default */
     CPU_PERCENT_USEC = CPU_PERIOD_USEC / 100, /* quota for one percent of a core */
-    CPU_QUOTA_MIN_USEC = 1000,               /* less is refused by the kernel */
+    CPU_QUOTA_MIN_USEC = 1000,                /* less is refused by the kernel */
     LIMIT_TEXT_BYTES = 64,
 };
 
@@ -26,16 +26,21 @@ const char *const cgroup_controller_names[CGROUP_CONTROLLERS] = {
 static uint64_t quota_value(const struct cgroup_quota *quota, enum cgroup_controller controller)
 {
     switch (controller) {
-    case CGROUP_MEMORY: return quota->memory_bytes;
-    case CGROUP_CPU: return quota->cpu_percent;
-    case CGROUP_PIDS: return quota->tasks;
-    case CGROUP_CONTROLLERS: break;
+    case CGROUP_MEMORY:
+        return quota->memory_bytes;
+    case CGROUP_CPU:
+        return quota->cpu_percent;
+    case CGROUP_PIDS:
+        return quota->tasks;
+    case CGROUP_CONTROLLERS:
+        break;
     }
     assert(controller < CGROUP_CONTROLLERS);
     return 0;
 }
 
-/* ---- cpu on v1 ---------------------------------------------------------------------------------- */
+/* ---- cpu on v1 ----------------------------------------------------------------------------------
+ */
 
 /* Our period's microseconds that the folder grants; false: no limit, or no such file. */
 static bool cpu_v1_granted(int fd, uint64_t *ret_usec)
@@ -96,7 +101,8 @@ static int cpu_v1_set(int fd, uint64_t percent)
     return error ? error : cpu_v1_write(fd, usec);
 }
 
-/* ---- one limit ---------------------------------------------------------------------------------- */
+/* ---- one limit ----------------------------------------------------------------------------------
+ */
 
 static int limit_set_v1(int fd, enum cgroup_controller controller, uint64_t value)
 {
@@ -106,7 +112,9 @@ static int limit_set_v1(int fd, enum cgroup_controller controller, uint64_t valu
     char text[LIMIT_TEXT_BYTES];
     snprintf(text, sizeof text, "%" PRIu64, value);
     return cgroup_file_write(fd, memory ? "memory.limit_in_bytes" : "pids.max",
-                             value ? text : memory ? "-1" : "max");
+                             value    ? text
+                             : memory ? "-1"
+                                      : "max");
 }
 
 static int limit_set_v2(int fd, enum cgroup_controller controller, uint64_t value)

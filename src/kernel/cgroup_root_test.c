@@ -303,7 +303,8 @@ static void a_lower_cpu_ceiling_lowers_members(void **state)
         return;
     unsigned failed;
     struct cgroup cgroup = group_make("cpu.2", (struct cgroup_quota){.cpu_percent = 80});
-    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 10}, &failed), 0);
+    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 10}, &failed),
+                     0);
     struct cgroup other = group_make("cpu.3", (struct cgroup_quota){.cpu_percent = 50});
     int used = WEXITSTATUS(wait_for(run_in(&cgroup, compute)));
     assert_in_range(used, 1, 18);

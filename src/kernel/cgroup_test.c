@@ -71,11 +71,15 @@ static void assert_file(const char *path, const char *wanted)
 static void folder_put(const char *folder, const char *controllers)
 {
     static const char *const files[][2] = {
-        {"cgroup.procs", ""},        {"cgroup.subtree_control", ""},
+        {"cgroup.procs", ""},
+        {"cgroup.subtree_control", ""},
         {"cgroup.events", "populated 0\nfrozen 0\n"},
-        {"cgroup.kill", ""},         {"memory.max", "max\n"},
-        {"cpu.max", "max 100000\n"}, {"pids.max", "max\n"},
-        {"memory.current", "4096\n"}, {"memory.events", "oom 3\noom_kill 2\n"},
+        {"cgroup.kill", ""},
+        {"memory.max", "max\n"},
+        {"cpu.max", "max 100000\n"},
+        {"pids.max", "max\n"},
+        {"memory.current", "4096\n"},
+        {"memory.events", "oom 3\noom_kill 2\n"},
         {"cpu.stat", "usage_usec 1234\nuser_usec 1000\n"},
     };
     char path[256];
@@ -143,8 +147,8 @@ static void v2_quotas_are_written(void **state)
     assert_file("base/shop/memory.max", "1048576");
     assert_file("base/shop/cpu.max", "150000 100000");
     assert_file("base/shop/pids.max", "7");
-    assert_int_equal(cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.tasks = 3}, &cgroup,
-                                 &failed), 0);
+    assert_int_equal(
+        cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.tasks = 3}, &cgroup, &failed), 0);
     assert_int_equal(failed, 0);
     assert_file("base/shop/api.1/memory.max", "max");
     assert_file("base/shop/api.1/cpu.max", "max");
@@ -202,26 +206,30 @@ static void v1_holds_what_v2_does_not(void **state)
         snprintf(path, sizeof path, "cpu,cpuacct/base/%s/cpu.cfs_period_us", cpu_folders[at]);
         file_put(path, "100000\n");
     }
-    assert_int_equal(open_on(hybrid, "0::/\n2:cpu,cpuacct:/\n3:memory:/\n", true, &cgroups, why,
-                             sizeof why), 0);
+    assert_int_equal(
+        open_on(hybrid, "0::/\n2:cpu,cpuacct:/\n3:memory:/\n", true, &cgroups, why, sizeof why), 0);
     assert_string_equal(cgroups_backend(cgroups, CGROUP_CPU), "v1");
     assert_null(cgroups_backend(cgroups, CGROUP_MEMORY)); /* no folder can be made there */
     assert_null(cgroups_backend(cgroups, CGROUP_PIDS));
-    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 60}, &failed), 0);
+    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 60}, &failed),
+                     0);
     assert_file("cpu,cpuacct/base/shop/cpu.cfs_quota_us", "60000");
     /* A member may not have more than the cluster … */
-    assert_int_equal(cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.cpu_percent = 80},
-                                 &cgroup, &failed), 0);
+    assert_int_equal(
+        cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.cpu_percent = 80}, &cgroup, &failed),
+        0);
     assert_int_equal(failed, 0);
     assert_true(cgroup.v1[CGROUP_CPU]);
     assert_false(cgroup.v1[CGROUP_MEMORY]);
     assert_file("cpu,cpuacct/base/shop/api.1/cpu.cfs_quota_us", "60000");
     /* … and is lowered with it. */
-    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 20}, &failed), 0);
+    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 20}, &failed),
+                     0);
     assert_file("cpu,cpuacct/base/shop/api.1/cpu.cfs_quota_us", "20000");
     assert_file("cpu,cpuacct/base/shop/cpu.cfs_quota_us", "20000");
     /* A ceiling further up, that is not ours, counts too. */
-    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 200}, &failed), 0);
+    assert_int_equal(
+        cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 200}, &failed), 0);
     assert_file("cpu,cpuacct/base/shop/cpu.cfs_quota_us", "90000");
     cgroup_close(&cgroup);
     cgroups_close(cgroups);
@@ -239,8 +247,8 @@ static void without_root_the_own_group_is_the_place(void **state)
     assert_non_null(strstr(cgroups_path(cgroups), "/user/app.scope/base/shop"));
     cgroups_close(cgroups);
     /* Started again from the leaf into which an earlier start has moved itself. */
-    assert_int_equal(open_on(pure_v2, "0::/user/app.scope/base.self\n", false, &cgroups, why,
-                             sizeof why), 0);
+    assert_int_equal(
+        open_on(pure_v2, "0::/user/app.scope/base.self\n", false, &cgroups, why, sizeof why), 0);
     assert_non_null(strstr(cgroups_path(cgroups), "/user/app.scope/base/shop"));
     cgroups_close(cgroups);
 }
@@ -255,8 +263,9 @@ static void what_was_tried_is_told(void **state)
     assert_int_equal(open_on(pure_v2, "0::/a\n", true, &cgroups, why, sizeof why), -ENOENT);
     assert_non_null(strstr(why, "/base: No such file or directory; "));
     assert_non_null(strstr(why, "/a/base: No such file or directory"));
-    assert_int_equal(open_on("1 0 0:1 /x @ rw - cgroup2 n rw\n", "0::/a\n", false, &cgroups, why,
-                             sizeof why), -ENOENT);
+    assert_int_equal(
+        open_on("1 0 0:1 /x @ rw - cgroup2 n rw\n", "0::/a\n", false, &cgroups, why, sizeof why),
+        -ENOENT);
     assert_non_null(strstr(why, "does not show the group"));
     assert_null(cgroups);
 }
@@ -287,12 +296,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define ON_A_TREE(test) cmocka_unit_test_setup_teardown(test, tree_make, tree_remove)
-        ON_A_TREE(v2_controllers_are_enabled_level_by_level),
-        ON_A_TREE(v2_quotas_are_written),
-        ON_A_TREE(limits_that_nobody_enforces_are_reported),
-        ON_A_TREE(v1_holds_what_v2_does_not),
-        ON_A_TREE(without_root_the_own_group_is_the_place),
-        ON_A_TREE(what_was_tried_is_told),
+        ON_A_TREE(v2_controllers_are_enabled_level_by_level), ON_A_TREE(v2_quotas_are_written),
+        ON_A_TREE(limits_that_nobody_enforces_are_reported),  ON_A_TREE(v1_holds_what_v2_does_not),
+        ON_A_TREE(without_root_the_own_group_is_the_place),   ON_A_TREE(what_was_tried_is_told),
         ON_A_TREE(names_that_lead_elsewhere_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* The cluster's side of kernel/cgroup.h: finding hierarchies, making the cluster's folders, enabling
- * controllers on v2. */
+/* The cluster's side of kernel/cgroup.h: finding hierarchies, making the cluster's folders,
+ * enabling controllers on v2. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -39,7 +39,8 @@ why_add(char *why, size_t size, const char *format, ...)
     va_end(list);
 }
 
-/* ---- making way: no v2 group may have both processes and controllers for groups below ------------ */
+/* ---- making way: no v2 group may have both processes and controllers for groups below
+ * ------------ */
 
 static bool same_program(long pid)
 {
@@ -94,7 +95,8 @@ static int controller_enable(int fd, const char *name)
     return cgroup_file_write(fd, "cgroup.subtree_control", text);
 }
 
-/* ---- places ------------------------------------------------------------------------------------- */
+/* ---- places -------------------------------------------------------------------------------------
+ */
 
 /* One folder below which BASE/NAME might be made. */
 struct place {
@@ -132,7 +134,8 @@ static int folder_open(const char *parent, const char *base, const char *cluster
     scoped_fd int parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent_fd < 0)
         return -errno;
-    int length = snprintf(ret_folder->path, sizeof ret_folder->path, "%s/%s/%s", parent, base, cluster);
+    int length =
+        snprintf(ret_folder->path, sizeof ret_folder->path, "%s/%s/%s", parent, base, cluster);
     if (length < 0 || (size_t)length >= sizeof ret_folder->path)
         return -ENAMETOOLONG;
     /* Who may not write here may not put a process below it either (cgroups(7), delegation). */
@@ -155,9 +158,9 @@ static int folder_open(const char *parent, const char *base, const char *cluster
 }
 
 /* The first place where the folder can be had. */
-static int folder_find(const struct place *places, int count, const char *base,
-                       const char *cluster, struct cgroup_folder *ret_folder,
-                       struct place *ret_place, char *why, size_t why_size)
+static int folder_find(const struct place *places, int count, const char *base, const char *cluster,
+                       struct cgroup_folder *ret_folder, struct place *ret_place, char *why,
+                       size_t why_size)
 {
     int first = -ENOENT;
     for (int at = 0; at < count; at++) {
@@ -174,7 +177,8 @@ static int folder_find(const struct place *places, int count, const char *base,
     return first;
 }
 
-/* ---- v2 and v1 ---------------------------------------------------------------------------------- */
+/* ---- v2 and v1 ----------------------------------------------------------------------------------
+ */
 
 /* Enables what can be had, level by level: the parent, BASE, BASE/NAME. */
 static void controllers_enable(struct cgroups *cgroups, const struct place *place, const char *base)
@@ -328,7 +332,8 @@ static int folder_destroy(const struct cgroup_folder *folder)
 int cgroups_destroy(struct cgroups *cgroups)
 {
     uint64_t populated;
-    if (cgroup_number_read(cgroups->v2.fd, "cgroup.events", "populated", &populated) == 0 && populated)
+    if (cgroup_number_read(cgroups->v2.fd, "cgroup.events", "populated", &populated) == 0 &&
+        populated)
         return -EBUSY;
     int first = folder_destroy(&cgroups->v2);
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {

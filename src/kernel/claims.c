@@ -128,7 +128,8 @@ void claims_release_all(int map, uint32_t cluster, uint64_t netns)
     claims_each(map, sweep_claim, &(struct sweep){.map = map, .cluster = cluster});
 }
 
-/* ---- tcp_migrate_req ---------------------------------------------------------------------------- */
+/* ---- tcp_migrate_req ----------------------------------------------------------------------------
+ */
 
 static int migrate_read(uint32_t *ret_value)
 {
@@ -192,8 +193,7 @@ static bool migrate_is_needed(void *owner, const struct steer_claim_key *key,
 int claims_migrate_disable(int map, uint64_t netns, uint32_t cluster, bool *ret_restored)
 {
     *ret_restored = false;
-    struct steer_claim_key key = {
-        .netns = netns, .kind = STEER_CLAIM_MIGRATE, .value = cluster};
+    struct steer_claim_key key = {.netns = netns, .kind = STEER_CLAIM_MIGRATE, .value = cluster};
     if (bpf_map_delete_elem(map, &key) != 0)
         return errno == ENOENT ? 0 : -errno;
     struct migrate_search search = {.netns = netns};

@@ -3,7 +3,8 @@
  * net.ipv4.tcp_migrate_req. The programs of the direct path read and write the ports too.
  *
  * A claim is held for a network namespace (`netns`, its SO_NETNS_COOKIE) by a cluster (its number)
- * and an owner within. Functions take the map's descriptor, do not block, and return 0 or -errno. */
+ * and an owner within. Functions take the map's descriptor, do not block, and return 0 or -errno.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -92,7 +92,8 @@ static struct slice own_group(const char *own_groups, const char *controller)
     for (const char *line = own_groups; *line;) {
         size_t length = strcspn(line, "\n");
         const char *first = memchr(line, ':', length);
-        const char *second = first ? memchr(first + 1, ':', length - (size_t)(first + 1 - line)) : NULL;
+        const char *second =
+            first ? memchr(first + 1, ':', length - (size_t)(first + 1 - line)) : NULL;
         if (second) {
             struct slice names = {first + 1, (size_t)(second - first - 1)};
             if (controller ? list_has(names, controller) : names.length == 0)

@@ -37,8 +37,10 @@ static void pure_v2_in_a_delegated_unit(void **state)
 {
     (void)state;
     struct hierarchy hierarchy;
-    const char *mounts = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
-    assert_true(hierarchy_find(mounts, "0::/user.slice/user-1000.slice/app.scope", NULL, &hierarchy));
+    const char *mounts =
+        "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+    assert_true(
+        hierarchy_find(mounts, "0::/user.slice/user-1000.slice/app.scope", NULL, &hierarchy));
     assert_string_equal(hierarchy.own, "/sys/fs/cgroup/user.slice/user-1000.slice/app.scope");
     assert_false(hierarchy_find(mounts, "0::/x\n", "memory", &hierarchy));
 }
@@ -73,8 +75,9 @@ static void the_mount_that_shows_us_is_preferred(void **state)
 {
     (void)state;
     struct hierarchy hierarchy;
-    const char *mounts = "1 0 0:1 /a /one rw - cgroup2 x rw\n2 0 0:1 /b /two\\040words rw - cgroup2 x rw\n"
-                         "3 0 0:1 /c /three rw - cgroup2 x rw\n";
+    const char *mounts =
+        "1 0 0:1 /a /one rw - cgroup2 x rw\n2 0 0:1 /b /two\\040words rw - cgroup2 x rw\n"
+        "3 0 0:1 /c /three rw - cgroup2 x rw\n";
     assert_true(hierarchy_find(mounts, "0::/b/c", NULL, &hierarchy));
     assert_string_equal(hierarchy.own, "/two words/c");
     assert_true(hierarchy_find(mounts, "0::/z", NULL, &hierarchy));

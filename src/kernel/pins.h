@@ -22,5 +22,6 @@ int pins_lock(const char *root);
 /* Unlocks, and removes the folder if nothing is in it. */
 void pins_unlock(const char *root, int lock);
 
-/* Removes a cluster's folder with everything in it: what was attached by those links is detached. */
+/* Removes a cluster's folder with everything in it: what was attached by those links is detached.
+ */
 void pins_remove(const char *folder);

@@ -382,8 +382,8 @@ static void write_dispatch(struct writer *writer, const struct reuseport_choice 
 }
 
 /* Packets from elsewhere; those of this machine go on behind. */
-static void write_guard(struct writer *writer, const struct reuseport_choice *choices,
-                        size_t count, const struct reuseport_guard *guard)
+static void write_guard(struct writer *writer, const struct reuseport_choice *choices, size_t count,
+                        const struct reuseport_guard *guard)
 {
     write_load(writer, BPF_W, SKF_AD_OFF + SKF_AD_IFINDEX);
     write_jump(writer, BPF_JMP | BPF_JEQ | BPF_K, guard->loopback, 0, 1);

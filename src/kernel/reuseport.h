@@ -1,7 +1,7 @@
 /* Choosing a member of an SO_REUSEPORT group without privileges: a classic BPF program that returns
- * the index (SO_ATTACH_REUSEPORT_CBPF, socket(7)), and a socket filter that lets only this machine's
- * clients in. The program reads the packet's network header, so it can tell addresses apart.
- * Building is pure; attaching is one setsockopt.
+ * the index (SO_ATTACH_REUSEPORT_CBPF, socket(7)), and a socket filter that lets only this
+ * machine's clients in. The program reads the packet's network header, so it can tell addresses
+ * apart. Building is pure; attaching is one setsockopt.
  *
  * Clients are hashed to REUSEPORT_HASH_BUCKETS buckets, and each bucket goes to one member by
  * rendezvous (Thaler and Ravishankar 1998, with weights by Schindelhauer and Schomaker 2005), so
@@ -33,7 +33,7 @@ struct reuseport_member {
 };
 
 struct reuseport_choice { /* what holds for packets to one address */
-    uint32_t address; /* IPv4, host order; 0: all others (must come last, and must be there) */
+    uint32_t address;     /* IPv4, host order; 0: all others (must come last, and must be there) */
     enum reuseport_policy policy;
     const struct reuseport_member *members;
     size_t count;
@@ -41,8 +41,8 @@ struct reuseport_choice { /* what holds for packets to one address */
 };
 
 struct reuseport_guard { /* a program cannot refuse a packet, but lead it to a member that does */
-    uint32_t loopback; /* the interface's number */
-    uint32_t sink;     /* gets what came by another interface and fits no choice with `outside` */
+    uint32_t loopback;   /* the interface's number */
+    uint32_t sink;       /* gets what came by another interface and fits no choice with `outside` */
 };
 
 /* Writes the program that makes these choices, the first that fits winning. `guard` NULL: all holds

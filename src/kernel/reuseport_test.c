@@ -45,14 +45,25 @@ static uint32_t packet_load(const struct packet *packet, unsigned size, int32_t 
 static uint32_t calculate(uint16_t operation, uint32_t a, uint32_t b)
 {
     switch (operation) {
-    case BPF_ADD: return a + b;
-    case BPF_SUB: return a - b;
-    case BPF_MUL: return a * b;
-    case BPF_XOR: return a ^ b;
-    case BPF_RSH: return a >> b;
-    case BPF_DIV: assert_int_not_equal(b, 0); return a / b;
-    case BPF_MOD: assert_int_not_equal(b, 0); return a % b;
-    default: fail_msg("operation %x", operation); return 0;
+    case BPF_ADD:
+        return a + b;
+    case BPF_SUB:
+        return a - b;
+    case BPF_MUL:
+        return a * b;
+    case BPF_XOR:
+        return a ^ b;
+    case BPF_RSH:
+        return a >> b;
+    case BPF_DIV:
+        assert_int_not_equal(b, 0);
+        return a / b;
+    case BPF_MOD:
+        assert_int_not_equal(b, 0);
+        return a % b;
+    default:
+        fail_msg("operation %x", operation);
+        return 0;
     }
 }
 
@@ -64,18 +75,33 @@ static uint32_t program_run(const struct sock_filter *program, int length,
         const struct sock_filter *at = &program[pc];
         uint32_t operand = BPF_SRC(at->code) == BPF_X ? x : at->k;
         switch (at->code) {
-        case BPF_RET | BPF_K: return at->k;
-        case BPF_RET | BPF_A: return a;
-        case BPF_JMP | BPF_JA: pc += (int)at->k; continue;
-        case BPF_JMP | BPF_JEQ | BPF_K: pc += a == at->k ? at->jt : at->jf; continue;
-        case BPF_JMP | BPF_JGE | BPF_K: pc += a >= at->k ? at->jt : at->jf; continue;
-        case BPF_MISC | BPF_TAX: x = a; continue;
-        case BPF_ST: memory[at->k] = a; continue;
-        case BPF_LDX | BPF_MEM: x = memory[at->k]; continue;
+        case BPF_RET | BPF_K:
+            return at->k;
+        case BPF_RET | BPF_A:
+            return a;
+        case BPF_JMP | BPF_JA:
+            pc += (int)at->k;
+            continue;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+            pc += a == at->k ? at->jt : at->jf;
+            continue;
+        case BPF_JMP | BPF_JGE | BPF_K:
+            pc += a >= at->k ? at->jt : at->jf;
+            continue;
+        case BPF_MISC | BPF_TAX:
+            x = a;
+            continue;
+        case BPF_ST:
+            memory[at->k] = a;
+            continue;
+        case BPF_LDX | BPF_MEM:
+            x = memory[at->k];
+            continue;
         case BPF_LDX | BPF_B | BPF_MSH:
             x = 4 * (packet_load(packet, BPF_B, (int32_t)at->k) & 15);
             continue;
-        default: break;
+        default:
+            break;
         }
         if (BPF_CLASS(at->code) == BPF_LD && BPF_MODE(at->code) == BPF_ABS)
             a = packet_load(packet, BPF_SIZE(at->code), (int32_t)at->k);
@@ -262,8 +288,8 @@ static void a_client_stays_and_few_move(void **state)
 static void a_flow_includes_the_port(void **state)
 {
     (void)state;
-    static const struct reuseport_member members[] = {
-        {.index = 0, .weight = 1, .name = 1}, {.index = 1, .weight = 1, .name = 2}};
+    static const struct reuseport_member members[] = {{.index = 0, .weight = 1, .name = 1},
+                                                      {.index = 1, .weight = 1, .name = 2}};
     struct reuseport_choice choice = {
         .policy = REUSEPORT_FLOW_HASH, .members = members, .count = 2};
     int length = build(&choice, 1);
@@ -320,7 +346,8 @@ static void impossible_choices_are_refused(void **state)
     choice.count = REUSEPORT_MEMBERS_MAX;
     assert_int_equal(reuseport_build(&choice, 1, NULL, program, 100), -E2BIG);
     choice.count = REUSEPORT_MEMBERS_MAX + 1;
-    assert_int_equal(reuseport_build(&choice, 1, NULL, program, REUSEPORT_INSTRUCTIONS_MAX), -E2BIG);
+    assert_int_equal(reuseport_build(&choice, 1, NULL, program, REUSEPORT_INSTRUCTIONS_MAX),
+                     -E2BIG);
 }
 
 /* ---- with the kernel ------------------------------------------------------------------------ */
@@ -343,9 +370,8 @@ static int socket_shared(int type, uint16_t *port)
 static int client_send(int type, uint32_t destination, uint16_t port)
 {
     int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr.s_addr = htonl(destination)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(destination)};
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     if (type == SOCK_DGRAM)
         assert_int_equal(send(fd, "x", 1, 0), 1);
@@ -367,13 +393,14 @@ static int member_reached(int type, const int *members, int count)
     return -1;
 }
 
-static void distribute(int type, const int *members, int count, uint32_t destination,
-                       uint16_t port, int connections, int *ret_counts)
+static void distribute(int type, const int *members, int count, uint32_t destination, uint16_t port,
+                       int connections, int *ret_counts)
 {
     for (int i = 0; i < connections; i++) {
         int client = client_send(type, destination, port);
         int reached = member_reached(type, members, count);
-        /* Loopback delivers at once, unless the kernel is busy and leaves it to a thread of its own. */
+        /* Loopback delivers at once, unless the kernel is busy and leaves it to a thread of its
+         * own. */
         for (int waited = 0; reached < 0 && waited < ARRIVAL_WITHIN_MS; waited++) {
             poll(NULL, 0, 1);
             reached = member_reached(type, members, count);
@@ -397,10 +424,7 @@ static void kernel_obeys(int type)
                                                   {.index = 3, .weight = 1, .name = 4}};
     struct reuseport_choice choices[] = {
         {.address = 0x7f4d0102, .members = &own, .count = 1},
-        {.address = 0x7f4d0103,
-         .policy = REUSEPORT_CLIENT_HASH,
-         .members = all,
-         .count = 4},
+        {.address = 0x7f4d0103, .policy = REUSEPORT_CLIENT_HASH, .members = all, .count = 4},
         {.address = 0x7f4d0104, .policy = REUSEPORT_FLOW_HASH, .members = all, .count = 4},
         {.members = all, .count = 4}};
     int length = build(choices, 4);

@@ -51,8 +51,7 @@ static void filter_add(struct filter *filter, struct sock_filter instruction)
 
 static void filter_load(struct filter *filter, size_t offset)
 {
-    filter_add(filter,
-               (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
+    filter_add(filter, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
 /* `number` answers with `action`. */
@@ -69,8 +68,7 @@ static void filter_build(struct filter *filter, const struct seccomp_wants *want
 {
     filter->length = 0;
     filter_load(filter, offsetof(struct seccomp_data, arch));
-    filter_add(filter,
-               (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
+    filter_add(filter, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
     filter_add(filter, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
     filter_load(filter, offsetof(struct seccomp_data, nr));
     filter_call(filter, SYS_bind, SECCOMP_RET_USER_NOTIF);
@@ -138,18 +136,24 @@ void seccomp_tune(int notify_fd)
 static enum seccomp_call call_of(int number)
 {
     switch (number) {
-    case SYS_bind: return SECCOMP_CALL_BIND;
-    case SYS_listen: return SECCOMP_CALL_LISTEN;
-    case SYS_connect: return SECCOMP_CALL_CONNECT;
-    case SYS_getsockname: return SECCOMP_CALL_GETSOCKNAME;
-    default: return SECCOMP_CALL_OTHER;
+    case SYS_bind:
+        return SECCOMP_CALL_BIND;
+    case SYS_listen:
+        return SECCOMP_CALL_LISTEN;
+    case SYS_connect:
+        return SECCOMP_CALL_CONNECT;
+    case SYS_getsockname:
+        return SECCOMP_CALL_GETSOCKNAME;
+    default:
+        return SECCOMP_CALL_OTHER;
     }
 }
 
 int seccomp_receive(int notify_fd, struct seccomp_request *ret_request)
 {
-    /* RECV waits when nothing is there, so ask first. It cannot wait after POLLIN: the kernel counts
-     * requests that came, not those that are left, and says ENOENT for one that went away. */
+    /* RECV waits when nothing is there, so ask first. It cannot wait after POLLIN: the kernel
+     * counts requests that came, not those that are left, and says ENOENT for one that went away.
+     */
     struct pollfd state = {.fd = notify_fd, .events = POLLIN};
     if (poll(&state, 1, 0) < 0)
         return errno == EINTR ? -EAGAIN : -errno;
@@ -251,13 +255,13 @@ int seccomp_write_name(const struct seccomp_request *request, const struct socka
 {
     socklen_t room;
     struct iovec here = {.iov_base = &room, .iov_len = sizeof room};
-    struct iovec there = {.iov_base = (void *)(uintptr_t)request->args[2],
-                          .iov_len = sizeof room};
+    struct iovec there = {.iov_base = (void *)(uintptr_t)request->args[2], .iov_len = sizeof room};
     if (process_vm_readv(request->tid, &here, 1, &there, 1, 0) != (ssize_t)sizeof room)
         return -EFAULT;
     if (room > INT32_MAX)
         return -EINVAL;
     /* getsockname(2): the address is cut to the room, the length is the whole one. */
-    int error = memory_write(request->tid, request->args[1], address, room < length ? room : length);
+    int error =
+        memory_write(request->tid, request->args[1], address, room < length ? room : length);
     return error ? error : memory_write(request->tid, request->args[2], &length, sizeof length);
 }

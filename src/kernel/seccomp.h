@@ -39,7 +39,8 @@ struct seccomp_request {
     uint64_t args[6];
 };
 
-/* Makes the descriptor wake its waiter synchronously where the kernel can (6.6): five times faster. */
+/* Makes the descriptor wake its waiter synchronously where the kernel can (6.6): five times faster.
+ */
 void seccomp_tune(int notify_fd);
 /* 0; -EAGAIN: none waits; -ENOENT: it went away; other: the descriptor is of no use any more. */
 int seccomp_receive(int notify_fd, struct seccomp_request *ret_request);

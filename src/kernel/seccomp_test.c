@@ -68,10 +68,8 @@ static void binder(int channel, const struct sockaddr_un *address)
     int notify_fd = seccomp_install(&nothing_more, false);
     char bytes[CMSG_SPACE(sizeof notify_fd)] = {0}, byte = 0;
     struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &vector,
-                             .msg_iovlen = 1,
-                             .msg_control = bytes,
-                             .msg_controllen = sizeof bytes};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = bytes, .msg_controllen = sizeof bytes};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -92,10 +90,8 @@ static int receive(int channel)
 {
     char bytes[CMSG_SPACE(sizeof(int))], byte;
     struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &vector,
-                             .msg_iovlen = 1,
-                             .msg_control = bytes,
-                             .msg_controllen = sizeof bytes};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = bytes, .msg_controllen = sizeof bytes};
     assert_int_equal(recvmsg(channel, &message, MSG_CMSG_CLOEXEC), 1);
     int fd;
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);

@@ -16,9 +16,9 @@
 #include "kernel/process.h"
 
 enum {
-    DUMP_BYTES = 32768,        /* the kernel fills at most this much at a time */
+    DUMP_BYTES = 32768,         /* the kernel fills at most this much at a time */
     HELD_SOCKETS_MAX = 1 << 20, /* of the processes asked about; more are not counted */
-    PORT_SOCKETS_MAX = 1024,   /* on one port; SO_REUSEPORT groups are not larger here */
+    PORT_SOCKETS_MAX = 1024,    /* on one port; SO_REUSEPORT groups are not larger here */
 };
 
 /* linux/net/tcp_states.h names states by number; a request has a bit for each. */
@@ -28,7 +28,8 @@ enum {
     STATES_ALL = 0xfff,
 };
 
-/* ---- asking the kernel (sock_diag(7)) ----------------------------------------------------------- */
+/* ---- asking the kernel (sock_diag(7)) -----------------------------------------------------------
+ */
 
 struct dump {
     int family;
@@ -53,8 +54,8 @@ static int dump_ask(int fd, const struct dump *dump)
                  .id.idiag_sport = htons(dump->port)},
     };
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-    ssize_t sent = sendto(fd, &request, sizeof request, 0, (const struct sockaddr *)&kernel,
-                          sizeof kernel);
+    ssize_t sent =
+        sendto(fd, &request, sizeof request, 0, (const struct sockaddr *)&kernel, sizeof kernel);
     return sent < 0 ? -errno : 0;
 }
 
@@ -120,7 +121,8 @@ static int dump_families(struct dump dump, dump_call *call, void *owner)
     return first;
 }
 
-/* ---- who holds a port --------------------------------------------------------------------------- */
+/* ---- who holds a port ---------------------------------------------------------------------------
+ */
 
 struct port_socket {
     uint64_t inode;
@@ -140,8 +142,8 @@ static void port_socket_add(void *owner, const struct inet_diag_msg *socket)
 {
     struct port_search *search = owner;
     if (search->count < PORT_SOCKETS_MAX)
-        search->sockets[search->count++] = (struct port_socket){
-            .inode = socket->idiag_inode, .uid = socket->idiag_uid};
+        search->sockets[search->count++] =
+            (struct port_socket){.inode = socket->idiag_inode, .uid = socket->idiag_uid};
 }
 
 static bool port_holder_note(void *owner, pid_t pid, int fd, uint64_t inode)
@@ -194,7 +196,8 @@ int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_co
     return 0;
 }
 
-/* ---- sockets of given processes ----------------------------------------------------------------- */
+/* ---- sockets of given processes -----------------------------------------------------------------
+ */
 
 struct held { /* inode numbers of the sockets that processes hold; sorted by held_collect */
     uint64_t *inodes;
@@ -208,9 +211,8 @@ static bool held_add(void *owner, pid_t pid, int fd, uint64_t inode)
     struct held *held = owner;
     if (held->count == held->capacity) {
         size_t capacity = held->capacity ? held->capacity * 2 : 64;
-        uint64_t *inodes = capacity > HELD_SOCKETS_MAX
-                               ? NULL
-                               : realloc(held->inodes, capacity * sizeof *inodes);
+        uint64_t *inodes =
+            capacity > HELD_SOCKETS_MAX ? NULL : realloc(held->inodes, capacity * sizeof *inodes);
         if (!inodes)
             return false;
         held->inodes = inodes;

@@ -15,8 +15,8 @@ struct port_holder {
 };
 
 /* Who listens on (TCP) or is bound to (UDP) the port, on any address and family. Processes in `own`
- * are passed over, with the sockets that they hold. 0: found; -ENOENT: nobody; other: the kernel could
- * not be asked. */
+ * are passed over, with the sockets that they hold. 0: found; -ENOENT: nobody; other: the kernel
+ * could not be asked. */
 int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_count,
                         struct port_holder *ret_holder);
 

@@ -80,7 +80,8 @@ struct steer {
     int call_left;
 };
 
-/* ---- loading ------------------------------------------------------------------------------------ */
+/* ---- loading ------------------------------------------------------------------------------------
+ */
 
 static uint32_t clamp(uint64_t value, uint32_t least, uint32_t most)
 {
@@ -127,8 +128,8 @@ static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t service
     return 0;
 }
 
-__attribute__((format(printf, 2, 0))) static int
-log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int log_libbpf(enum libbpf_print_level level,
+                                                            const char *format, va_list arguments)
 {
     if (level == LIBBPF_DEBUG)
         return 0;
@@ -148,8 +149,9 @@ static void why_set(char *why, size_t why_size, const char *step, int error)
                  "CAP_SYS_ADMIN to mount the BPF file system) are needed",
                  step, strerror(-error));
     else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
-        snprintf(why, why_size, "%s: %s: the kernel has no type information "
-                                "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
+        snprintf(why, why_size,
+                 "%s: %s: the kernel has no type information "
+                 "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
                  step, strerror(-error));
     else if (error == -EINVAL || error == -ENOTSUP || error == -ENOSYS || error == -E2BIG)
         snprintf(why, why_size, "%s: %s: the kernel lacks what is needed; Linux 6.1 has it", step,
@@ -264,7 +266,8 @@ static int steer_load(struct steer *steer, const char *cgroup_path,
     return error;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------
+ */
 
 static int pinned_map(const struct steer *steer, enum map_kind kind)
 {
@@ -352,8 +355,8 @@ static int paths_set(struct steer *steer, const char *mount, const char *cluster
     return error;
 }
 
-static int open_locked(struct steer *steer, const struct steer_options *options,
-                       bool *ret_adopted, char *why, size_t why_size)
+static int open_locked(struct steer *steer, const struct steer_options *options, bool *ret_adopted,
+                       char *why, size_t why_size)
 {
     struct stat cgroup;
     if (stat(options->cgroup_path, &cgroup) != 0) {
@@ -478,7 +481,8 @@ void steer_remove(const char *bpf_mount, const char *cluster)
     steer_close(steer);
 }
 
-/* ---- maps --------------------------------------------------------------------------------------- */
+/* ---- maps ---------------------------------------------------------------------------------------
+ */
 
 /* The kernel's allocator for map entries refills itself a moment later; large entries can meet it
  * empty. */
@@ -599,7 +603,8 @@ int steer_use_remove(struct steer *steer, const struct steer_use_key *key)
     return map_remove(steer, MAP_USES, key);
 }
 
-/* ---- events and sockets -------------------------------------------------------------------------- */
+/* ---- events and sockets
+ * -------------------------------------------------------------------------- */
 
 int steer_events_fd(const struct steer *steer)
 {
@@ -670,8 +675,7 @@ void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owne
     }
 }
 
-void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
-                  uint64_t *ret_total)
+void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total)
 {
     assert(slot < steer->slots_max);
     const struct steer_slot *counters = &steer->slots[slot];
@@ -680,7 +684,8 @@ void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
     *ret_total = __atomic_load_n(&counters->total, __ATOMIC_RELAXED);
 }
 
-/* ---- claims ------------------------------------------------------------------------------------- */
+/* ---- claims -------------------------------------------------------------------------------------
+ */
 
 static struct steer_claim_key claim_key(const struct steer *steer, enum steer_claim_kind kind,
                                         uint32_t value)

@@ -1,6 +1,7 @@
 /* The direct path's mechanism with BPF: programs in the kernel that hand each new connection to the
  * listener of one chosen instance (sk_lookup), let instances share a port (bind4/6), notice
- * listeners and count connections (sockops), and lead outgoing connections (connect4/6, sendmsg4/6).
+ * listeners and count connections (sockops), and lead outgoing connections (connect4/6,
+ * sendmsg4/6).
  *
  * One `struct steer` serves one cluster in one network namespace. Its maps and links are pinned in
  * a folder of the BPF file system, so steering goes on without this process; steer_open finds what
@@ -33,7 +34,8 @@ int steer_open(const struct steer_options *options, struct steer **ret_steer, bo
 void steer_close(struct steer *steer);
 /* Detaches, removes the pins and this cluster's claims, and frees. */
 void steer_destroy(struct steer *steer);
-/* Removes what a cluster of that name has pinned, without opening it. Quiet when there is nothing. */
+/* Removes what a cluster of that name has pinned, without opening it. Quiet when there is nothing.
+ */
 void steer_remove(const char *bpf_mount, const char *cluster);
 
 /* ---- who is who ----------------------------------------------------------------------------- */
@@ -44,12 +46,12 @@ int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t addres
 
 /* ---- where connections go ------------------------------------------------------------------- */
 
-/* `slots`: the rotation in order (an entry may stand several times: weights, hash). count 0: nobody;
- * connections to the service are refused. Takes effect in one step. -E2BIG: too many. */
+/* `slots`: the rotation in order (an entry may stand several times: weights, hash). count 0:
+ * nobody; connections to the service are refused. Takes effect in one step. -E2BIG: too many. */
 int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy policy,
                        const uint32_t *slots, uint32_t count);
-/* The address is a service's home: connections to a port without target are refused. (Members' homes
- * are known by themselves.) */
+/* The address is a service's home: connections to a port without target are refused. (Members'
+ * homes are known by themselves.) */
 int steer_home_set(struct steer *steer, uint32_t home);
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target);
@@ -76,12 +78,13 @@ bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, ui
 typedef void steer_socket_call(void *owner, const struct steer_socket_key *key, uint64_t cookie);
 void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owner);
 
-void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live,
-                  uint64_t *ret_total);
+void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
 
-/* ---- claims: one map for all clusters of the machine ------------------------------------------ */
+/* ---- claims: one map for all clusters of the machine ------------------------------------------
+ */
 
-/* 0: it is ours now or was already (same cluster and owner); -EEXIST: `ret_other` (may be NULL) tells whose it is. */
+/* 0: it is ours now or was already (same cluster and owner); -EEXIST: `ret_other` (may be NULL)
+ * tells whose it is. */
 int steer_claim(struct steer *steer, enum steer_claim_kind kind, uint32_t value, uint32_t owner,
                 struct steer_claim *ret_other);
 /* Who holds it; false: nobody. */

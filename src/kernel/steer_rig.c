@@ -31,7 +31,8 @@ enum { CONNECTIONS_MAX = 1100, REPLY_WITHIN_SECONDS = 2 };
         }                                                                                          \
     } while (0)
 
-/* ---- surroundings ------------------------------------------------------------------------------- */
+/* ---- surroundings -------------------------------------------------------------------------------
+ */
 
 static bool cgroup_mount_find(char *ret_path, size_t size)
 {
@@ -112,7 +113,8 @@ int rig_run(int (*tests)(struct rig *rig))
     return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
 }
 
-/* ---- clients ------------------------------------------------------------------------------------ */
+/* ---- clients ------------------------------------------------------------------------------------
+ */
 
 static socklen_t address_parse(const char *text, uint16_t port, struct sockaddr_storage *ret)
 {
@@ -174,7 +176,8 @@ int rig_ask(int fd, const char *address, uint16_t port)
     return number;
 }
 
-/* ---- the server process --------------------------------------------------------------------------- */
+/* ---- the server process
+ * --------------------------------------------------------------------------- */
 
 struct command {
     enum { COMMAND_CONNECT, COMMAND_SEND, COMMAND_SOCKNAME, COMMAND_CLOSE } kind;
@@ -195,10 +198,11 @@ static int listener_open(enum rig_listen kind, uint16_t port, bool share, int *r
     if (share)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     struct sockaddr_storage at;
-    socklen_t length =
-        address_parse(v6 ? "::" : kind == RIG_V4_LOOPBACK ? "127.0.0.1" : "0.0.0.0", port, &at);
-    if (bind(fd, (struct sockaddr *)&at, length) != 0 ||
-        (kind != RIG_UDP && listen(fd, 1024) != 0))
+    socklen_t length = address_parse(v6                        ? "::"
+                                     : kind == RIG_V4_LOOPBACK ? "127.0.0.1"
+                                                               : "0.0.0.0",
+                                     port, &at);
+    if (bind(fd, (struct sockaddr *)&at, length) != 0 || (kind != RIG_UDP && listen(fd, 1024) != 0))
         *ret_error = -errno;
     return fd;
 }
@@ -317,8 +321,7 @@ static void server_run(const struct rig_instance *instance, const struct rig_ser
     uint32_t workers = server->workers ? server->workers : 1;
     for (uint32_t i = 0; server->kind != RIG_NONE && i < workers; i++)
         serving.polls[serving.count++] = (struct pollfd){
-            .fd = listener_open(server->kind, server->port, workers > 1, &error),
-            .events = POLLIN};
+            .fd = listener_open(server->kind, server->port, workers > 1, &error), .events = POLLIN};
     if (server->second != RIG_NONE)
         serving.polls[serving.count++] = (struct pollfd){
             .fd = listener_open(server->second, server->port, false, &error), .events = POLLIN};
@@ -378,8 +381,7 @@ void rig_instance_remove(struct rig_instance *instance)
     rmdir(instance->cgroup);
 }
 
-static int command_send(struct rig_instance *instance, int kind, const char *address,
-                        uint16_t port)
+static int command_send(struct rig_instance *instance, int kind, const char *address, uint16_t port)
 {
     struct command command = {.port = port};
     int result;
@@ -414,7 +416,8 @@ struct sockaddr_in6 rig_instance_sockname(struct rig_instance *instance)
     return name;
 }
 
-/* ---- another machine, as it were --------------------------------------------------------------------- */
+/* ---- another machine, as it were
+ * --------------------------------------------------------------------- */
 
 static void outside_client(int go, int answer, uint16_t port)
 {

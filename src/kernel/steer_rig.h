@@ -25,7 +25,7 @@ enum { RIG_LISTENERS_MAX = 8 };
 struct rig_server {
     enum rig_listen kind;
     uint16_t port;
-    uint32_t workers; /* listeners on the port, by the program's own SO_REUSEPORT; 0: one */
+    uint32_t workers;       /* listeners on the port, by the program's own SO_REUSEPORT; 0: one */
     enum rig_listen second; /* another listener on the same port */
     uid_t uid;
     bool in_child_cgroup; /* makes a cgroup below its own and goes there */
@@ -52,7 +52,7 @@ int rig_run(int (*tests)(struct rig *rig));
 void rig_instance_cgroup(struct rig *rig, struct rig_instance *instance, uint32_t number);
 void rig_instance_start(struct rig_instance *instance, const struct rig_server *server,
                         uint32_t number);
-void rig_instance_kill(struct rig_instance *instance); /* SIGKILL, waits */
+void rig_instance_kill(struct rig_instance *instance);   /* SIGKILL, waits */
 void rig_instance_remove(struct rig_instance *instance); /* kills, and removes the cgroup */
 
 /* What the instance is told to do. */

@@ -91,7 +91,7 @@ static void output_start(struct held *held)
 static void outputs_stop(void)
 {
     struct held *held;
-    TAILQ_FOREACH(held, &keeper.held, order) {
+    TAILQ_FOREACH (held, &keeper.held, order) {
         watch_stop(keeper.loop, &held->output);
     }
 }
@@ -99,7 +99,7 @@ static void outputs_stop(void)
 static void outputs_start(void)
 {
     struct held *held;
-    TAILQ_FOREACH(held, &keeper.held, order) {
+    TAILQ_FOREACH (held, &keeper.held, order) {
         output_start(held);
     }
 }
@@ -114,7 +114,7 @@ static size_t bucket_of(const char *name)
 static struct held *held_find(const char *name)
 {
     struct held *held;
-    LIST_FOREACH(held, &keeper.buckets[bucket_of(name)], chain) {
+    LIST_FOREACH (held, &keeper.buckets[bucket_of(name)], chain) {
         if (!strcmp(held->name, name))
             return held;
     }

@@ -45,7 +45,7 @@ static struct bucket *bucket_of(struct lines *lines, const char *source)
 static struct begun *begun_find(struct lines *lines, const char *source)
 {
     struct begun *begun;
-    LIST_FOREACH(begun, bucket_of(lines, source), chain) {
+    LIST_FOREACH (begun, bucket_of(lines, source), chain) {
         if (!strcmp(begun->source, source))
             return begun;
     }

@@ -36,7 +36,7 @@ void logpipe_done(struct logpipe *pipe)
 static void loss_count(struct logpipe *pipe, const char *source, size_t length)
 {
     struct logpipe_loss *loss;
-    STAILQ_FOREACH(loss, &pipe->losses, next) {
+    STAILQ_FOREACH (loss, &pipe->losses, next) {
         if (!strcmp(loss->source, source)) {
             loss->bytes += length;
             return;

@@ -1,7 +1,7 @@
-/* Links: for each service of a topology a list of numbers — who uses it, which listeners lead to it.
- * A topology says such things the other way round, and a walk over all of it for each service that
- * changes would make ten thousand services slow. Made once, never changed; owned by whoever made it,
- * and it must not outlive the topology's numbering. */
+/* Links: for each service of a topology a list of numbers — who uses it, which listeners lead to
+ * it. A topology says such things the other way round, and a walk over all of it for each service
+ * that changes would make ten thousand services slow. Made once, never changed; owned by whoever
+ * made it, and it must not outlive the topology's numbering. */
 #pragma once
 
 #include <stddef.h>

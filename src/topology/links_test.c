@@ -10,13 +10,11 @@ static void lists_are_the_topology_the_other_way_round(void **state)
     (void)state;
     const uint32_t both[] = {2, 0};
     const uint32_t last[] = {2};
-    struct service services[4] = {[1] = {.uses = both, .uses_count = 2},
-                                  [3] = {.uses = last, .uses_count = 1}};
+    struct service services[4] = {
+        [1] = {.uses = both, .uses_count = 2}, [3] = {.uses = last, .uses_count = 1}};
     struct listener listeners[3] = {{.service = 3}, {.service = 0}, {.service = 3}};
-    struct topology topology = {.services = services,
-                                .service_count = 4,
-                                .listeners = listeners,
-                                .listener_count = 3};
+    struct topology topology = {
+        .services = services, .service_count = 4, .listeners = listeners, .listener_count = 3};
     size_t count = 0;
     struct links *users = links_users_new(&topology);
     const uint32_t *list = links_of(users, 2, &count);

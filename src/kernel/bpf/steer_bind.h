@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* bind and getsockname: an instance's socket shares its port, and it is noted whose socket it is. */
+/* bind and getsockname: an instance's socket shares its port, and it is noted whose socket it is.
+ */
 #pragma once
 
 #include "kernel/bpf/steer_maps.h"
@@ -26,8 +27,7 @@ static __always_inline __u8 protocol_of(struct bpf_sock_addr *context)
 
 /* Is the port this service's on this machine? The first to ask gets it. */
 static __always_inline bool port_claim(struct bpf_sock_addr *context,
-                                       const struct steer_member *member, __u8 protocol,
-                                       __u16 port)
+                                       const struct steer_member *member, __u8 protocol, __u16 port)
 {
     struct steer_claim_key key = {
         .netns = bpf_get_netns_cookie(context),

@@ -258,8 +258,9 @@ SEC("sk_lookup") int steer_lookup(struct bpf_sk_lookup *context)
         address = bpf_ntohl(context->local_ip4);
         slot = bpf_map_lookup_elem(&addresses, &address);
         if (slot && *slot != STEER_SLOT_HOME)
-            return slot_give(context, *slot, context->local_port, listener_choice(context)) ? SK_DROP
-                                                                                            : SK_PASS;
+            return slot_give(context, *slot, context->local_port, listener_choice(context))
+                       ? SK_DROP
+                       : SK_PASS;
     }
     struct steer_target *target = target_find(context, address);
     if (!target)

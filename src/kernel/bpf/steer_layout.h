@@ -25,7 +25,7 @@ enum {
     STEER_ROTATION_SMALL = 32,     /* slots in a rotation that stands in the service's own value */
     STEER_ROTATION_LARGE = 4096,   /* slots in a large one */
     STEER_LEAST_EXACT_MAX = 32,    /* up to here least-connections compares all */
-    STEER_TRIES_MAX = 64, /* members asked for a listener before a connection is refused */
+    STEER_TRIES_MAX = 64,          /* members asked for a listener before a connection is refused */
 };
 
 enum steer_policy { STEER_LEAST, STEER_CYCLE, STEER_RANDOM, STEER_CLIENT_HASH };
@@ -52,8 +52,8 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
     __u8 family;   /* 4 or 6: the packets that it may be given */
     __u32 ordinal; /* < STEER_LISTENERS_PER_PORT */
 };
-/* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An entry
- * of `sockets` goes by itself when its socket is closed, so there may be holes below. */
+/* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An
+ * entry of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
 struct steer_slot { /* of `slots`, an array that user space maps: the counters */
     __s64 live;
@@ -73,20 +73,21 @@ struct steer_rotation_large { /* of `rotations` */
 };
 
 struct steer_target_key { /* of `targets`: where a new connection goes */
-    __u32 address; /* IPv4; 0: any address of this machine */
-    __u32 address6[4]; /* IPv6, network byte order as in the packet; all 0: any */
+    __u32 address;        /* IPv4; 0: any address of this machine */
+    __u32 address6[4];    /* IPv6, network byte order as in the packet; all 0: any */
     __u16 port;
     __u8 protocol;
     __u8 family; /* 4 or 6; 0 without an address: both */
 };
 struct steer_target {
     __u32 service;
-    __u16 port;  /* of the program */
+    __u16 port; /* of the program */
     __u16 flags;
 };
 enum {
     STEER_TARGET_LOCAL = 1, /* only for clients on this machine (arrived by lo): an own port */
-    STEER_TARGET_LOOPBACK = 2, /* the programs bind to loopback only: other destinations are not ours */
+    STEER_TARGET_LOOPBACK =
+        2, /* the programs bind to loopback only: other destinations are not ours */
 };
 
 struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
@@ -97,10 +98,10 @@ struct steer_use_key { /* of `uses`: where a service's outgoing connection to lo
 };
 
 enum steer_event_kind {
-    STEER_EVENT_BIND,    /* an instance asked to bind this port (the result is not known yet) */
-    STEER_EVENT_LISTEN,  /* TCP: it listens, and is in `sockets` */
-    STEER_EVENT_UDP,     /* UDP: bound; user space must add it to `sockets` */
-    STEER_EVENT_FAILED,  /* it listens and could not be added; `error` says why */
+    STEER_EVENT_BIND,   /* an instance asked to bind this port (the result is not known yet) */
+    STEER_EVENT_LISTEN, /* TCP: it listens, and is in `sockets` */
+    STEER_EVENT_UDP,    /* UDP: bound; user space must add it to `sockets` */
+    STEER_EVENT_FAILED, /* it listens and could not be added; `error` says why */
 };
 
 struct steer_event {
@@ -109,8 +110,8 @@ struct steer_event {
     __u32 epoch;
     __u16 port;
     __u8 protocol;
-    __u8 family; /* 4: IPv4, 6: IPv6 only, 46: both */
-    __u64 cookie; /* SO_COOKIE of the socket */
+    __u8 family;   /* 4: IPv4, 6: IPv6 only, 46: both */
+    __u64 cookie;  /* SO_COOKIE of the socket */
     __u32 address; /* IPv4 that it asked for (127.0.0.1 for ::1 too); 0: any */
     __s32 error;
 };
@@ -118,11 +119,12 @@ struct steer_event {
 
 /* `claims`, one map for all clusters of the machine: who holds what. */
 enum steer_claim_kind {
-    STEER_CLAIM_HOME = 1,  /* value: the address */
+    STEER_CLAIM_HOME = 1, /* value: the address */
     STEER_CLAIM_BLOCK,    /* value: the block number of instance addresses */
-    STEER_CLAIM_TCP_PORT,  /* value: the port; per network namespace: the service that owns it there */
+    STEER_CLAIM_TCP_PORT, /* value: the port; per network namespace: the service that owns it there
+                           */
     STEER_CLAIM_UDP_PORT,
-    STEER_CLAIM_MIGRATE,   /* value: the cluster; per namespace: it needs tcp_migrate_req */
+    STEER_CLAIM_MIGRATE,     /* value: the cluster; per namespace: it needs tcp_migrate_req */
     STEER_CLAIM_MIGRATE_WAS, /* value 0; owner: what the sysctl was before the first of them */
 };
 enum { STEER_CLAIMS_MAX = 65536 };

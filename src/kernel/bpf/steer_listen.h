@@ -29,10 +29,8 @@ static __always_inline void target_default(const struct steer_owner *owner)
 static __always_inline long socket_add(struct bpf_sock_ops *context,
                                        const struct steer_owner *owner, __u8 family)
 {
-    struct steer_socket_key key = {.slot = owner->slot,
-                                   .port = owner->port,
-                                   .protocol = STEER_TCP,
-                                   .family = family};
+    struct steer_socket_key key = {
+        .slot = owner->slot, .port = owner->port, .protocol = STEER_TCP, .family = family};
     struct steer_socket_key spread = key;
     long error = 0;
     __u32 ordinal;

@@ -15,14 +15,14 @@
 typedef _Bool bool;
 
 enum { /* of the kernel's headers, which clash with those here */
-    FAMILY_INET = 2,
-    FAMILY_INET6 = 10,
-    TYPE_STREAM = 1,
-    TYPE_DATAGRAM = 2,
-    LEVEL_SOCKET = 1,
-    OPTION_REUSEADDR = 2,
-    OPTION_REUSEPORT = 15,
-    ERROR_EXIST = 17,
+       FAMILY_INET = 2,
+       FAMILY_INET6 = 10,
+       TYPE_STREAM = 1,
+       TYPE_DATAGRAM = 2,
+       LEVEL_SOCKET = 1,
+       OPTION_REUSEADDR = 2,
+       OPTION_REUSEPORT = 15,
+       ERROR_EXIST = 17,
 };
 enum {
     LOOPBACK_IFINDEX = 1,
@@ -143,7 +143,8 @@ struct {
     __type(value, struct steer_owner);
 } owners SEC(".maps");
 
-/* ---- small things ------------------------------------------------------------------------------ */
+/* ---- small things ------------------------------------------------------------------------------
+ */
 
 /* The member that the calling process belongs to. Programs may make cgroups below their own. */
 static __always_inline struct steer_member *member_current(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Outgoing connections of an instance to loopback: to itself at its own port, to what its service uses.
+/* Outgoing connections of an instance to loopback: to itself at its own port, to what its service
+ * uses.
  */
 #pragma once
 
