@@ -136,7 +136,8 @@ static void serving_changed(void *owner)
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
     bool runs = true;
-    bool failed = any_failed(supervisor, &runs);
+    bool asked = serving->detach_fd >= 0 || serving->options->end_when_idle;
+    bool failed = asked && any_failed(supervisor, &runs); /* a walk over all instances */
     if (supervisor->ready_told || failed)
         detach_tell(serving, !failed);
     if (serving->options->end_when_idle && !runs && !supervisor->ending && supervisor->ready_told) {
@@ -194,7 +195,7 @@ static int serving_run(struct serving *serving, const char *state)
     serving->supervisor->changed = serving_changed;
     serving->supervisor->changed_owner = serving;
     supervisor_begin(serving->supervisor);
-    supervisor_note_change(serving->supervisor);
+    supervisor_note_change(serving->supervisor, NULL);
     supervisor_reap(serving->supervisor); /* those that ended before the signal was watched */
     error = loop_run(serving->loop);
     struct control_server *control = serving->control;

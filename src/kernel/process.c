@@ -227,32 +227,35 @@ int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie)
 }
 
 struct environment_search {
-    const char *assignment;
-    pid_t *pids;
-    size_t count, max;
+    const char *variable;
+    size_t length;
+    process_value_call *call;
+    void *owner;
+    char *entry; /* a buffer for all */
+    size_t size; /* the kernel bounds an environment, and so each entry */
 };
 
-static bool environment_compare(void *owner, pid_t pid)
+static bool environment_look(void *owner, pid_t pid)
 {
     struct environment_search *search = owner;
     char path[PROC_PATH_BYTES];
     snprintf(path, sizeof path, "/proc/%d/environ", pid);
     scoped_file FILE *file = fopen(path, "re");
-    scoped_memory char *entry = NULL;
-    size_t size = 0; /* the kernel bounds an environment, and so each entry */
-    while (file && getdelim(&entry, &size, 0, file) > 0) {
-        if (strcmp(entry, search->assignment) != 0)
+    while (file && getdelim(&search->entry, &search->size, 0, file) > 0) {
+        if (strncmp(search->entry, search->variable, search->length) != 0 ||
+            search->entry[search->length] != '=')
             continue;
-        search->pids[search->count++] = pid;
+        search->call(search->owner, pid, search->entry + search->length + 1);
         break;
     }
-    return search->count < search->max;
+    return true;
 }
 
-size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max)
+int processes_with_environment(const char *variable, process_value_call *call, void *owner)
 {
-    struct environment_search search = {.assignment = assignment, .pids = ret_pids, .max = max};
-    if (max)
-        (void)processes_each(environment_compare, &search);
-    return search.count;
+    struct environment_search search = {
+        .variable = variable, .length = strlen(variable), .call = call, .owner = owner};
+    int error = processes_each(environment_look, &search);
+    free(search.entry);
+    return error;
 }

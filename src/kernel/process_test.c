@@ -183,13 +183,27 @@ static void a_socket_is_found_by_its_cookie(void **state)
     close(decoy);
 }
 
+struct found {
+    size_t count;
+    pid_t pid;
+};
+
+static void found_add(void *owner, pid_t pid, const char *value)
+{
+    struct found *found = owner;
+    if (atoi(value) != getpid())
+        return; /* of another run of this test */
+    found->count++;
+    found->pid = pid;
+}
+
 static void processes_are_found_by_their_environment(void **state)
 {
     (void)state;
     char assignment[64], longer[80];
     int ready[2];
     snprintf(assignment, sizeof assignment, "ENGINX_PROCESS_TEST=%d", getpid());
-    snprintf(longer, sizeof longer, "%s0", assignment); /* must not be taken for it */
+    snprintf(longer, sizeof longer, "ENGINX_PROCESS_TEST_LONGER=%d", getpid()); /* not to be taken for it */
     assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     pid_t children[2];
     for (int at = 0; at < 2; at++) {
@@ -204,13 +218,15 @@ static void processes_are_found_by_their_environment(void **state)
     close(ready[1]);
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 0); /* both have exec'ed */
-    pid_t pids[8];
-    assert_int_equal(processes_with_environment(assignment, pids, 8), 1);
-    assert_int_equal(pids[0], children[0]);
-    assert_int_equal(processes_with_environment(assignment, pids, 0), 0);
+    struct found found = {0};
+    assert_int_equal(processes_with_environment("ENGINX_PROCESS_TEST", found_add, &found), 0);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.pid, children[0]);
     child_end(children[0]);
     child_end(children[1]);
-    assert_int_equal(processes_with_environment(assignment, pids, 8), 0);
+    found.count = 0;
+    assert_int_equal(processes_with_environment("ENGINX_PROCESS_TEST", found_add, &found), 0);
+    assert_int_equal(found.count, 0);
     close(ready[0]);
 }
 

@@ -17,6 +17,7 @@
 #include "kernel/process.h"
 #include "kernel/sockets.h"
 #include "supervise/launch.h"
+#include "supervise/marks.h"
 #include "supervise/supervisor.h"
 
 enum {
@@ -51,7 +52,7 @@ static void reason_set(struct instance *instance, const char *format, ...)
 
 struct instance *instance_new(struct unit *unit, uint32_t number, uint32_t slot)
 {
-    struct instance *instance = calloc(1, sizeof *instance);
+    struct instance *instance = unit_reserve(unit, number) ? NULL : calloc(1, sizeof *instance);
     if (!instance)
         return NULL;
     instance->unit = unit;
@@ -112,6 +113,13 @@ static void group_end(struct instance *instance)
     instance->grouped = false;
 }
 
+/* One that rests holds no group: of thousands that failed each would cost two descriptors. */
+static void group_end_at_rest(struct instance *instance)
+{
+    if (!lifecycle_running(instance->life.state))
+        group_end(instance);
+}
+
 void instance_discard(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
@@ -146,7 +154,8 @@ size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size
     }
     char mark[INSTANCE_NAME_BYTES * 2];
     launch_mark(instance, mark, sizeof mark);
-    size_t count = processes_with_environment(mark, ret_pids, max);
+    const char *value = mark + strlen(LAUNCH_MARK "=");
+    size_t count = marks_processes(supervisor_of(instance)->marks, value, ret_pids, max);
     if (count == 0 && instance->pid > 0 && !instance->main_ended && max) {
         ret_pids[0] = instance->pid; /* between clone and exec it has no mark yet */
         count = 1;
@@ -235,6 +244,7 @@ static void instance_ended(struct instance *instance)
     process_forget(instance);
     instance->port_count = 0;
     instance_feed(instance, EVENT_EXIT);
+    group_end_at_rest(instance);
 }
 
 static void emptied_ready(struct watch *watch, unsigned events)
@@ -387,7 +397,7 @@ static void instance_probed(void *owner, bool well, const char *why)
         if (well)
             instance->reason[0] = 0;
         unit_rotate(instance->unit);
-        supervisor_note_change(supervisor_of(instance));
+        supervisor_note_change(supervisor_of(instance), instance->unit);
     }
 }
 
@@ -494,6 +504,7 @@ static void stillborn_call(struct deferred *deferred)
         output_drain(instance->output);
     process_forget(instance);
     instance_feed(instance, EVENT_EXIT);
+    group_end_at_rest(instance);
 }
 
 /* Whose fault an error at the start is. */

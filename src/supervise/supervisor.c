@@ -12,8 +12,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
+#include "supervise/marks.h"
 #include "topology/addresses.h"
 
 /* ---- what the steering asks of us ------------------------------------------------------------- */
@@ -178,13 +180,21 @@ static int steering_begin(struct supervisor *supervisor, char *why, size_t why_s
 static int units_begin(struct supervisor *supervisor, char *why, size_t why_size)
 {
     struct topology *topology = supervisor->topology;
-    supervisor->units = calloc(topology->service_count ? topology->service_count : 1,
-                               sizeof *supervisor->units);
-    if (!supervisor->units)
+    supervisor->units = calloc(topology->service_count + 1, sizeof *supervisor->units);
+    /* Those being looked at, and those noted meanwhile. */
+    supervisor->noted = calloc(2 * topology->service_count + 1, sizeof(struct unit *));
+    supervisor->users = links_users_new(topology);
+    supervisor->listeners = links_listeners_new(topology);
+    supervisor->unit_names = table_new();
+    supervisor->unsettled = topology->service_count;
+    if (!supervisor->units || !supervisor->noted || !supervisor->users || !supervisor->listeners ||
+        !supervisor->unit_names)
         return -ENOMEM;
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
         int error = unit_init(&supervisor->units[i], supervisor, service);
+        if (!error)
+            error = table_add(supervisor->unit_names, service->name, &supervisor->units[i], NULL);
         if (!error)
             continue;
         bool user = service->user && (error == -ENOENT || error == -ESRCH);
@@ -205,7 +215,8 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  strerror(-error));
         return error;
     }
-    error = records_begin(supervisor);
+    supervisor->marks = marks_new(supervisor->loop);
+    error = supervisor->marks ? records_begin(supervisor) : -ENOMEM;
     if (error) {
         snprintf(why, why_size, "the records in %s: %s", supervisor->options.state_directory,
                  strerror(-error));
@@ -301,6 +312,11 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
         folders_remove(supervisor);
     deferred_stop(supervisor->loop, &supervisor->change);
     records_close(supervisor->records);
+    marks_free(supervisor->marks);
+    table_free(supervisor->unit_names);
+    links_free(supervisor->users);
+    links_free(supervisor->listeners);
+    free(supervisor->noted);
     free(supervisor->units);
     free(supervisor->by_slot);
     free(supervisor->homes);
@@ -312,8 +328,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
 
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name)
 {
-    const struct service *service = topology_service(supervisor->topology, name);
-    return service ? &supervisor->units[service->index] : NULL;
+    return table_get(supervisor->unit_names, name);
 }
 
 static bool uses_ready(const struct supervisor *supervisor, const struct service *service)
@@ -324,34 +339,69 @@ static bool uses_ready(const struct supervisor *supervisor, const struct service
     return true;
 }
 
-void supervisor_begin(struct supervisor *supervisor)
+static void unit_try(struct supervisor *supervisor, const struct service *service)
 {
-    const struct topology *topology = supervisor->topology;
-    for (size_t i = 0; i < topology->service_count; i++) {
-        const struct service *service = &topology->services[topology->start_order[i]];
-        struct unit *unit = &supervisor->units[service->index];
-        if (!unit->begun && !unit->ended && uses_ready(supervisor, service))
-            unit_begin(unit);
-    }
+    struct unit *unit = &supervisor->units[service->index];
+    if (!unit->begun && !unit->ended && uses_ready(supervisor, service))
+        unit_begin(unit);
 }
 
-/* A unit may end when nothing that uses it has a process any more. */
-static void units_end_in_order(struct supervisor *supervisor)
+/* Goes on with the units that had no chance to begin yet, as far as this turn's starts go. Those whose
+ * uses are not ready are passed: they begin when these change. */
+static void units_try(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
-    bool *needed = calloc(topology->service_count + 1, sizeof *needed);
-    for (size_t i = 0; needed && i < topology->service_count; i++) {
-        const struct service *service = &topology->services[i];
-        bool rests = unit_at_rest(&supervisor->units[i]) && supervisor->units[i].ended;
-        for (size_t j = 0; !rests && j < service->uses_count; j++)
-            needed[service->uses[j]] = true;
+    while (supervisor->begin_next < topology->service_count && supervisor->starts_left)
+        unit_try(supervisor, &topology->services[topology->start_order[supervisor->begin_next++]]);
+    if (supervisor->begin_next < topology->service_count)
+        supervisor_note_change(supervisor, NULL);
+}
+
+void supervisor_begin(struct supervisor *supervisor)
+{
+    supervisor->starts_left = STARTS_PER_TURN_MAX;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (supervisor->units[i].instance_count) /* adopted ones may be ready, or settled */
+            supervisor_note_change(supervisor, &supervisor->units[i]);
+    units_try(supervisor);
+}
+
+static void users_try(struct supervisor *supervisor, const struct unit *unit)
+{
+    size_t count;
+    const uint32_t *users = links_of(supervisor->users, unit->service->index, &count);
+    for (size_t i = 0; i < count; i++)
+        unit_try(supervisor, &supervisor->topology->services[users[i]]);
+}
+
+/* Going down: has nothing that uses the unit a process any more? A unit that rests goes on resting,
+ * so each user is passed once. */
+static bool unit_needed(const struct supervisor *supervisor, struct unit *unit)
+{
+    size_t count;
+    const uint32_t *users = links_of(supervisor->users, unit->service->index, &count);
+    while (unit->users_passed < count) {
+        const struct unit *user = &supervisor->units[users[unit->users_passed]];
+        if (!user->ended || !unit_at_rest(user))
+            return true;
+        unit->users_passed++;
     }
-    for (size_t i = 0; i < topology->service_count; i++) {
-        struct unit *unit = &supervisor->units[i];
-        if (!unit->ended && (supervisor->killing || !needed || !needed[i]))
-            unit_end(unit, supervisor->killing);
-    }
-    free(needed);
+    return false;
+}
+
+static void unit_end_if_free(struct supervisor *supervisor, struct unit *unit)
+{
+    if (!unit->ended && (supervisor->killing || !unit_needed(supervisor, unit)))
+        unit_end(unit, supervisor->killing);
+}
+
+static void used_end(struct supervisor *supervisor, const struct unit *unit)
+{
+    const struct service *service = unit->service;
+    if (!unit->ended || !unit_at_rest(unit))
+        return;
+    for (size_t i = 0; i < service->uses_count; i++)
+        unit_end_if_free(supervisor, &supervisor->units[service->uses[i]]);
 }
 
 void supervisor_end(struct supervisor *supervisor)
@@ -363,8 +413,9 @@ void supervisor_end(struct supervisor *supervisor)
             unit_end(&supervisor->units[i], true);
     }
     supervisor->ending = true;
-    units_end_in_order(supervisor);
-    supervisor_note_change(supervisor);
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        unit_end_if_free(supervisor, &supervisor->units[i]);
+    supervisor_note_change(supervisor, NULL);
 }
 
 bool supervisor_at_rest(const struct supervisor *supervisor)
@@ -377,23 +428,51 @@ bool supervisor_at_rest(const struct supervisor *supervisor)
 
 bool supervisor_settled(const struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        if (!unit_settled(&supervisor->units[i]))
-            return false;
-    return true;
+    size_t unsettled = supervisor->unsettled;
+    for (size_t i = 0; i < supervisor->noted_count; i++) {
+        const struct unit *unit = supervisor->noted[i];
+        unsettled -= !unit->settled;
+        unsettled += !unit_settled(unit);
+    }
+    return unsettled == 0;
 }
 
 /* ---- changes ---------------------------------------------------------------------------------- */
 
+bool supervisor_may_start(struct supervisor *supervisor)
+{
+    if (!supervisor->starts_left)
+        return false;
+    supervisor->starts_left--;
+    return true;
+}
+
+static void unit_look(struct supervisor *supervisor, struct unit *unit)
+{
+    unit->noted = false;
+    unit_sweep(unit);
+    if (supervisor->ending)
+        used_end(supervisor, unit);
+    else if (unit_ready(unit))
+        users_try(supervisor, unit);
+    supervisor->unsettled -= !unit->settled;
+    unit->settled = unit_settled(unit);
+    supervisor->unsettled += !unit->settled;
+}
+
 static void change_call(struct deferred *deferred)
 {
     struct supervisor *supervisor = deferred->owner;
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        unit_sweep(&supervisor->units[i]);
-    if (supervisor->ending)
-        units_end_in_order(supervisor);
-    else
-        supervisor_begin(supervisor);
+    supervisor->starts_left = STARTS_PER_TURN_MAX;
+    /* What is noted meanwhile is looked at in the next turn, so that a turn ends. */
+    size_t count = supervisor->noted_count;
+    for (size_t i = 0; i < count; i++)
+        unit_look(supervisor, supervisor->noted[i]);
+    supervisor->noted_count -= count;
+    memmove(supervisor->noted, supervisor->noted + count,
+            supervisor->noted_count * sizeof(struct unit *));
+    if (!supervisor->ending)
+        units_try(supervisor);
     if (!supervisor->ready_told && supervisor_settled(supervisor)) {
         supervisor->ready_told = true;
         log_info("ready", "cluster=%s ms=%llu", supervisor->topology->name,
@@ -403,25 +482,48 @@ static void change_call(struct deferred *deferred)
         supervisor->changed(supervisor->changed_owner);
 }
 
-void supervisor_note_change(struct supervisor *supervisor)
+void supervisor_note_change(struct supervisor *supervisor, struct unit *unit)
 {
+    if (unit && !unit->noted) {
+        unit->noted = true;
+        supervisor->noted[supervisor->noted_count++] = unit;
+    }
     deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
 }
 
 /* ---- children --------------------------------------------------------------------------------- */
 
-/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. */
+enum { REAPED_AT_ONCE_MAX = 64 };
+
+struct reaped {
+    pid_t pid;
+    int status;
+};
+
+static void reaped_tell(struct supervisor *supervisor, const struct reaped *reaped, size_t count)
+{
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+        struct instance *instance = supervisor->by_slot[slot];
+        if (!instance || instance->pid <= 0 || instance->main_ended)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (reaped[i].pid == instance->pid)
+                instance_reaped(instance, reaped[i].status);
+    }
+}
+
+/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. Many at a time
+ * are told to their instances in one walk. */
 void supervisor_reap(struct supervisor *supervisor)
 {
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
-            struct instance *instance = supervisor->by_slot[slot];
-            if (instance && instance->pid == pid && !instance->main_ended) {
-                instance_reaped(instance, status);
-                break;
-            }
-        }
-    }
+    struct reaped reaped[REAPED_AT_ONCE_MAX];
+    size_t count;
+    do {
+        count = 0;
+        while (count < REAPED_AT_ONCE_MAX &&
+               (reaped[count].pid = waitpid(-1, &reaped[count].status, WNOHANG)) > 0)
+            count++;
+        if (count)
+            reaped_tell(supervisor, reaped, count);
+    } while (count == REAPED_AT_ONCE_MAX);
 }

@@ -46,13 +46,26 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
     unit->wanted = same ? unit->record->wanted : service->instances;
     unit->record->wanted = unit->wanted;
     unit->record->stated = service->instances;
-    unit->instances = calloc(SERVICE_INSTANCES_MAX, sizeof *unit->instances);
-    if (!unit->instances)
-        return -ENOMEM;
     int error = 0;
     if (service->user)
         error = spawn_user_find(service->user, service->group, &unit->user);
     return error ? error : blocks_take(unit, unit->wanted);
+}
+
+int unit_reserve(struct unit *unit, uint32_t number)
+{
+    if (number <= unit->instance_room)
+        return 0;
+    /* Room for those that are wanted at once; of a number by a hand or an older file, as it comes. */
+    uint32_t room = number > unit->wanted ? number : unit->wanted;
+    struct instance **instances = reallocarray(unit->instances, room, sizeof *instances);
+    if (!instances)
+        return -ENOMEM;
+    memset(instances + unit->instance_room, 0,
+           (room - unit->instance_room) * sizeof(struct instance *));
+    unit->instances = instances;
+    unit->instance_room = room;
+    return 0;
 }
 
 void unit_done(struct unit *unit)
@@ -61,7 +74,7 @@ void unit_done(struct unit *unit)
         instance_free(unit->instances[i]);
     free(unit->instances);
     unit->instances = NULL;
-    unit->instance_count = 0;
+    unit->instance_room = unit->instance_count = 0;
 }
 
 struct instance *unit_instance(const struct unit *unit, uint32_t number)
@@ -101,6 +114,7 @@ void unit_place(struct unit *unit, struct instance *instance)
 
 void unit_fill(struct unit *unit)
 {
+    unit->filling = false;
     if (unit->ended)
         return;
     for (uint32_t number = 1; number <= unit->wanted; number++) {
@@ -109,10 +123,18 @@ void unit_fill(struct unit *unit)
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
             return;
         }
-        if (unit->begun && instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
-            !instance->record->restarts && instance->record->exit_status == -1)
-            instance_start(instance);
+        if (!unit->begun || instance->life.state != STATE_IDLE ||
+            instance->life.goal != GOAL_RUN || instance->record->restarts ||
+            instance->record->exit_status != -1)
+            continue;
+        if (!supervisor_may_start(unit->supervisor)) {
+            unit->filling = true;
+            break;
+        }
+        instance_start(instance);
     }
+    if (unit->filling)
+        supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_begin(struct unit *unit)
@@ -120,6 +142,7 @@ void unit_begin(struct unit *unit)
     if (unit->begun)
         return;
     unit->begun = true;
+    supervisor_note_change(unit->supervisor, unit);
     unit_fill(unit);
     if (unit->outdated) {
         log_info("definition-changed", "service=%s", unit->service->name);
@@ -151,7 +174,7 @@ int unit_scale(struct unit *unit, uint32_t wanted)
         if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
             instance_stop(unit->instances[i], GOAL_REMOVE, false);
     unit_fill(unit);
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
     return 0;
 }
 
@@ -178,13 +201,15 @@ void unit_restart(struct unit *unit, uint32_t number)
     } else if (!unit->restarting) {
         restart_next(unit, 0);
     }
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_end(struct unit *unit, bool kill)
 {
     unit->ended = true;
     unit->restarting = 0;
+    unit->filling = false;
+    supervisor_note_change(unit->supervisor, unit);
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         struct instance *instance = unit->instances[i];
         if (!instance)
@@ -205,7 +230,7 @@ bool unit_at_rest(const struct unit *unit)
 
 bool unit_settled(const struct unit *unit)
 {
-    if (unit->restarting)
+    if (unit->restarting || unit->filling)
         return false;
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         const struct instance *instance = unit->instances[i];
@@ -266,7 +291,7 @@ void unit_changed(struct unit *unit, struct instance *instance)
     bool over = state == STATE_UP || state == STATE_FAILED || state == STATE_IDLE;
     if (unit->restarting == instance->number && over && instance->life.goal != GOAL_RESTART)
         restart_next(unit, instance->number);
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_sweep(struct unit *unit)

@@ -22,7 +22,12 @@ struct unit {
     bool begun; /* what it uses was up once: instances may start */
     bool ended; /* going down: no further starts */
     bool outdated; /* adopted instances were started from another definition than the file's now */
+    bool noted;   /* waits in the supervisor's list of changed units */
+    bool settled; /* as of the last look at its changes */
+    bool filling; /* more instances are to be started in the next turns */
+    size_t users_passed; /* going down: so many of those that use it have no process any more */
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
+    uint32_t instance_room;
     uint32_t instance_count;     /* room in use */
     uint32_t restarting;         /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
@@ -33,9 +38,13 @@ struct unit {
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
 
-/* Makes instances that are wanted and not there, and starts them once the unit has begun. */
+/* Room for an instance of that number. 0 or -ENOMEM. */
+int unit_reserve(struct unit *unit, uint32_t number);
+/* Makes instances that are wanted and not there, and starts them once the unit has begun: so many at
+ * once, the others in the next turns, so that the supervisor hears and answers in between. */
+enum { STARTS_PER_TURN_MAX = 32 };
 void unit_fill(struct unit *unit);
-/* Takes an instance in under its number. */
+/* Takes an instance in under its number, for which instance_new has reserved the room. */
 void unit_place(struct unit *unit, struct instance *instance);
 /* Starts what is wanted, once everything that it uses is ready. */
 void unit_begin(struct unit *unit);
