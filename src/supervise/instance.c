@@ -113,6 +113,18 @@ static void group_end(struct instance *instance)
     instance->grouped = false;
 }
 
+/* It will have no output any more, or a new one. */
+static void output_end(struct instance *instance)
+{
+    struct supervisor *supervisor = supervisor_of(instance);
+    char name[KEEPER_NAME_BYTES];
+    snprintf(name, sizeof name, KEEPER_OUTPUT_PREFIX "%s", instance->name);
+    if (supervisor->keeper)
+        keeper_drop(supervisor->keeper, name);
+    output_close(instance->output, true);
+    instance->output = NULL;
+}
+
 /* One that rests holds no group: of thousands that failed each would cost two descriptors. */
 static void group_end_at_rest(struct instance *instance)
 {
@@ -124,12 +136,7 @@ void instance_discard(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
-    char name[KEEPER_NAME_BYTES];
-    snprintf(name, sizeof name, KEEPER_OUTPUT_PREFIX "%s", instance->name);
-    if (supervisor->keeper)
-        keeper_drop(supervisor->keeper, name);
-    output_close(instance->output, true);
-    instance->output = NULL;
+    output_end(instance);
     static const char *const folders[] = {"notify", "data"}; /* data goes when it is empty */
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         snprintf(path, sizeof path, "%s/%s/%s", supervisor->options.state_directory, folders[i],
@@ -503,6 +510,9 @@ static void stillborn_call(struct deferred *deferred)
     if (instance->output)
         output_drain(instance->output);
     process_forget(instance);
+    /* What it could not get enough of, others need meanwhile: the control socket to answer. */
+    if (instance->life.blame == BLAME_MACHINE)
+        output_end(instance);
     instance_feed(instance, EVENT_EXIT);
     group_end_at_rest(instance);
 }

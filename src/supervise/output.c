@@ -93,11 +93,16 @@ static void output_ready(struct watch *watch, unsigned events)
 
 static int fifo_open(const char *path, uid_t uid, gid_t gid)
 {
-    if (mkfifo(path, 0600) < 0 && errno != EEXIST)
+    bool made = mkfifo(path, 0600) == 0;
+    if (!made && errno != EEXIST)
         return -errno;
     int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return -errno;
+    if (fd < 0) {
+        int error = -errno;
+        if (made)
+            unlink(path);
+        return error;
+    }
     struct stat stat;
     if (fstat(fd, &stat) < 0 || !S_ISFIFO(stat.st_mode)) {
         close(fd);

@@ -453,7 +453,14 @@ void share_service_changed(struct share *share, uint32_t service)
     for (; member; member = member->next_of_service) {
         if (share_member_weight(member))
             member->last_weight = share_member_weight(member);
-        share_group_change_later(share, member->group);
+        member->group->concerned = true;
+    }
+    /* At once, as whoever drains an instance relies on it; but one that has just joined is put into
+     * rotation in the same turn, and its group's program is on its way already. */
+    for (member = share->of_service[service]; member; member = member->next_of_service) {
+        if (member->group->concerned && !member->group->pending)
+            share_group_changed(share, member->group);
+        member->group->concerned = false;
     }
 }
 

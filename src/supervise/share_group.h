@@ -13,6 +13,7 @@ struct share_group {
     size_t too_long; /* from so many members on the program with all own addresses is; 0: unknown */
     bool attached;   /* it has a program */
     bool pending;    /* in the share's list */
+    bool concerned;  /* by the change of weights that is being carried out */
     struct share_group *next_pending;
 };
 
