@@ -1,11 +1,12 @@
 # Everything a person needs, in short; Meson does the building.
 #   make run    installs what is missing, builds, starts examples/hello
 #   make test   installs what is missing, builds, runs every test; ends with "N passed, N failed"
+#   make vm     the same for what depends on the kernel, on Debian's Linux 6.1 in a virtual machine
 PREFIX ?= /usr/local
 SECONDS ?= 60
 PYTHON := /usr/bin/python3
 
-.PHONY: all run test bench install asan fuzz tidy clean
+.PHONY: all run test bench vm install asan fuzz tidy clean
 
 all: build/build.ninja
 	ninja -C build
@@ -27,6 +28,11 @@ bench:
 	@tools/install build run test
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py
+
+vm:
+	@tools/install build vm
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/vm $(SUITES)
 
 install: all
 	meson configure build --prefix=$(PREFIX)

@@ -155,7 +155,7 @@ int cli_options(struct cli *cli, const struct cli_option *options, size_t count,
 }
 
 /* Options that hold for all commands may stand before and behind the command's name; not behind
- * "--", where a program's own words begin. */
+ * "--", where a program's own words begin, nor behind `run`, which knows where they do. */
 static bool global_take(struct cli *cli, char **argv, int argc, int *at)
 {
     const char *value;
@@ -180,7 +180,7 @@ int cli_main(int argc, char **argv)
         return cli_fail("/proc is not mounted");
     bool taking = true;
     for (int at = 1; at < argc; at++) {
-        taking = taking && strcmp(argv[at], "--") != 0;
+        taking = taking && strcmp(argv[at], "--") != 0 && (!cli.argc || strcmp(words[0], "run") != 0);
         if (taking && global_take(&cli, argv, argc, &at))
             continue;
         if (cli.argc == WORDS_MAX)

@@ -12,6 +12,8 @@
 #include "control/client.h"
 #include "topology/build.h"
 
+#define TEMPORARY_ROOT "/tmp/enginx-" /* and the user's number; where there is nothing better */
+
 static int fits(int length)
 {
     return length < 0 || length >= PLACE_BYTES ? -ENAMETOOLONG : 0;
@@ -25,7 +27,7 @@ static int states_root(char path[PLACE_BYTES])
         return fits(snprintf(path, PLACE_BYTES, "/run/enginx"));
     if (runtime && runtime[0] == '/')
         return fits(snprintf(path, PLACE_BYTES, "%s/enginx", runtime));
-    return fits(snprintf(path, PLACE_BYTES, "/tmp/enginx-%u", geteuid()));
+    return fits(snprintf(path, PLACE_BYTES, TEMPORARY_ROOT "%u", geteuid()));
 }
 
 int place_state(const struct cli *cli, const char *cluster, char path[PLACE_BYTES])
@@ -57,7 +59,22 @@ int place_log(const struct cli *cli, const char *state, const char *cluster,
     return fits(snprintf(path, PLACE_BYTES, "%s/log", state));
 }
 
-int place_make(const char *path)
+/* In the folder that everybody may write to, the one above must be ours too: whoever made it could
+ * put another in our place. */
+static int parent_check(const char *path)
+{
+    char parent[PLACE_BYTES];
+    struct stat stat;
+    snprintf(parent, sizeof parent, "%s", path);
+    *strrchr(parent, '/') = 0;
+    if (strncmp(path, TEMPORARY_ROOT, strlen(TEMPORARY_ROOT)) != 0)
+        return 0;
+    if (lstat(parent, &stat) < 0)
+        return -errno;
+    return S_ISDIR(stat.st_mode) && stat.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+static int folders_make(const char *path)
 {
     char part[PLACE_BYTES];
     for (const char *at = strchr(path + 1, '/');; at = strchr(at + 1, '/')) {
@@ -69,8 +86,19 @@ int place_make(const char *path)
         if (mkdir(part, at ? 0755 : 0711) < 0 && errno != EEXIST)
             return -errno;
         if (!at)
-            break;
+            return 0;
     }
+}
+
+int place_make(const char *path)
+{
+    mode_t mask = umask(022); /* instances of other users must come through, whatever it is */
+    int error = folders_make(path);
+    umask(mask);
+    if (!error)
+        error = parent_check(path);
+    if (error)
+        return error;
     struct stat stat;
     if (lstat(path, &stat) < 0)
         return -errno;

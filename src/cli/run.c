@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,143 +6,41 @@
 #include "base/buffer.h"
 #include "base/scoped.h"
 #include "cli/load.h"
+#include "cli/run_text.h"
 #include "cli/serve.h"
-#include "topology/template.h"
 
 /* `enginx run` is a file of one service that nobody had to write: the words of the command line
  * become the text of a configuration, which then goes the way of every other. */
 
-enum { TEXT_BYTES_MAX = 1024 * 1024, NAME_BYTES = 64 };
-
-struct run_options {
-    const char *count;
-    const char *port;
-    const char *name;
-    const char *user;
-    const char *memory;
-    const char *cpu;
-    const char *tasks;
-    const char *steering;
-    const char *restart;
-};
-
-/* Does a template's variable begin here? Then it is expanded for each instance; any other dollar
- * sign is the program's own. */
-static bool variable_begins(const char *dollar)
-{
-    char word[64];
-    size_t length = 1;
-    bool braced = dollar[1] == '{';
-    if (braced)
-        length = 2;
-    while (isalpha((unsigned char)dollar[length]) && length < sizeof word - 2)
-        length++;
-    if (braced && dollar[length] != '}')
-        return false;
-    snprintf(word, sizeof word, "%.*s", (int)(length + (braced ? 1 : 0)), dollar);
-    size_t unknown;
-    return length > (braced ? 2u : 1u) && template_unknown(word, &unknown) == NULL;
-}
-
-static void quoted_put(struct buffer *text, const char *word)
-{
-    buffer_puts(text, " \"");
-    for (; *word; word++) {
-        if (*word == '"' || *word == '\\')
-            buffer_puts(text, "\\");
-        if (*word == '\n')
-            buffer_puts(text, "\\n");
-        else if (*word == '$' && !variable_begins(word))
-            buffer_puts(text, "$$");
-        else
-            buffer_append(text, word, 1);
-    }
-    buffer_puts(text, "\"");
-}
-
-/* The program's name as a cluster's: "python3" of "/usr/bin/python3". */
-static void name_from(const char *program, char name[NAME_BYTES])
-{
-    const char *slash = strrchr(program, '/');
-    size_t at = 0;
-    for (const char *c = slash ? slash + 1 : program; *c && at < NAME_BYTES - 1; c++)
-        name[at++] = (char)(isalnum((unsigned char)*c) ? tolower((unsigned char)*c) : '-');
-    name[at] = 0;
-    if (!isalpha((unsigned char)name[0]))
-        snprintf(name, NAME_BYTES, "program");
-}
-
-static void option_put(struct buffer *text, const char *directive, const char *value)
-{
-    if (!value)
-        return;
-    buffer_printf(text, "    %s", directive);
-    quoted_put(text, value);
-    buffer_puts(text, ";\n");
-}
-
-static void quota_put(struct buffer *text, const struct run_options *options)
-{
-    if (!options->memory && !options->cpu && !options->tasks)
-        return;
-    buffer_puts(text, "    quota");
-    if (options->memory)
-        buffer_printf(text, " memory=%s", options->memory);
-    if (options->cpu)
-        buffer_printf(text, " cpu=%s", options->cpu);
-    if (options->tasks)
-        buffer_printf(text, " tasks=%s", options->tasks);
-    buffer_puts(text, ";\n");
-}
-
-static void listen_put(struct buffer *text, const char *port, const char *name)
-{
-    size_t digits = strcspn(port, "/");
-    bool udp = strcmp(port + digits, "/udp") == 0;
-    buffer_printf(text, "listen %.*s %s -> %s;\n", (int)digits, port, udp ? "udp" : "tcp", name);
-}
-
-static void text_build(struct buffer *text, const struct run_options *options, char *const *program)
-{
-    char name[NAME_BYTES];
-    if (options->name)
-        snprintf(name, sizeof name, "%s", options->name);
-    else
-        name_from(program[0], name);
-    buffer_printf(text, "cluster %s;\n", name);
-    option_put(text, "steering", options->steering);
-    buffer_printf(text, "service %s {\n    run", name);
-    for (; *program; program++)
-        quoted_put(text, *program);
-    buffer_puts(text, ";\n");
-    option_put(text, "instances", options->count);
-    option_put(text, "user", options->user);
-    option_put(text, "restart", options->restart);
-    quota_put(text, options);
-    buffer_printf(text, "    publish %s;\n}\n", options->port ? "no" : "yes");
-    if (options->port)
-        listen_put(text, options->port, name);
-}
+enum { TEXT_BYTES_MAX = 1024 * 1024 };
 
 int command_run(const struct cli *cli)
 {
     struct cli own = *cli;
     struct run_options options = {0};
     struct serve_options serving = {.end_when_idle = true};
+    /* The options that all commands have are here as well, since behind `run` they end where the
+     * program begins: its own -c is not for us. */
     const struct cli_option table[] = {
         {"--instances", "-n", &options.count, NULL},  {"--port", "-p", &options.port, NULL},
         {"--name", NULL, &options.name, NULL},        {"--user", "-u", &options.user, NULL},
         {"--memory", NULL, &options.memory, NULL},    {"--cpu", NULL, &options.cpu, NULL},
         {"--tasks", NULL, &options.tasks, NULL},      {"--steering", NULL, &options.steering, NULL},
-        {"--restart", NULL, &options.restart, NULL},  {"--detach", "-d", NULL, &serving.detach},
+        {"--cluster", "-c", &own.cluster, NULL},      {"--state", NULL, &own.state, NULL},
+        {"--cgroup", NULL, &own.cgroup, NULL},        {"--restart", NULL, &options.restart, NULL},
+        {"--detach", "-d", NULL, &serving.detach},
     };
     int words = cli_options(&own, table, sizeof table / sizeof table[0], true);
     if (words < 2)
         return cli_usage("run");
+    if (options.port && !run_port_valid(options.port)) {
+        cli_fail("run: %s is not a port: 8080, 8080/tcp, 53/udp", options.port);
+        return CLI_USAGE;
+    }
     scoped_memory char *here = getcwd(NULL, 0);
     struct buffer text;
     buffer_init(&text, TEXT_BYTES_MAX);
-    text_build(&text, &options, own.argv + 1);
+    run_text_build(&text, &options, own.argv + 1);
     struct topology *topology = NULL;
     if (text.overflowed || !here)
         cli_fail("the command line is too long");

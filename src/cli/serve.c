@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +21,8 @@
 
 /* The last byte that a process in the background sends to the one in front of it: its exit code. */
 enum { DETACH_OK = 1, DETACH_FAILED = 2 };
+
+enum { LOCK_TRIES = 10 };
 
 struct serving {
     struct loop *loop;
@@ -115,33 +119,43 @@ static void detach_tell(struct serving *serving, bool well)
 
 /* ---- events ------------------------------------------------------------------------------------- */
 
-static bool any_failed(const struct supervisor *supervisor, bool *ret_any_runs)
+/* What a look at all instances tells. */
+struct overview {
+    bool runs;     /* something runs, or will */
+    bool failed;   /* an instance that is not tried any more */
+    bool hopeless; /* one that failed, or does not come up though it is tried on */
+};
+
+static struct overview overview_of(const struct supervisor *supervisor)
 {
-    bool failed = false;
-    *ret_any_runs = false;
+    struct overview overview = {0};
     for (size_t i = 0; i < supervisor->topology->service_count; i++) {
         const struct unit *unit = &supervisor->units[i];
-        *ret_any_runs |= !unit->begun || !unit_at_rest(unit);
+        overview.runs |= !unit->begun || !unit_at_rest(unit);
         for (uint32_t j = 0; j < unit->instance_count; j++) {
             const struct instance *instance = unit->instances[j];
-            failed |= instance && instance->life.state == STATE_FAILED;
-            *ret_any_runs |= instance && instance->life.state == STATE_BACKOFF;
+            if (!instance)
+                continue;
+            overview.failed |= instance->life.state == STATE_FAILED;
+            overview.runs |= instance->life.state == STATE_BACKOFF;
+            overview.hopeless |= instance_hopeless(instance);
         }
     }
-    return failed;
+    return overview;
 }
 
 static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
-    bool runs = true;
-    bool asked = serving->detach_fd >= 0 || serving->options->end_when_idle;
-    bool failed = asked && any_failed(supervisor, &runs); /* a walk over all instances */
-    if (supervisor->ready_told || failed)
-        detach_tell(serving, !failed);
-    if (serving->options->end_when_idle && !runs && !supervisor->ending && supervisor->ready_told) {
-        serving->exit_code = failed ? CLI_FAILED : CLI_OK;
+    struct overview overview = {0};
+    if (serving->detach_fd >= 0 || serving->options->end_when_idle)
+        overview = overview_of(supervisor); /* a walk over all instances */
+    if (supervisor->ready_told || overview.hopeless)
+        detach_tell(serving, !overview.hopeless);
+    if (serving->options->end_when_idle && !overview.runs && !supervisor->ending &&
+        supervisor->ready_told) {
+        serving->exit_code = overview.failed ? CLI_FAILED : CLI_OK;
         supervisor_end(supervisor);
     }
     control_server_changed(serving->control);
@@ -164,32 +178,49 @@ static void serving_signal(void *owner, int number, int sender)
 
 /* ---- from beginning to end ---------------------------------------------------------------------- */
 
+/* The lock file goes with the cluster, so one that was opened before and locked after that is
+ * nobody's: it is not the file of that name any more, and another may have locked the new one. */
+static bool lock_holds(int fd, const char *path)
+{
+    struct stat ours, theirs;
+    return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+           ours.st_dev == theirs.st_dev;
+}
+
 static int lock_take(const char *state)
 {
     char path[PLACE_BYTES + 8];
     snprintf(path, sizeof path, "%s/lock", state);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int error = -errno;
-        close(fd);
-        return error;
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        scoped_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 && errno == ENOENT) { /* the folder has just gone as well */
+            int error = place_make(state);
+            if (error)
+                return error;
+            continue;
+        }
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return -errno;
+        if (lock_holds(fd, path))
+            return fd_take(&fd);
     }
-    return fd;
+    return -EWOULDBLOCK;
 }
+
+static const int signal_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
 
 static int serving_run(struct serving *serving, const char *state)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
     char path[PLACE_BYTES + 16];
     snprintf(path, sizeof path, "%s/control", state);
-    struct signals *signals = signals_new(serving->loop, numbers, serving_signal, serving);
+    struct signals *signals = signals_new(serving->loop, signal_numbers, serving_signal, serving);
     int error = signals ? 0 : -errno;
     if (!error)
         error = control_server_new(serving->loop, serving->supervisor, path, &serving->control);
     if (error) {
         signals_free(signals);
+        supervisor_free(serving->supervisor, serving->supervisor->adopted);
+        serving->supervisor = NULL;
         return error;
     }
     serving->supervisor->changed = serving_changed;
@@ -249,6 +280,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     if (error)
         snprintf(why, sizeof why, "the log directory %s: %s", options.log_directory,
                  strerror(-error));
+    signals_block(signal_numbers); /* an early Ctrl-C waits, and ends in order what was begun */
     if (error)
         topology_free(topology);
     else
@@ -271,6 +303,8 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
     char state[PLACE_BYTES];
     struct serving serving = {.options = options, .detach_fd = -1};
     int error = place_state(cli, topology->name, state);
+    if (!error && strlen(state) + sizeof "/control" > sizeof((struct sockaddr_un *)0)->sun_path)
+        error = -ENAMETOOLONG; /* for the address of its control socket (unix(7)) */
     if (!error)
         error = place_make(state);
     if (error) {
@@ -286,6 +320,7 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         }
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* who starts us with SIG_IGN would have children vanish unseen */
     scoped_fd int lock = lock_take(state);
     if (lock == -EWOULDBLOCK || lock < 0) {
         char text[PLACE_BYTES + 128];

@@ -1,6 +1,7 @@
 #include "control/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,11 @@
 
 #include "base/buffer.h"
 #include "base/log.h"
+#include "base/scoped.h"
 #include "control/status.h"
+#include "control/text.h"
 #include "supervise/supervisor.h"
+#include "topology/addresses.h"
 
 struct client;
 
@@ -32,6 +36,7 @@ struct client {
     uint32_t number;
     char progress[512]; /* the last one sent */
     bool closing;       /* close when the answer is out */
+    bool ended;         /* it sends no more, and may still read */
 };
 
 struct control_server {
@@ -42,7 +47,13 @@ struct control_server {
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     struct client *clients;
     unsigned client_count;
+    int spare;           /* given up for one client when no descriptors are left; -1: given up */
+    struct timer pause;  /* nothing is accepted for a while */
 };
+
+enum { ACCEPT_PAUSE_MS = 200 };
+
+static void client_idle(struct timer *timer);
 
 /* ---- answers ---------------------------------------------------------------------------------- */
 
@@ -59,6 +70,8 @@ static void client_free(struct client *client)
     watch_stop(server->loop, &client->watch);
     timer_stop(server->loop, &client->idle);
     close(client->fd);
+    if (server->spare < 0)
+        server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     buffer_done(&client->request);
     buffer_done(&client->answer);
     free(client);
@@ -67,9 +80,12 @@ static void client_free(struct client *client)
 /* Sends what it can; false: the client is gone (and freed). */
 static bool client_flush(struct client *client)
 {
+    bool progress = false;
     while (client->answer.length) {
         ssize_t sent = send(client->fd, client->answer.data, client->answer.length,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR)
+            continue;
         if (sent < 0 && errno == EAGAIN)
             break;
         if (sent < 0) {
@@ -77,13 +93,17 @@ static bool client_flush(struct client *client)
             return false;
         }
         buffer_consume(&client->answer, (size_t)sent);
+        progress = true;
     }
     if (!client->answer.length && client->closing) {
         client_free(client);
         return false;
     }
-    watch_change(client->server->loop, &client->watch,
-                 WATCH_READ | (client->answer.length ? WATCH_WRITE : 0));
+    struct loop *loop = client->server->loop;
+    if (client->closing && (progress || !timer_active(&client->idle)))
+        timer_start(loop, &client->idle, CONTROL_IDLE_MS, client_idle, client);
+    watch_change(loop, &client->watch,
+                 (client->ended ? 0 : WATCH_READ) | (client->answer.length ? WATCH_WRITE : 0));
     return true;
 }
 
@@ -91,7 +111,13 @@ static bool client_flush(struct client *client)
 static void client_say(struct client *client, json_t *object)
 {
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    buffer_puts(&client->answer, text ? text : "{\"error\":\"no memory for the answer\"}");
+    if (text)
+        buffer_puts(&client->answer, text);
+    if (!text || client->answer.overflowed) {
+        buffer_clear(&client->answer);
+        buffer_puts(&client->answer, text ? "{\"error\":\"the answer is too long\"}"
+                                          : "{\"error\":\"no memory for the answer\"}");
+    }
     buffer_puts(&client->answer, "\n");
     free(text);
     json_decref(object);
@@ -101,7 +127,7 @@ static void client_finish(struct client *client, const char *error)
 {
     json_t *object = json_object();
     if (error)
-        json_object_set_new(object, "error", json_string_nocheck(error));
+        json_object_set_new(object, "error", json_text(error));
     else
         json_object_set_new(object, "ok", json_true());
     client_say(client, object);
@@ -111,16 +137,12 @@ static void client_finish(struct client *client, const char *error)
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
 
-/* Whoever waits is not kept waiting for what does not come up: it failed, or it was tried this often
- * in a row and is tried on. */
-enum { FAILURES_ANSWER = 3 };
-
-static bool instance_hopeless(const struct instance *instance, const char **ret_error)
+/* Whoever waits is not kept waiting for what does not come up. */
+static bool instance_error(const struct instance *instance, const char **ret_error)
 {
     static char text[INSTANCE_NAME_BYTES + INSTANCE_REASON_BYTES + 64];
     bool failed = instance->life.state == STATE_FAILED;
-    if (!failed && (instance->life.state != STATE_BACKOFF ||
-                    instance->life.failures < FAILURES_ANSWER))
+    if (!instance_hopeless(instance))
         return false;
     snprintf(text, sizeof text, "%s %s: %s", instance->name,
              failed ? "failed" : "does not come up, and is tried on", instance->reason);
@@ -134,7 +156,7 @@ static bool unit_waits(const struct client *client, const char **ret_error)
     bool up = unit_settled(unit);
     for (uint32_t number = 1; number <= unit->wanted; number++) {
         const struct instance *instance = unit_instance(unit, number);
-        if (instance && instance_hopeless(instance, ret_error))
+        if (instance && instance_error(instance, ret_error))
             return true;
         up &= instance != NULL; /* not made yet otherwise */
     }
@@ -146,15 +168,21 @@ static bool instance_waits(const struct client *client, const char **ret_error)
     const struct instance *instance = unit_instance(client->unit, client->number);
     if (!instance)
         *ret_error = "the instance was removed";
-    if (!instance || instance_hopeless(instance, ret_error))
+    if (!instance || instance_error(instance, ret_error))
         return true;
     return instance->life.goal != GOAL_RESTART && instance->life.state == STATE_UP;
 }
 
 static bool cluster_waits(const struct client *client, const char **ret_error)
 {
-    (void)ret_error;
-    return supervisor_settled(client->server->supervisor);
+    const struct supervisor *supervisor = client->server->supervisor;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        for (uint32_t number = 1; number <= supervisor->units[i].wanted; number++) {
+            const struct instance *instance = unit_instance(&supervisor->units[i], number);
+            if (instance && instance_error(instance, ret_error))
+                return true;
+        }
+    return supervisor_settled(supervisor);
 }
 
 static bool never(const struct client *client, const char **ret_error)
@@ -184,7 +212,8 @@ static void client_progress(struct client *client)
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (!client->unit || client->unit == &supervisor->units[i])
             progress_add(text, sizeof text, &supervisor->units[i]);
-    if (!text[0] || strcmp(text, client->progress) == 0)
+    if (!text[0] || strcmp(text, client->progress) == 0 ||
+        client->answer.length > PROGRESS_WAITING_MAX)
         return;
     memcpy(client->progress, text, sizeof text);
     client_say(client, json_pack("{s:s}", "progress", text));
@@ -246,19 +275,20 @@ static const char *command_scale(struct client *client, const json_t *request)
     if (!client->unit)
         return "there is no such service";
     uint32_t count = number_in(request, "count");
-    int error = unit_scale(client->unit, count);
-    if (error == -ERANGE && count) {
+    int error = count ? unit_scale(client->unit, count) : 0;
+    if (!count)
+        snprintf(text, sizeof text, "the number must be 1 to %d", SERVICE_INSTANCES_MAX);
+    else if (error == -ERANGE)
         snprintf(text, sizeof text,
                  "it cannot have so many: its %u addresses are given out; restart the cluster",
-                 client->unit->blocks * 254);
-        return text;
-    }
-    if (error) {
-        snprintf(text, sizeof text, "the number must be 1 to %d", SERVICE_INSTANCES_MAX);
-        return text;
-    }
-    client->waits = unit_waits;
-    return NULL;
+                 client->unit->blocks * INSTANCES_PER_BLOCK);
+    else if (error == -ENOSPC)
+        snprintf(text, sizeof text, "this cluster cannot have so many instances before a restart");
+    else if (error)
+        snprintf(text, sizeof text, "it cannot be scaled: %s", strerror(-error));
+    else
+        client->waits = unit_waits;
+    return client->waits ? NULL : text;
 }
 
 static const char *command_drain(struct client *client, const json_t *request)
@@ -270,7 +300,7 @@ static const char *command_drain(struct client *client, const json_t *request)
         return "there is no such instance";
     bool undo = json_is_true(json_object_get(request, "undo"));
     enum lifecycle_state needed = undo ? STATE_DRAINING : STATE_UP;
-    if (instance->life.state != needed)
+    if (instance->life.state != needed || (undo && instance->life.goal != GOAL_HOLD))
         return undo ? "the instance is not draining" : "the instance is not up";
     if (undo)
         instance_undrain(instance);
@@ -304,7 +334,8 @@ static const char *command_down(struct client *client, const json_t *request)
 {
     (void)request;
     client->waits = never;
-    supervisor_end(client->server->supervisor);
+    if (!client->server->supervisor->ending) /* a second call would kill */
+        supervisor_end(client->server->supervisor);
     return NULL;
 }
 
@@ -318,11 +349,14 @@ static const char *command_wait(struct client *client, const json_t *request)
 static const struct command {
     const char *name;
     command_call *call;
+    bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status},   {"scale", command_scale}, {"drain", command_drain},
-    {"restart", command_restart}, {"down", command_down},   {"wait", command_wait},
+    {"status", command_status, true},    {"scale", command_scale, false},
+    {"drain", command_drain, false},     {"restart", command_restart, false},
+    {"down", command_down, true},        {"wait", command_wait, false},
 };
 
+/* Leaves the answer, or the first progress, to be sent. */
 static void request_serve(struct client *client, const char *text, size_t length)
 {
     json_error_t where;
@@ -331,44 +365,56 @@ static void request_serve(struct client *client, const char *text, size_t length
     const char *error = request ? "unknown command" : "the request is not JSON";
     for (size_t i = 0; name && i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(commands[i].name, name) == 0)
-            error = commands[i].call(client, request);
+            error = commands[i].ending || !client->server->supervisor->ending
+                        ? commands[i].call(client, request)
+                        : "the cluster is going down";
     json_decref(request);
     timer_stop(client->server->loop, &client->idle);
     if (error)
         client_finish(client, error);
-    if (client->waits)
-        client_look(client);
-    else
-        client_flush(client);
+    const char *wrong = NULL;
+    if (client->waits && client->waits(client, &wrong))
+        client_finish(client, wrong);
+    else if (client->waits)
+        client_progress(client);
 }
 
 /* ---- connections ------------------------------------------------------------------------------ */
 
+/* Takes what came; false: the client is gone (and freed), or is being served. */
+static bool client_receive(struct client *client)
+{
+    char bytes[4096];
+    ssize_t count = recv(client->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (count < 0)
+        return errno == EAGAIN || errno == EINTR;
+    bool asked = client->waits || client->closing;
+    client->ended = count == 0;
+    if (asked)
+        return true; /* it has been told, or will be: what comes after the first line is nothing */
+    if (client->ended)
+        return false;
+    buffer_append(&client->request, bytes, (size_t)count);
+    char *end = client->request.length
+                    ? memchr(client->request.data, '\n', client->request.length)
+                    : NULL;
+    if (client->request.overflowed)
+        client_finish(client, "the request is too long");
+    else if (end)
+        request_serve(client, client->request.data, (size_t)(end - client->request.data));
+    return true;
+}
+
 static void client_ready(struct watch *watch, unsigned events)
 {
     struct client *client = watch->owner;
-    char bytes[4096];
-    if (events & (WATCH_READ | WATCH_HANGUP | WATCH_ERROR)) {
-        ssize_t count = recv(client->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (count == 0 || (count < 0 && errno != EAGAIN)) {
-            client_free(client);
-            return;
-        }
-        bool asked = client->waits || client->closing;
-        if (count > 0 && !asked)
-            buffer_append(&client->request, bytes, (size_t)count);
-        if (client->request.overflowed) {
-            client_finish(client, "the request is too long");
-        } else if (!asked && client->request.length) {
-            char *end = memchr(client->request.data, '\n', client->request.length);
-            if (end) {
-                request_serve(client, client->request.data,
-                              (size_t)(end - client->request.data));
-                return;
-            }
-        }
-    }
-    client_flush(client);
+    bool gone = events & (WATCH_HANGUP | WATCH_ERROR); /* both ways: nobody reads an answer */
+    if (!gone && (events & WATCH_READ))
+        gone = !client_receive(client);
+    if (gone)
+        client_free(client);
+    else
+        client_flush(client);
 }
 
 static void client_idle(struct timer *timer)
@@ -385,18 +431,8 @@ static bool peer_may(int fd)
     return peer.uid == 0 || peer.uid == geteuid();
 }
 
-static void server_ready(struct watch *watch, unsigned events)
+static void client_new(struct control_server *server, int fd)
 {
-    (void)events;
-    struct control_server *server = watch->owner;
-    int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
-        return;
-    if (!peer_may(fd) || server->client_count >= CONTROL_CLIENTS_MAX) {
-        log_warn("control-refused", "clients=%u", server->client_count);
-        close(fd);
-        return;
-    }
     struct client *client = calloc(1, sizeof *client);
     if (!client || watch_start(server->loop, &client->watch, fd, WATCH_READ, client_ready, client) <
                        0) {
@@ -414,6 +450,47 @@ static void server_ready(struct watch *watch, unsigned events)
     timer_start(server->loop, &client->idle, CONTROL_IDLE_MS, client_idle, client);
 }
 
+static void server_ready(struct watch *watch, unsigned events);
+
+static void pause_over(struct timer *timer)
+{
+    struct control_server *server = timer->owner;
+    if (watch_start(server->loop, &server->watch, server->fd, WATCH_READ, server_ready, server) < 0)
+        timer_start(server->loop, &server->pause, ACCEPT_PAUSE_MS, pause_over, server);
+}
+
+/* Who asks what is wrong should be answered also when no descriptors are left, which is when it is
+ * asked. */
+static int client_accept(struct control_server *server)
+{
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || server->spare < 0)
+        return fd < 0 ? -errno : fd;
+    fd_drop(&server->spare);
+    fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+static void server_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct control_server *server = watch->owner;
+    int fd = client_accept(server);
+    if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED)
+        return;
+    if (fd < 0) { /* it would be ready again and again */
+        watch_stop(server->loop, watch);
+        timer_start(server->loop, &server->pause, ACCEPT_PAUSE_MS, pause_over, server);
+        return;
+    }
+    if (peer_may(fd) && server->client_count < CONTROL_CLIENTS_MAX) {
+        client_new(server, fd);
+        return;
+    }
+    log_warn("control-refused", "clients=%u", server->client_count);
+    close(fd);
+}
+
 int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
                        struct control_server **ret_server)
 {
@@ -424,8 +501,9 @@ int control_server_new(struct loop *loop, struct supervisor *supervisor, const c
     struct control_server *server = calloc(1, sizeof *server);
     if (!server)
         return -ENOMEM;
-    *server = (struct control_server){.loop = loop, .supervisor = supervisor};
+    *server = (struct control_server){.loop = loop, .supervisor = supervisor, .spare = -1};
     strcpy(server->path, path);
+    server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1 will do, too */
     server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink(path); /* of a supervisor that was killed; the lock says that none lives */
     mode_t mask = umask(0177);
@@ -438,6 +516,7 @@ int control_server_new(struct loop *loop, struct supervisor *supervisor, const c
     if (error) {
         if (server->fd >= 0)
             close(server->fd);
+        fd_drop(&server->spare);
         free(server);
         return error;
     }
@@ -459,7 +538,9 @@ void control_server_free(struct control_server *server)
         client_free(client);
     }
     watch_stop(server->loop, &server->watch);
+    timer_stop(server->loop, &server->pause);
     close(server->fd);
+    fd_drop(&server->spare);
     unlink(server->path);
     free(server);
 }

@@ -16,7 +16,9 @@ enum {
     REQUEST_BYTES_MAX = 16 * 1024,
     ANSWER_BYTES_MAX = 64 * 1024 * 1024,
     CONTROL_CLIENTS_MAX = 64,
-    CONTROL_IDLE_MS = 10000, /* for a whole request to arrive */
+    CONTROL_IDLE_MS = 10000, /* for a whole request to arrive, and for a client that does not read
+                                its answer */
+    PROGRESS_WAITING_MAX = 64 * 1024, /* to a client that reads slowly no more progress is told */
 };
 
 /* 0 or -errno. `path` must fit a Unix address. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "control/text.h"
 #include "kernel/process.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
@@ -90,10 +91,28 @@ static void connections_add(json_t *object, const struct instance *instance)
 
 /* ---- the document ----------------------------------------------------------------------------- */
 
+/* Why it is not up; NULL: it is, or nobody knows. */
+static const char *reason_of(const struct instance *instance, char *text, size_t size)
+{
+    const struct unit *unit = instance->unit;
+    if (instance->reason[0])
+        return instance->reason;
+    if (unit->begun || unit->ended)
+        return NULL;
+    for (size_t i = 0; i < unit->service->uses_count; i++) {
+        const struct unit *used = &unit->supervisor->units[unit->service->uses[i]];
+        if (unit_ready(used))
+            continue;
+        snprintf(text, size, "waits for %s, which it uses", used->service->name);
+        return text;
+    }
+    return NULL;
+}
+
 static json_t *instance_status(struct instance *instance)
 {
     const struct instance_record *record = instance->record;
-    char text[64];
+    char text[64], reason[INSTANCE_REASON_BYTES];
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer(instance->number));
     json_object_set_new(object, "state", json_string(lifecycle_name(instance->life.state)));
@@ -107,9 +126,9 @@ static json_t *instance_status(struct instance *instance)
     const char *how = instance_exit_text(instance, text, sizeof text);
     json_object_set_new(object, "exit", how ? json_string(how) : json_null());
     json_object_set_new(object, "reason",
-                        instance->reason[0] ? json_string_nocheck(instance->reason) : json_null());
+                        json_text(reason_of(instance, reason, sizeof reason)));
     json_object_set_new(object, "status",
-                        instance->status[0] ? json_string(instance->status) : json_null());
+                        json_text(instance->status[0] ? instance->status : NULL));
     json_t *ports = json_array();
     for (size_t i = 0; i < instance->port_count; i++)
         json_array_append_new(ports,
@@ -147,10 +166,10 @@ static json_t *unit_status(struct unit *unit)
     const struct supervisor *supervisor = unit->supervisor;
     bool steered = strcmp(supervisor->steering->operations->name, "none") != 0;
     json_t *object = json_object();
-    json_object_set_new(object, "name", json_string(unit->service->name));
+    json_object_set_new(object, "name", json_text(unit->service->name));
     json_object_set_new(object, "path", json_string(steered ? "direct" : "none"));
     json_object_set_new(object, "mechanism", json_string(supervisor->steering->operations->name));
-    json_object_set_new(object, "why", json_string_nocheck(supervisor->steering_why));
+    json_object_set_new(object, "why", json_text(supervisor->steering_why));
     json_object_set_new(object, "home", address_text(unit->home));
     json_object_set_new(object, "ports", ports_of(unit));
     json_object_set_new(object, "listeners", listeners_of(unit));
@@ -166,13 +185,13 @@ static json_t *unit_status(struct unit *unit)
 json_t *status_build(struct supervisor *supervisor)
 {
     json_t *status = json_object();
-    json_object_set_new(status, "cluster", json_string(supervisor->topology->name));
+    json_object_set_new(status, "cluster", json_text(supervisor->topology->name));
     json_object_set_new(status, "generation", json_integer(1));
     json_object_set_new(status, "version", json_string(ENGINX_VERSION));
     json_object_set_new(status, "pid", json_integer(getpid()));
     json_object_set_new(status, "since", time_text(supervisor->started_wall_ms));
-    json_object_set_new(status, "file", json_string_nocheck(supervisor->topology->file));
-    json_object_set_new(status, "logs", json_string_nocheck(supervisor->options.log_directory));
+    json_object_set_new(status, "file", json_text(supervisor->topology->file));
+    json_object_set_new(status, "logs", json_text(supervisor->options.log_directory));
     json_object_set_new(status, "keeper_pid",
                         json_integer(supervisor->keeper ? keeper_pid(supervisor->keeper) : 0));
     json_object_set_new(status, "logger_pid",

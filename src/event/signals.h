@@ -13,5 +13,8 @@ struct signals *signals_new(struct loop *loop, const int *numbers, signals_call 
                             void *owner);
 void signals_free(struct signals *signals);
 
+/* Blocks the set until somebody watches it: what arrives meanwhile is kept, and seen by signals_new. */
+void signals_block(const int *numbers);
+
 /* For a child between fork and exec: default mask and default dispositions. */
 void signals_unblock_all(void);

@@ -127,6 +127,31 @@ int cgroup_remove(struct cgroups *cgroups, struct cgroup *cgroup)
     return 0;
 }
 
+/* The number in a file of the folder; "max" and what cannot be read give UINT64_MAX. By hand, since
+ * strtoull and stdio are not async-signal-safe. */
+static uint64_t number_in(int folder_fd, const char *name)
+{
+    char text[32];
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    uint64_t number = 0;
+    ssize_t at = 0;
+    while (at < length && text[at] >= '0' && text[at] <= '9')
+        number = number * 10 + (uint64_t)(text[at++] - '0');
+    return at > 0 ? number : UINT64_MAX;
+}
+
+/* More tasks than may be? The kernel asks this when a process forks, not when one joins
+ * (Documentation/admin-guide/cgroup-v1/pids.rst), so whoever joins must ask. */
+static bool tasks_exceeded(int folder_fd)
+{
+    uint64_t most = number_in(folder_fd, "pids.max");
+    uint64_t now = most == UINT64_MAX ? 0 : number_in(folder_fd, "pids.current");
+    return now != UINT64_MAX && now > most;
+}
+
 int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup)
 {
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
@@ -136,6 +161,9 @@ int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup)
         if (fd < 0)
             return -errno;
         int error = cgroup_file_write(fd, "cgroup.procs", "0"); /* 0: who writes */
+        if (!error && controller == CGROUP_PIDS &&
+            (tasks_exceeded(fd) || tasks_exceeded(cgroups->v1[controller].fd)))
+            error = -EAGAIN;
         close(fd);
         if (error)
             return error;

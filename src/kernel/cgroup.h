@@ -77,7 +77,9 @@ int cgroup_quota_set(const struct cgroups *cgroups, const struct cgroup *cgroup,
 void cgroup_close(struct cgroup *cgroup); /* accepts a zeroed one with fds of -1 */
 /* Removes the folders and closes; -EBUSY while a process is in them, and it stays open. */
 int cgroup_remove(struct cgroups *cgroups, struct cgroup *cgroup);
-/* In the child, before exec: moves the calling process into the v1 folders. Async-signal-safe. */
+/* In the child, before exec: moves the calling process into the v1 folders. Async-signal-safe.
+ * -EAGAIN: with it there are more tasks than the member's quota or the cluster's allows; it has
+ * joined all the same, and must end. */
 int cgroup_join_v1(const struct cgroups *cgroups, const struct cgroup *cgroup);
 /* The same for the v2 folder, where clone3 could not put it there. Async-signal-safe. */
 int cgroup_join(const struct cgroup *cgroup);

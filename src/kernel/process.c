@@ -86,33 +86,43 @@ int process_exit_status(int pidfd, int *ret_status)
 /* ---- /proc/PID/stat ----------------------------------------------------------------------------- */
 
 struct stat_fields {
+    char state; /* 'R', 'S', … 'Z': ended, and not reaped */
     pid_t parent;
     uint64_t user_ticks, system_ticks, start_ticks;
     uint64_t resident_pages;
 };
 
-static int stat_read(pid_t pid, struct stat_fields *ret_fields)
+static int stat_text_read(pid_t pid, char text[STAT_BYTES])
 {
-    char path[PROC_PATH_BYTES], text[STAT_BYTES];
+    char path[PROC_PATH_BYTES];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    ssize_t length = read(fd, text, sizeof text - 1);
+    ssize_t length = read(fd, text, STAT_BYTES - 1);
     if (length < 0)
         return -errno;
     text[length] = 0;
+    return 0;
+}
+
+static int stat_read(pid_t pid, struct stat_fields *ret_fields)
+{
+    char text[STAT_BYTES];
+    int error = stat_text_read(pid, text);
+    if (error)
+        return error;
     /* The name, field 2, is in parentheses and may hold any byte, parentheses too: skip to the last. */
     const char *at = strrchr(text, ')');
     if (!at)
         return -EBADMSG;
     struct stat_fields fields;
     int found = sscanf(at + 1,
-                       " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+                       " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
                        " %*d %*d %*d %*d %*d %*d %" SCNu64 " %*u %" SCNu64,
-                       &fields.parent, &fields.user_ticks, &fields.system_ticks,
+                       &fields.state, &fields.parent, &fields.user_ticks, &fields.system_ticks,
                        &fields.start_ticks, &fields.resident_pages);
-    if (found != 5)
+    if (found != 6)
         return -EBADMSG;
     *ret_fields = fields;
     return 0;
@@ -122,6 +132,34 @@ uint64_t process_start_ticks(pid_t pid)
 {
     struct stat_fields fields;
     return stat_read(pid, &fields) ? 0 : fields.start_ticks;
+}
+
+bool process_runs(pid_t pid)
+{
+    struct stat_fields fields;
+    return stat_read(pid, &fields) == 0 && fields.state != 'Z' && fields.state != 'X';
+}
+
+int process_zombie_status(pid_t pid, uint64_t start_ticks, int *ret_status)
+{
+    struct stat_fields fields;
+    char text[STAT_BYTES], path[PROC_PATH_BYTES], target[1];
+    int error = stat_read(pid, &fields);
+    if (error)
+        return error;
+    if (fields.start_ticks != start_ticks || fields.state != 'Z')
+        return fields.start_ticks != start_ticks ? -ESRCH : -EAGAIN;
+    /* To those who may not look into it the kernel says 0, which would be a lie; a link of the same
+     * process tells whether we may. */
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    if (readlink(path, target, sizeof target) < 0 && errno == EACCES)
+        return -EACCES;
+    error = stat_text_read(pid, text);
+    const char *last = error ? NULL : strrchr(text, ' ');
+    if (!last)
+        return error ? error : -EBADMSG;
+    *ret_status = (int)strtol(last + 1, NULL, 10);
+    return 0;
 }
 
 pid_t process_parent(pid_t pid)
@@ -227,6 +265,37 @@ int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie)
 }
 
 struct environment_search {
+    const char *assignment;
+    pid_t *pids;
+    size_t count, max;
+};
+
+static bool environment_compare(void *owner, pid_t pid)
+{
+    struct environment_search *search = owner;
+    char path[PROC_PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    scoped_file FILE *file = fopen(path, "re");
+    scoped_memory char *entry = NULL;
+    size_t size = 0; /* the kernel bounds an environment, and so each entry */
+    while (file && getdelim(&entry, &size, 0, file) > 0) {
+        if (strcmp(entry, search->assignment) != 0)
+            continue;
+        search->pids[search->count++] = pid;
+        break;
+    }
+    return search->count < search->max;
+}
+
+size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max)
+{
+    struct environment_search search = {.assignment = assignment, .pids = ret_pids, .max = max};
+    if (max)
+        (void)processes_each(environment_compare, &search);
+    return search.count;
+}
+
+struct value_search {
     const char *variable;
     size_t length;
     process_value_call *call;
@@ -235,9 +304,9 @@ struct environment_search {
     size_t size; /* the kernel bounds an environment, and so each entry */
 };
 
-static bool environment_look(void *owner, pid_t pid)
+static bool value_look(void *owner, pid_t pid)
 {
-    struct environment_search *search = owner;
+    struct value_search *search = owner;
     char path[PROC_PATH_BYTES];
     snprintf(path, sizeof path, "/proc/%d/environ", pid);
     scoped_file FILE *file = fopen(path, "re");
@@ -251,11 +320,11 @@ static bool environment_look(void *owner, pid_t pid)
     return true;
 }
 
-int processes_with_environment(const char *variable, process_value_call *call, void *owner)
+int processes_value_each(const char *variable, process_value_call *call, void *owner)
 {
-    struct environment_search search = {
+    struct value_search search = {
         .variable = variable, .length = strlen(variable), .call = call, .owner = owner};
-    int error = processes_each(environment_look, &search);
+    int error = processes_each(value_look, &search);
     free(search.entry);
     return error;
 }

@@ -17,6 +17,12 @@ uint64_t process_start_ticks(pid_t pid);
 enum { PROCESS_NAME_BYTES = 64 };
 const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES]);
 pid_t process_parent(pid_t pid); /* 0: gone */
+/* There, and not a zombie. */
+bool process_runs(pid_t pid);
+/* The exit status of a zombie, which need not be our child, from field 52 of /proc/PID/stat: for
+ * kernels and moments in which process_exit_status cannot tell. 0 or -errno (-EAGAIN: it has not
+ * ended; -ESRCH: another process has that pid by now; -EACCES: it may not be looked into). */
+int process_zombie_status(pid_t pid, uint64_t start_ticks, int *ret_status);
 /* Resident memory and CPU time of one process. */
 int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec);
 /* The exit status of a process that need not be a child, from its pidfd, which must have been opened
@@ -31,11 +37,13 @@ int process_descriptor(int pidfd, int fd);
  * (-ENOENT: none has it; -EPERM: not found, and some may not be looked into). */
 int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie);
 
+/* All processes whose environment has `NAME=value` (readable ones): how instances are found where
+ * there are no cgroups. At most max; the number stored. */
+size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max);
 /* Calls for each process whose environment has the variable (readable ones), with its value, which is
- * valid during the call: how instances are found where there are no cgroups. One walk over /proc.
- * 0 or -errno. */
+ * valid during the call: for many questions at once, one walk over /proc. 0 or -errno. */
 typedef void process_value_call(void *owner, pid_t pid, const char *value);
-int processes_with_environment(const char *variable, process_value_call *call, void *owner);
+int processes_value_each(const char *variable, process_value_call *call, void *owner);
 
 /* Calls for each socket that the process holds, with its descriptor there and the socket's inode
  * number, until the answer is false. 0 or -errno (-EACCES: it may not be looked into). */

@@ -163,6 +163,31 @@ static void the_exit_status_of_a_process_that_is_no_child(void **state)
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+static void a_zombie_tells_how_it_ended(void **state)
+{
+    (void)state;
+    int status = -1;
+    pid_t child = child_start();
+    uint64_t ticks = process_start_ticks(child);
+    assert_true(process_runs(child));
+    assert_int_equal(process_zombie_status(child, ticks, &status), -EAGAIN);
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    assert_false(process_runs(child));
+    assert_int_equal(process_zombie_status(child, ticks, &status), 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(process_zombie_status(child, ticks + 1, &status), -ESRCH);
+    child_end(child);
+    assert_int_equal(process_zombie_status(child, ticks, &status), -ENOENT);
+    child = fork();
+    if (child == 0)
+        _exit(7);
+    assert_int_equal(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    assert_int_equal(process_zombie_status(child, process_start_ticks(child), &status), 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    child_end(child);
+}
+
 static void a_socket_is_found_by_its_cookie(void **state)
 {
     (void)state;
@@ -184,6 +209,7 @@ static void a_socket_is_found_by_its_cookie(void **state)
 }
 
 struct found {
+    int value;
     size_t count;
     pid_t pid;
 };
@@ -191,8 +217,8 @@ struct found {
 static void found_add(void *owner, pid_t pid, const char *value)
 {
     struct found *found = owner;
-    if (atoi(value) != getpid())
-        return; /* of another run of this test */
+    if (atoi(value) != found->value)
+        return;
     found->count++;
     found->pid = pid;
 }
@@ -203,7 +229,7 @@ static void processes_are_found_by_their_environment(void **state)
     char assignment[64], longer[80];
     int ready[2];
     snprintf(assignment, sizeof assignment, "ENGINX_PROCESS_TEST=%d", getpid());
-    snprintf(longer, sizeof longer, "ENGINX_PROCESS_TEST_LONGER=%d", getpid()); /* not to be taken for it */
+    snprintf(longer, sizeof longer, "%s0", assignment); /* must not be taken for it */
     assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     pid_t children[2];
     for (int at = 0; at < 2; at++) {
@@ -218,15 +244,17 @@ static void processes_are_found_by_their_environment(void **state)
     close(ready[1]);
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 0); /* both have exec'ed */
-    struct found found = {0};
-    assert_int_equal(processes_with_environment("ENGINX_PROCESS_TEST", found_add, &found), 0);
+    pid_t pids[8];
+    assert_int_equal(processes_with_environment(assignment, pids, 8), 1);
+    assert_int_equal(pids[0], children[0]);
+    assert_int_equal(processes_with_environment(assignment, pids, 0), 0);
+    struct found found = {.value = getpid()};
+    assert_int_equal(processes_value_each("ENGINX_PROCESS_TEST", found_add, &found), 0);
     assert_int_equal(found.count, 1);
     assert_int_equal(found.pid, children[0]);
     child_end(children[0]);
     child_end(children[1]);
-    found.count = 0;
-    assert_int_equal(processes_with_environment("ENGINX_PROCESS_TEST", found_add, &found), 0);
-    assert_int_equal(found.count, 0);
+    assert_int_equal(processes_with_environment(assignment, pids, 8), 0);
     close(ready[0]);
 }
 
@@ -236,6 +264,7 @@ int main(void)
         cmocka_unit_test(what_proc_tells),
         cmocka_unit_test(a_pidfd_of_a_process_and_of_a_thread),
         cmocka_unit_test(the_exit_status_of_a_process_that_is_no_child),
+        cmocka_unit_test(a_zombie_tells_how_it_ended),
         cmocka_unit_test(a_socket_is_found_by_its_cookie),
         cmocka_unit_test(processes_are_found_by_their_environment),
     };

@@ -8,7 +8,10 @@
 
 #include "base/log.h"
 #include "kernel/process.h"
+#include "supervise/launch.h"
 #include "supervise/supervisor.h"
+
+enum { LEFTOVERS_MAX = 256 };
 
 /* Does the record name a process that lives and is the same one? */
 static bool record_alive(const struct instance_record *record)
@@ -17,30 +20,75 @@ static bool record_alive(const struct instance_record *record)
            lifecycle_running(record->state);
 }
 
-/* True: the instance runs and is ours now. */
-static bool record_adopt(struct supervisor *supervisor, uint32_t slot)
+/* True: the record's instance is ours now, and runs; or it does not run any more (*ret_alive), is
+ * wanted, and what waits in its kept listener waits for its next start. */
+static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret_alive)
 {
     struct instance_record *record = records_instance(supervisor->records, slot);
     struct unit *unit = supervisor_unit(supervisor, record->service);
-    bool wanted = unit && record->number && record->number <= SERVICE_INSTANCES_MAX &&
-                  !unit_instance(unit, record->number);
-    if (!wanted || !record_alive(record))
+    *ret_alive = record_alive(record);
+    bool known = unit && record->number && record->number <= SERVICE_INSTANCES_MAX &&
+                 !unit_instance(unit, record->number);
+    if (!known || (!*ret_alive && record->number > unit->wanted))
         return false;
     struct instance *instance = instance_new(unit, record->number, slot);
     if (!instance)
         return false;
-    unit_place(unit, instance);
-    int error = instance_adopt(instance);
+    int error = unit_place(unit, instance);
+    if (!error)
+        error = *ret_alive ? instance_adopt(instance) : instance_expect(instance);
     if (!error) {
-        unit->outdated |= unit->record->definition != unit->service->definition;
+        unit->outdated |= *ret_alive && unit->record->definition != unit->service->definition;
         return true;
     }
     log_warn("not-adopted", "instance=%s pid=%d error=\"%s\"", instance->name, record->pid,
              strerror(-error));
-    unit->instances[record->number - 1] = NULL;
+    if (unit_instance(unit, record->number) == instance)
+        unit->instances[record->number - 1] = NULL;
     supervisor->by_slot[slot] = NULL;
     instance_free(instance);
     return false;
+}
+
+/* Where there are no cgroups to be cleared: ends what a record names that nobody takes over. */
+static void leftover_end(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    char mark[INSTANCE_NAME_BYTES * 2];
+    pid_t pids[LEFTOVERS_MAX];
+    if (supervisor->cgroups)
+        return;
+    snprintf(mark, sizeof mark, LAUNCH_MARK "=%s/%s.%u", supervisor->topology->name,
+             record->service, record->number);
+    size_t count = processes_with_environment(mark, pids, LEFTOVERS_MAX - 1);
+    if (record_alive(record))
+        pids[count++] = record->pid; /* it may have written over its mark */
+    for (size_t i = 0; i < count; i++)
+        kill(pids[i], SIGKILL);
+    if (count)
+        log_warn("leftover-ended", "instance=%s.%u processes=%zu", record->service, record->number,
+                 count);
+}
+
+/* The files of an instance that will not come back. The data folder is the program's own and stays. */
+static void files_clear(const struct supervisor *supervisor, const struct instance_record *record)
+{
+    const struct unit *unit = supervisor_unit(supervisor, record->service);
+    char name[INSTANCE_NAME_BYTES], path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    char held[KEEPER_NAME_BYTES];
+    if (unit && record->number <= unit->wanted)
+        return;
+    snprintf(name, sizeof name, "%.*s.%u", RECORD_NAME_BYTES, record->service, record->number);
+    snprintf(held, sizeof held, KEEPER_OUTPUT_PREFIX "%s", name);
+    if (supervisor->keeper)
+        keeper_drop(supervisor->keeper, held);
+    static const struct {
+        const char *folder, *file;
+    } files[] = {{"output", ""}, {"notify", "/socket"}, {"notify", ""}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s%s", supervisor->options.state_directory,
+                 files[i].folder, name, files[i].file);
+        remove(path);
+    }
 }
 
 unsigned adopt_instances(struct supervisor *supervisor)
@@ -50,17 +98,27 @@ unsigned adopt_instances(struct supervisor *supervisor)
         struct instance_record *record = records_instance(supervisor->records, slot);
         if (!record->service[0])
             continue;
-        if (record_adopt(supervisor, slot)) {
-            adopted++;
+        bool alive = false;
+        if (record_adopt(supervisor, slot, &alive)) {
+            adopted += alive;
             continue;
         }
+        leftover_end(supervisor, record);
+        files_clear(supervisor, record);
         uint32_t epoch = record->epoch;
         *record = (struct instance_record){.epoch = epoch};
     }
+    return adopted;
+}
+
+void adopt_begin(struct supervisor *supervisor)
+{
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++)
+        if (supervisor->by_slot[slot])
+            instance_adopted(supervisor->by_slot[slot]);
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (supervisor->units[i].instance_count)
             unit_rotate(&supervisor->units[i]);
-    return adopted;
 }
 
 static void group_clear(void *owner, const char *name)

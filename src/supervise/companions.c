@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/scoped.h"
+#include "base/table.h"
 #include "supervise/supervisor.h"
 
-enum { RETRY_MS = 1000 };
+enum { RETRY_MS = 1000, RETRY_FIRST_MS = 10 };
 
 struct found_descriptor {
     char name[KEEPER_NAME_BYTES];
@@ -26,11 +28,13 @@ struct kept {
 
 static void retry_due(struct timer *timer);
 
+/* At once after one had lived for a while, so that little is missed; else with a pause. */
 static void retry_start(struct supervisor *supervisor)
 {
+    uint64_t since_ms = loop_now(supervisor->loop) - supervisor->companions_tried_ms;
     if (!timer_active(&supervisor->companions_retry))
-        timer_start(supervisor->loop, &supervisor->companions_retry, RETRY_MS, retry_due,
-                    supervisor);
+        timer_start(supervisor->loop, &supervisor->companions_retry,
+                    since_ms < RETRY_MS ? RETRY_MS : RETRY_FIRST_MS, retry_due, supervisor);
 }
 
 /* ---- logger ----------------------------------------------------------------------------------- */
@@ -44,6 +48,32 @@ static void logger_gone(void *owner)
     retry_start(supervisor);
 }
 
+/* What a logger was started with, in a number that is not 0. */
+static uint32_t logger_mark(const struct logger_options *options)
+{
+    uint64_t hash = hash_bytes(options->directory, strlen(options->directory), hash_seed());
+    hash = hash_bytes(&options->file_bytes_max, sizeof options->file_bytes_max, hash);
+    hash = hash_bytes(&options->files_max, sizeof options->files_max, hash);
+    return (uint32_t)hash | 1;
+}
+
+/* The logger of the supervisor before us, if the keeper held its descriptor and it lives: two of them
+ * would write to the same files. */
+static bool logger_find(struct supervisor *supervisor, uint32_t mark)
+{
+    bool same = *records_logger(supervisor->records) == mark;
+    for (size_t i = 0; same && i < supervisor->found_count; i++) {
+        struct found_descriptor *found = &supervisor->found[i];
+        if (found->fd < 0 || strcmp(found->name, KEEPER_LOGGER) != 0)
+            continue;
+        int fd = found->fd;
+        found->fd = -1;
+        return logger_adopt(supervisor->loop, fd, logger_gone, supervisor,
+                            &supervisor->logger) == 0;
+    }
+    return false;
+}
+
 static int logger_begin(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
@@ -52,8 +82,13 @@ static int logger_begin(struct supervisor *supervisor)
         .file_bytes_max = topology->log_file_bytes_max,
         .files_max = topology->log_files_max,
     };
+    uint32_t mark = logger_mark(&options);
+    if (logger_find(supervisor, mark))
+        return 0;
     int error = logger_start(supervisor->loop, &options, supervisor->options.exe, logger_gone,
                              supervisor, &supervisor->logger);
+    if (!error)
+        *records_logger(supervisor->records) = mark;
     if (!error && supervisor->keeper)
         keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
     return error;
@@ -112,14 +147,25 @@ static int keeper_begin(struct supervisor *supervisor)
     return error;
 }
 
+static void found_close(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->found_count; i++)
+        fd_drop(&supervisor->found[i].fd);
+    free(supervisor->found);
+    supervisor->found = NULL;
+    supervisor->found_count = 0;
+}
+
 static void retry_due(struct timer *timer)
 {
     struct supervisor *supervisor = timer->owner;
     int error = 0;
     if (supervisor->ending)
         return;
+    supervisor->companions_tried_ms = loop_now(supervisor->loop);
     if (!supervisor->keeper)
         error = keeper_begin(supervisor);
+    found_close(supervisor); /* of one that lives all the same: duplicates of what is put again */
     if (!error && !supervisor->logger)
         error = logger_begin(supervisor);
     if (!error) {
@@ -153,12 +199,7 @@ void companions_end(struct supervisor *supervisor, bool leave)
         close(kept->fd);
         free(kept);
     }
-    for (size_t i = 0; i < supervisor->found_count; i++)
-        if (supervisor->found[i].fd >= 0)
-            close(supervisor->found[i].fd);
-    free(supervisor->found);
-    supervisor->found = NULL;
-    supervisor->found_count = 0;
+    found_close(supervisor);
 }
 
 /* ---- what the steering wants kept ------------------------------------------------------------- */
@@ -178,23 +219,43 @@ void companions_forget(struct supervisor *supervisor, const char *name)
         keeper_drop(supervisor->keeper, name);
 }
 
-void companions_keep(struct supervisor *supervisor, const char *name, int fd)
+/* Remembers a duplicate, for a keeper that must be filled again. 0 or -errno. */
+static int kept_add(struct supervisor *supervisor, const char *name, int fd)
 {
-    companions_forget(supervisor, name);
     struct kept *kept = calloc(1, sizeof *kept);
-    int own = kept ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    if (own < 0) {
+    if (!kept)
+        return -ENOMEM;
+    kept->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (kept->fd < 0) {
+        int error = -errno;
         free(kept);
-        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(errno));
-        return;
+        return error;
     }
-    kept->fd = own;
     snprintf(kept->name, sizeof kept->name, "%s", name);
     kept->next = supervisor->kept;
     supervisor->kept = kept;
-    int error = supervisor->keeper ? keeper_put(supervisor->keeper, name, fd) : 0;
+    return 0;
+}
+
+void companions_keep(struct supervisor *supervisor, const char *name, int fd)
+{
+    companions_forget(supervisor, name);
+    int error = kept_add(supervisor, name, fd);
+    if (error) {
+        log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(-error));
+        return;
+    }
+    error = supervisor->keeper ? keeper_put(supervisor->keeper, name, fd) : 0;
     if (error)
         log_warn("not-kept", "name=%s error=\"%s\"", name, strerror(-error));
+}
+
+static bool kept_known(const struct supervisor *supervisor, const char *name)
+{
+    for (const struct kept *kept = supervisor->kept; kept; kept = kept->next)
+        if (strcmp(kept->name, name) == 0)
+            return true;
+    return false;
 }
 
 void companions_settle_found(struct supervisor *supervisor)
@@ -204,15 +265,17 @@ void companions_settle_found(struct supervisor *supervisor)
         struct found_descriptor *found = &supervisor->found[i];
         bool output = strncmp(found->name, KEEPER_OUTPUT_PREFIX, strlen(KEEPER_OUTPUT_PREFIX)) == 0;
         bool logger = strcmp(found->name, KEEPER_LOGGER) == 0;
-        if (!output && !logger && steering->operations->found(steering, found->name, found->fd)) {
+        scoped_fd int copy = output || logger ? -1 : fcntl(found->fd, F_DUPFD_CLOEXEC, 0);
+        bool taken = !output && !logger &&
+                     steering->operations->found(steering, found->name, found->fd);
+        if (taken)
             found->fd = -1;
+        if (taken && copy >= 0 && !kept_known(supervisor, found->name))
+            kept_add(supervisor, found->name, copy);
+        if (taken || found->fd < 0) /* an adopted logger has taken its own before */
             continue;
-        }
-        close(found->fd);
         if (!output && !logger && supervisor->keeper)
             keeper_drop(supervisor->keeper, found->name);
     }
-    free(supervisor->found);
-    supervisor->found = NULL;
-    supervisor->found_count = 0;
+    found_close(supervisor);
 }

@@ -4,8 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "kernel/cgroup.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 #include "topology/addresses.h"
 
 static const char *const balance_names[] = {
@@ -62,6 +63,7 @@ static void steering_try(struct trial *trial, const struct topology *topology,
                          const uint32_t *homes, const char *cgroup_path)
 {
     struct loop *loop = loop_new();
+    log_setup("explain", LOG_LEVEL_ERROR, NULL, NULL); /* it is only a trial */
     struct steering_setup setup = {
         .loop = loop,
         .topology = topology,
@@ -94,10 +96,11 @@ static void trial_run(struct trial *trial, const struct topology *topology,
     trial->cgroups = cgroups_open(cgroup_base, name, &cgroups, trial->cgroups_why,
                                   sizeof trial->cgroups_why) == 0;
     for (int i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++)
-        trial->controllers[i] = cgroups_backend(cgroups, i);
+        trial->controllers[i] = cgroups_backend(cgroups, (enum cgroup_controller)i);
     steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
     if (trial->cgroups)
         cgroups_destroy(cgroups);
+    cgroups_close(cgroups);
 }
 
 static void quotas_print(const struct trial *trial, FILE *out)

@@ -14,7 +14,7 @@
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 
 struct unit;
 
@@ -37,11 +37,13 @@ struct instance {
     pid_t pid; /* of its main process; 0: none */
     int pidfd; /* -1: none */
     struct watch death;
+    bool leaving;       /* STOPPING=1 of sd_notify: it is up, but takes no more work */
     bool main_ended;    /* and others of its processes may live on */
     bool exit_stashed;  /* the SIGCHLD sweep was quicker than the pidfd */
     int exit_status;    /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */
     struct watch handover; /* the child's notification descriptor */
+    bool begun; /* it was started, by this supervisor or by one before */
     bool executed;
     bool listened;         /* it listens where it should */
 
@@ -62,6 +64,7 @@ struct instance {
     struct instance_port last_bind; /* what it asked for last: tells whom it collided with */
     bool binds;
     char reason[INSTANCE_REASON_BYTES]; /* why it is not up; "" */
+    char told[INSTANCE_REASON_BYTES];   /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
     uint64_t cpu_usec_last; /* for cpu_percent */
@@ -89,14 +92,25 @@ void instance_kill(struct instance *instance);
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
-/* The SIGCHLD sweep reaped its main process. */
-void instance_reaped(struct instance *instance, int status);
+/* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
+bool instance_reaped(struct instance *instance, pid_t pid, int status);
 
 /* Its processes; the number stored. */
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);
 
 /* Takes over the process that its record names and that is alive. 0 or -errno. */
 int instance_adopt(struct instance *instance);
+/* Goes on with it, once the steering has been given what the keeper held. */
+void instance_adopted(struct instance *instance);
+
+/* Its process died while no supervisor lived: what waits in its kept listener shall wait for the next
+ * start, so the steering must know it before it is told what the keeper held. 0 or -errno. */
+int instance_expect(struct instance *instance);
+
+/* It failed, or was tried INSTANCE_HOPELESS_FAILURES times in a row and is tried on: whoever waits
+ * for it should wait no longer. */
+enum { INSTANCE_HOPELESS_FAILURES = 3 };
+bool instance_hopeless(const struct instance *instance);
 
 /* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
 const char *instance_exit_text(const struct instance *instance, char *text, size_t size);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@ struct probe {
     pid_t pid;
     int pidfd;
     bool late;
+    bool exit_stashed; /* somebody else reaped the command: this is how it ended */
+    int exit_status;
     uint32_t good; /* in a row */
     uint32_t bad;
 };
@@ -51,25 +54,38 @@ static void round_end(struct probe *probe, bool well, const char *why)
         probe->call(probe->owner, false, why);
 }
 
+/* The command and what it started: it is the leader of a session and a group of its own. */
+static void command_kill(struct probe *probe)
+{
+    pidfd_send_signal(probe->pidfd, SIGKILL, NULL, 0);
+    if (!probe->exit_stashed) /* else the number may be somebody else's by now */
+        kill(-probe->pid, SIGKILL);
+}
+
 static void command_late(struct timer *timer)
 {
     struct probe *probe = timer->owner;
     probe->late = true;
-    kill(probe->pid, SIGKILL);
+    command_kill(probe);
+}
+
+/* How the command ended, a wait(2) status; -1: unknown. */
+static int command_status(struct probe *probe)
+{
+    siginfo_t info = {0};
+    int status = -1;
+    if (probe->exit_stashed)
+        return probe->exit_status;
+    if (waitid(P_PIDFD, (id_t)probe->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
+        return info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status & 0x7f;
+    return process_exit_status(probe->pidfd, &status) == 0 ? status : -1;
 }
 
 static void command_ended(struct watch *watch, unsigned events)
 {
     (void)events;
     struct probe *probe = watch->owner;
-    siginfo_t info = {0};
-    bool known = waitid(P_PIDFD, (id_t)probe->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid;
-    if (!known) { /* reaped by somebody else: ask the kernel */
-        int status = -1;
-        known = process_exit_status(probe->pidfd, &status) == 0;
-        info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
-        info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
-    }
+    int status = command_status(probe);
     watch_stop(probe->loop, &probe->end);
     timer_stop(probe->loop, &probe->timer);
     fd_drop(&probe->pidfd);
@@ -77,12 +93,13 @@ static void command_ended(struct watch *watch, unsigned events)
     char why[128];
     if (probe->late)
         snprintf(why, sizeof why, "took longer than %u ms", probe->service->check_timeout_ms);
+    else if (status == -1)
+        snprintf(why, sizeof why, "ended, and nobody knows how");
     else
         snprintf(why, sizeof why, "%s %d",
-                 info.si_code == CLD_EXITED ? "exited with status" : "killed by signal",
-                 info.si_status);
-    round_end(probe, known && !probe->late && info.si_code == CLD_EXITED && info.si_status == 0,
-              why);
+                 WIFEXITED(status) ? "exited with status" : "killed by signal",
+                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    round_end(probe, status == 0 && !probe->late, why);
 }
 
 static void round_begin(struct probe *probe)
@@ -105,7 +122,7 @@ static void round_begin(struct probe *probe)
     }
     probe->pid = result.pid;
     probe->pidfd = result.pidfd;
-    probe->late = false;
+    probe->late = probe->exit_stashed = false;
     timer_start(probe->loop, &probe->timer, probe->service->check_timeout_ms, command_late, probe);
 }
 
@@ -114,11 +131,13 @@ int probe_start(struct loop *loop, struct launch *launch, const struct service *
 {
     struct probe *probe = calloc(1, sizeof *probe);
     launch->plan.output_fd = fcntl(launch->plan.output_fd, F_DUPFD_CLOEXEC, 0);
-    if (!probe) {
+    int error = launch->plan.output_fd < 0 ? -errno : probe ? 0 : -ENOMEM;
+    if (error) {
         fd_drop(&launch->plan.output_fd);
         launch_done(launch);
         free(launch);
-        return -ENOMEM;
+        free(probe);
+        return error;
     }
     *probe = (struct probe){.loop = loop,
                             .service = service,
@@ -138,10 +157,24 @@ void probe_free(struct probe *probe)
     watch_stop(probe->loop, &probe->end);
     timer_stop(probe->loop, &probe->timer);
     if (probe->pid)
-        kill(probe->pid, SIGKILL);
+        command_kill(probe);
     fd_drop(&probe->pidfd);
     fd_drop(&probe->launch->plan.output_fd);
     launch_done(probe->launch);
     free(probe->launch);
     free(probe);
+}
+
+pid_t probe_session(const struct probe *probe)
+{
+    return probe->pid;
+}
+
+bool probe_reaped(struct probe *probe, pid_t pid, int status)
+{
+    if (probe->pid != pid || !pid)
+        return false;
+    probe->exit_status = status;
+    probe->exit_stashed = true; /* the pidfd is readable now: command_ended does the rest */
+    return true;
 }

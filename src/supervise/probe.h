@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "event/loop.h"
 #include "topology/topology.h"
@@ -18,3 +19,7 @@ typedef void probe_call(void *owner, bool well, const char *why);
 int probe_start(struct loop *loop, struct launch *launch, const struct service *service,
                 probe_call *call, void *owner, struct probe **ret_probe);
 void probe_free(struct probe *probe);
+/* The session of the command that runs just now, which is its pid; 0: none runs. */
+pid_t probe_session(const struct probe *probe);
+/* The SIGCHLD sweep reaped this process; true: it was the command. */
+bool probe_reaped(struct probe *probe, pid_t pid, int status);

@@ -78,8 +78,9 @@ static int socket_bind(const char *path, uid_t uid, gid_t gid)
     if (fd < 0)
         return -errno;
     unlink(path);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0600) < 0 ||
-        (geteuid() == 0 && chown(path, uid, gid) < 0)) {
+    /* The mode of the socket's inode before bind is the mode of the file: no moment is open. */
+    if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        (geteuid() == 0 && lchown(path, uid, gid) < 0)) {
         int error = -errno;
         close(fd);
         return error;

@@ -1,6 +1,5 @@
 #include "supervise/records.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,14 +19,14 @@ struct header {
     uint32_t version;
     uint32_t services_max;
     uint32_t slots_max;
-    uint32_t pad;
+    uint32_t logger; /* records_logger */
 };
 
 struct records {
     struct header *header;
     size_t bytes;
-    struct table *by_name;  /* services; the keys are the names in the file, which stay */
-    uint32_t services_used; /* those before are not free: where the search for a free one begins */
+    struct table *names; /* of services, to their records */
+    uint32_t service_next; /* where the search for a free service record begins */
 };
 
 static size_t records_bytes(uint32_t services_max, uint32_t slots_max)
@@ -59,25 +58,6 @@ static int records_map(int fd, size_t bytes, struct records **ret_records)
     }
     *records = (struct records){.header = memory, .bytes = bytes};
     *ret_records = records;
-    return 0;
-}
-
-/* Names to records, of what stands in the file. The file is ours alone, but a name that has lost its
- * end, or stands twice, must do no harm. */
-static int records_index(struct records *records)
-{
-    records->by_name = table_new();
-    if (!records->by_name)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < records->header->services_max; i++) {
-        struct service_record *record = records_service(records, i);
-        record->name[sizeof record->name - 1] = 0;
-        if (!record->name[0])
-            continue;
-        int error = table_add(records->by_name, record->name, record, NULL);
-        if (error == -ENOMEM)
-            return error;
-    }
     return 0;
 }
 
@@ -118,8 +98,30 @@ static int records_publish(const char *path)
     return rename(temporary, path) < 0 ? -errno : 0;
 }
 
-int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
-                 struct records **ret_records, bool *ret_fresh)
+/* A disk that is full should not be kept full by what could not be finished. */
+static void records_abandon(const char *path)
+{
+    char temporary[4096];
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    unlink(temporary);
+}
+
+static int names_learn(struct records *records)
+{
+    records->names = table_new();
+    int error = records->names ? 0 : -ENOMEM;
+    for (uint32_t i = 0; !error && i < records->header->services_max; i++) {
+        struct service_record *record = records_service(records, i);
+        record->name[sizeof record->name - 1] = 0;
+        if (record->name[0] && table_add(records->names, record->name, record, NULL) == -ENOMEM)
+            error = -ENOMEM;
+    }
+    return error;
+}
+
+/* The file that is there, or one with room enough in its place. */
+static int records_find(const char *path, uint32_t services_max, uint32_t slots_max,
+                        struct records **ret_records, bool *ret_fresh)
 {
     struct header header = {0};
     struct records *old = NULL;
@@ -132,12 +134,8 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
     }
     *ret_fresh = old == NULL;
     if (old && header.services_max >= services_max && header.slots_max >= slots_max) {
-        int error = records_index(old);
-        if (error)
-            records_close(old);
-        else
-            *ret_records = old;
-        return error;
+        *ret_records = old;
+        return 0;
     }
     struct header wanted = {.version = RECORDS_VERSION,
                             .services_max = services_max > header.services_max || !old
@@ -151,11 +149,12 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
     if (!error && old)
         records_copy(fresh, old);
     if (!error)
-        error = records_index(fresh);
-    if (!error)
         error = records_publish(path);
+    if (!error && old)
+        fresh->header->logger = old->header->logger;
     records_close(old);
     if (error) {
+        records_abandon(path);
         records_close(fresh);
         return error;
     }
@@ -163,12 +162,26 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
     return 0;
 }
 
+int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
+                 struct records **ret_records, bool *ret_fresh)
+{
+    struct records *records = NULL;
+    int error = records_find(path, services_max, slots_max, &records, ret_fresh);
+    if (!error)
+        error = names_learn(records);
+    if (error)
+        records_close(records);
+    else
+        *ret_records = records;
+    return error;
+}
+
 void records_close(struct records *records)
 {
     if (!records)
         return;
-    table_free(records->by_name);
     munmap(records->header, records->bytes);
+    table_free(records->names);
     free(records);
 }
 
@@ -192,33 +205,47 @@ struct instance_record *records_instance(struct records *records, uint32_t slot)
     return (struct instance_record *)records_service(records, records->header->services_max) + slot;
 }
 
-struct service_record *records_service_find(const struct records *records, const char *name)
+uint32_t *records_logger(struct records *records)
 {
-    return table_get(records->by_name, name);
+    return &records->header->logger;
 }
 
-static struct service_record *service_free(struct records *records)
+struct service_record *records_service_find(struct records *records, const char *name)
 {
-    for (; records->services_used < records->header->services_max; records->services_used++) {
-        struct service_record *record = records_service(records, records->services_used);
-        if (!record->name[0])
-            return record;
-    }
-    return NULL;
+    return table_get(records->names, name);
 }
 
 struct service_record *records_service_take(struct records *records, const char *name)
 {
-    assert(name[0] && strlen(name) < RECORD_NAME_BYTES);
     struct service_record *record = records_service_find(records, name);
-    if (record)
-        return record;
-    record = service_free(records);
-    if (!record)
-        return NULL;
-    strcpy(record->name, name);
-    if (table_add(records->by_name, record->name, record, NULL) == 0)
-        return record;
-    record->name[0] = 0;
-    return NULL;
+    for (; !record && records->service_next < records->header->services_max;
+         records->service_next++) {
+        struct service_record *next = records_service(records, records->service_next);
+        if (next->name[0])
+            continue;
+        snprintf(next->name, sizeof next->name, "%s", name);
+        if (table_add(records->names, next->name, next, NULL) < 0) {
+            next->name[0] = 0;
+            return NULL;
+        }
+        record = next;
+    }
+    return record;
+}
+
+void records_services_keep(struct records *records, records_keep *keep, void *owner)
+{
+    struct table *names = table_new();
+    if (!names)
+        return; /* a few records more are in use than need be */
+    for (uint32_t i = 0; i < records->header->services_max; i++) {
+        struct service_record *record = records_service(records, i);
+        if (!record->name[0])
+            continue;
+        if (!keep(owner, record->name) || table_add(names, record->name, record, NULL) < 0)
+            *record = (struct service_record){0};
+    }
+    table_free(records->names);
+    records->names = names;
+    records->service_next = 0;
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 1, RECORD_PORTS_MAX = 8 };
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 2, RECORD_PORTS_MAX = 8 };
 
 struct service_record {
     char name[RECORD_NAME_BYTES]; /* "": free */
@@ -32,6 +32,8 @@ struct instance_record {
     uint64_t since_wall_ms;
     uint64_t up_wall_ms; /* when it came up */
     uint32_t held; /* drained on request */
+    uint32_t out_of_memory; /* the last end was the kernel's doing, for want of memory */
+    int32_t session; /* of the first process of this start: finds the others without cgroups */
     uint32_t pad;
 };
 
@@ -47,8 +49,14 @@ struct instance_record *records_instance(struct records *records, uint32_t slot)
 uint32_t records_services_max(const struct records *records);
 uint32_t records_slots_max(const struct records *records);
 
+/* A mark of how the logger was started that is still in use; 0: none. */
+uint32_t *records_logger(struct records *records);
+
+/* Frees the records of services for which the answer is false, at the beginning: what was in the
+ * file once, and is not any more, should not use them up. */
+typedef bool records_keep(void *owner, const char *name);
+void records_services_keep(struct records *records, records_keep *keep, void *owner);
 /* The record of that name, or NULL. */
-struct service_record *records_service_find(const struct records *records, const char *name);
-/* The same, else a free one, given that name; NULL: full, or no memory. Found by a table: a file of ten
- * thousand services costs no walk over the records for each. */
+struct service_record *records_service_find(struct records *records, const char *name);
+/* The same, else a free one, given that name; NULL: full, or no memory. */
 struct service_record *records_service_take(struct records *records, const char *name);

@@ -239,7 +239,7 @@ int spawn_error(int error_fd, enum spawn_step *ret_step)
     if (length == 0)
         return 0;
     if (length < 0)
-        return -errno;
+        return errno == EAGAIN ? -EINPROGRESS : -errno;
     assert(length == (ssize_t)sizeof report); /* a pipe does not split so little */
     *ret_step = (enum spawn_step)report.step;
     return report.error;

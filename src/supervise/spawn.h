@@ -90,8 +90,8 @@ struct spawn_result {
  * child. */
 int spawn(const struct spawn_plan *plan, struct spawn_result *ret_result,
           enum spawn_step *ret_step);
-/* Reads the child's report: 0: it exec'ed (end of file), or was killed before; -EAGAIN: not yet; else
- * its -errno, and the child has ended with status SPAWN_EXIT_STATUS. */
+/* Reads the child's report: 0: it exec'ed (end of file), or was killed before; -EINPROGRESS: not
+ * yet; else its -errno (-EAGAIN too: no more processes may be had), and the child has ended with status SPAWN_EXIT_STATUS. */
 enum { SPAWN_EXIT_STATUS = 127 };
 int spawn_error(int error_fd, enum spawn_step *ret_step);
 /* Receives the notification descriptor and tells the child to go on. The descriptor, O_CLOEXEC, the

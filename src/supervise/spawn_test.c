@@ -261,7 +261,7 @@ static void not_reported_until_exec(void **state)
     int ends[2];
     enum spawn_step step;
     assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-    assert_int_equal(spawn_error(ends[0], &step), -EAGAIN);
+    assert_int_equal(spawn_error(ends[0], &step), -EINPROGRESS);
     close(ends[1]);
     assert_int_equal(spawn_error(ends[0], &step), 0);
     close(ends[0]);
@@ -281,7 +281,7 @@ static void the_notification_descriptor_comes_and_the_program_waits(void **state
     assert_int_equal(spawn(&plan, &result, &step), 0);
     struct pollfd ready = {.fd = result.notify_socket, .events = POLLIN};
     assert_int_equal(poll(&ready, 1, ROOT_TEST_WAIT_MS), 1);
-    assert_int_equal(spawn_error(result.error_fd, &step), -EAGAIN); /* it waits for us */
+    assert_int_equal(spawn_error(result.error_fd, &step), -EINPROGRESS); /* it waits for us */
     int fd = spawn_notify_receive(result.notify_socket);
     assert_true(fd >= 0);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);

@@ -78,6 +78,15 @@ uint32_t supervisor_slot_take(struct supervisor *supervisor)
     return UINT32_MAX;
 }
 
+uint32_t supervisor_slots_free(const struct supervisor *supervisor)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++)
+        count += !supervisor->by_slot[slot] &&
+                 !records_instance(supervisor->records, slot)->service[0];
+    return count;
+}
+
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot)
 {
     supervisor->by_slot[slot] = NULL;
@@ -117,6 +126,23 @@ static uint32_t slots_needed(const struct topology *topology)
     return sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
 }
 
+static int names_learn(struct supervisor *supervisor)
+{
+    const struct topology *topology = supervisor->topology;
+    supervisor->names = table_new();
+    int error = supervisor->names ? 0 : -ENOMEM;
+    for (size_t i = 0; !error && i < topology->service_count; i++)
+        error = table_add(supervisor->names, topology->services[i].name, &topology->services[i],
+                          NULL);
+    return error;
+}
+
+static bool service_stated(void *owner, const char *name)
+{
+    const struct supervisor *supervisor = owner;
+    return table_get(supervisor->names, name) != NULL;
+}
+
 static int records_begin(struct supervisor *supervisor)
 {
     char path[STATE_PATH_BYTES_MAX + 16];
@@ -128,6 +154,7 @@ static int records_begin(struct supervisor *supervisor)
     supervisor->fresh = fresh;
     if (error)
         return error;
+    records_services_keep(supervisor->records, service_stated, supervisor);
     supervisor->slots_max = records_slots_max(supervisor->records);
     supervisor->by_slot = calloc(supervisor->slots_max, sizeof *supervisor->by_slot);
     return supervisor->by_slot ? 0 : -ENOMEM;
@@ -185,16 +212,12 @@ static int units_begin(struct supervisor *supervisor, char *why, size_t why_size
     supervisor->noted = calloc(2 * topology->service_count + 1, sizeof(struct unit *));
     supervisor->users = links_users_new(topology);
     supervisor->listeners = links_listeners_new(topology);
-    supervisor->unit_names = table_new();
     supervisor->unsettled = topology->service_count;
-    if (!supervisor->units || !supervisor->noted || !supervisor->users || !supervisor->listeners ||
-        !supervisor->unit_names)
+    if (!supervisor->units || !supervisor->noted || !supervisor->users || !supervisor->listeners)
         return -ENOMEM;
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
         int error = unit_init(&supervisor->units[i], supervisor, service);
-        if (!error)
-            error = table_add(supervisor->unit_names, service->name, &supervisor->units[i], NULL);
         if (!error)
             continue;
         bool user = service->user && (error == -ENOENT || error == -ESRCH);
@@ -216,7 +239,9 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
         return error;
     }
     supervisor->marks = marks_new(supervisor->loop);
-    error = supervisor->marks ? records_begin(supervisor) : -ENOMEM;
+    error = supervisor->marks ? names_learn(supervisor) : -ENOMEM;
+    if (!error)
+        error = records_begin(supervisor);
     if (error) {
         snprintf(why, why_size, "the records in %s: %s", supervisor->options.state_directory,
                  strerror(-error));
@@ -263,6 +288,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
     unsigned adopted = adopt_instances(supervisor);
     supervisor->adopted = adopted > 0;
     companions_settle_found(supervisor);
+    adopt_begin(supervisor);
     adopt_clear(supervisor);
     for (size_t i = 0; i < options->topology->service_count; i++)
         unit_fill(&supervisor->units[i]); /* idle for now, and to be seen in `status` */
@@ -273,10 +299,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
 }
 
 /* What lies in the state directory and is the cluster's, when it goes down for good. The data
- * folders of instances are the programs' own and stay. */
+ * folders of instances are the programs' own and stay. The keeper removes its socket itself, unless
+ * it was killed and no new one had been started. */
 static void folders_remove(const struct supervisor *supervisor)
 {
-    static const char *const names[] = {"records", "output", "notify"};
+    static const char *const names[] = {"records", "output", "notify", "keeper"};
     char path[STATE_PATH_BYTES_MAX + 16];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", supervisor->options.state_directory, names[i]);
@@ -306,17 +333,18 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (supervisor->steering)
         supervisor->steering->operations->end(supervisor->steering, leave);
     companions_end(supervisor, leave);
-    if (supervisor->cgroups && (leave || cgroups_destroy(supervisor->cgroups) < 0))
-        cgroups_close(supervisor->cgroups);
+    if (supervisor->cgroups && !leave)
+        cgroups_destroy(supervisor->cgroups); /* stays while something of it lives on */
+    cgroups_close(supervisor->cgroups);
     if (!leave && supervisor->records)
         folders_remove(supervisor);
     deferred_stop(supervisor->loop, &supervisor->change);
     records_close(supervisor->records);
     marks_free(supervisor->marks);
-    table_free(supervisor->unit_names);
     links_free(supervisor->users);
     links_free(supervisor->listeners);
     free(supervisor->noted);
+    table_free(supervisor->names);
     free(supervisor->units);
     free(supervisor->by_slot);
     free(supervisor->homes);
@@ -328,7 +356,8 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
 
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name)
 {
-    return table_get(supervisor->unit_names, name);
+    const struct service *service = table_get(supervisor->names, name);
+    return service ? &supervisor->units[service->index] : NULL;
 }
 
 static bool uses_ready(const struct supervisor *supervisor, const struct service *service)
@@ -504,11 +533,8 @@ static void reaped_tell(struct supervisor *supervisor, const struct reaped *reap
 {
     for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
         struct instance *instance = supervisor->by_slot[slot];
-        if (!instance || instance->pid <= 0 || instance->main_ended)
-            continue;
-        for (size_t i = 0; i < count; i++)
-            if (reaped[i].pid == instance->pid)
-                instance_reaped(instance, reaped[i].status);
+        for (size_t i = 0; instance && i < count; i++)
+            instance_reaped(instance, reaped[i].pid, reaped[i].status);
     }
 }
 

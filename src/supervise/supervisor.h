@@ -13,7 +13,7 @@
 #include "proc/logger.h"
 #include "supervise/console.h"
 #include "supervise/records.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 #include "supervise/unit.h"
 #include "topology/links.h"
 #include "topology/topology.h"
@@ -29,7 +29,8 @@ struct supervisor_options {
     struct console *console; /* may be NULL; stays the caller's */
 };
 
-/* Somebody who wants to know of changes (the control server); called at most once a turn. */
+/* Somebody who wants to know of changes (the control server); called at most once a turn, and less
+ * often when looking at everything takes long. */
 typedef void supervisor_changed(void *owner);
 
 struct supervisor {
@@ -42,11 +43,11 @@ struct supervisor {
     struct logger *logger; /* the same */
     struct console *console;
     struct records *records;
+    struct table *names; /* of services, to what the topology says of them */
     struct unit *units; /* by service index */
     struct marks *marks; /* finds processes where there are no cgroups */
     struct links *users; /* of each service */
     struct links *listeners; /* of each service */
-    struct table *unit_names;
     struct unit **noted; /* units that changed since the last turn, each once */
     size_t noted_count;
     size_t unsettled;    /* units that were not settled when they were last looked at */
@@ -69,7 +70,8 @@ struct supervisor {
     struct deferred change;
     supervisor_changed *changed;
     void *changed_owner;
-    struct timer companions_retry; /* keeper or logger could not be started: again later */
+    struct timer companions_retry; /* keeper or logger is missing: again soon */
+    uint64_t companions_tried_ms;  /* loop time */
     struct kept *kept; /* what the keeper holds for the steering, in case it dies */
     struct found_descriptor *found; /* by the keeper, until the steering has had a look */
     size_t found_count;
@@ -102,4 +104,5 @@ void supervisor_note_change(struct supervisor *supervisor, struct unit *unit);
 bool supervisor_may_start(struct supervisor *supervisor);
 /* A free slot for this instance, or UINT32_MAX. */
 uint32_t supervisor_slot_take(struct supervisor *supervisor);
+uint32_t supervisor_slots_free(const struct supervisor *supervisor); /* how many are left */
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot);

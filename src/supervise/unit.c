@@ -19,6 +19,8 @@ static uint32_t address_of(const struct unit *unit, uint32_t number)
 static int blocks_take(struct unit *unit, uint32_t instances)
 {
     uint32_t needed = addresses_blocks_needed(instances);
+    if (!unit->blocks && needed < unit->record->blocks)
+        needed = unit->record->blocks; /* adopted instances may live in any of them */
     struct steering *steering = unit->supervisor->steering;
     if (needed <= unit->blocks)
         return 0;
@@ -34,10 +36,30 @@ static int blocks_take(struct unit *unit, uint32_t instances)
     return 0;
 }
 
+/* Room for instances up to that number; most services have few. */
+static int room_make(struct unit *unit, uint32_t number)
+{
+    if (number <= unit->instance_room)
+        return 0;
+    uint32_t room = unit->instance_room ? unit->instance_room : 1;
+    while (room < number)
+        room *= 2;
+    struct instance **instances = reallocarray(unit->instances, room, sizeof *instances);
+    if (!instances)
+        return -ENOMEM;
+    memset(instances + unit->instance_room, 0,
+           (room - unit->instance_room) * sizeof *instances);
+    unit->instances = instances;
+    unit->instance_room = room;
+    return 0;
+}
+
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service)
 {
     *unit = (struct unit){.supervisor = supervisor, .service = service};
-    unit->home = supervisor->homes[service->index];
+    const struct steering_operations *operations = supervisor->steering->operations;
+    unit->home = operations->home ? operations->home(supervisor->steering, service->index)
+                                  : supervisor->homes[service->index];
     unit->record = records_service_take(supervisor->records, service->name);
     if (!unit->record)
         return -ENOSPC;
@@ -46,26 +68,12 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
     unit->wanted = same ? unit->record->wanted : service->instances;
     unit->record->wanted = unit->wanted;
     unit->record->stated = service->instances;
-    int error = 0;
+    int error = room_make(unit, unit->wanted);
+    if (error)
+        return error;
     if (service->user)
         error = spawn_user_find(service->user, service->group, &unit->user);
     return error ? error : blocks_take(unit, unit->wanted);
-}
-
-int unit_reserve(struct unit *unit, uint32_t number)
-{
-    if (number <= unit->instance_room)
-        return 0;
-    /* Room for those that are wanted at once; of a number by a hand or an older file, as it comes. */
-    uint32_t room = number > unit->wanted ? number : unit->wanted;
-    struct instance **instances = reallocarray(unit->instances, room, sizeof *instances);
-    if (!instances)
-        return -ENOMEM;
-    memset(instances + unit->instance_room, 0,
-           (room - unit->instance_room) * sizeof(struct instance *));
-    unit->instances = instances;
-    unit->instance_room = room;
-    return 0;
 }
 
 void unit_done(struct unit *unit)
@@ -93,23 +101,35 @@ static struct instance *instance_make(struct unit *unit, uint32_t number)
     if (slot == UINT32_MAX)
         return NULL;
     instance = instance_new(unit, number, slot);
-    if (!instance)
+    if (!instance || unit_place(unit, instance) < 0) {
+        instance_free(instance);
         return NULL;
-    instance->address = address_of(unit, number);
+    }
     struct instance_record *record = instance->record;
     *record = (struct instance_record){.number = number, .exit_status = -1, .epoch = record->epoch};
     memcpy(record->service, unit->record->name, sizeof record->service);
-    unit_place(unit, instance);
     return instance;
 }
 
-void unit_place(struct unit *unit, struct instance *instance)
+int unit_place(struct unit *unit, struct instance *instance)
 {
+    int error = room_make(unit, instance->number);
+    if (error)
+        return error;
     unit->instances[instance->number - 1] = instance;
     if (unit->instance_count < instance->number)
         unit->instance_count = instance->number;
     unit->supervisor->by_slot[instance->slot] = instance;
     instance->address = address_of(unit, instance->number);
+    return 0;
+}
+
+/* Ends those beyond the number that is wanted, the last first. */
+static void unit_trim(struct unit *unit)
+{
+    for (uint32_t i = unit->instance_count; i-- > unit->wanted;)
+        if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
+            instance_stop(unit->instances[i], GOAL_REMOVE, false);
 }
 
 void unit_fill(struct unit *unit)
@@ -124,8 +144,7 @@ void unit_fill(struct unit *unit)
             return;
         }
         if (!unit->begun || instance->life.state != STATE_IDLE ||
-            instance->life.goal != GOAL_RUN || instance->record->restarts ||
-            instance->record->exit_status != -1)
+            instance->life.goal != GOAL_RUN || instance->begun)
             continue;
         if (!supervisor_may_start(unit->supervisor)) {
             unit->filling = true;
@@ -143,6 +162,7 @@ void unit_begin(struct unit *unit)
         return;
     unit->begun = true;
     supervisor_note_change(unit->supervisor, unit);
+    unit_trim(unit); /* adopted ones, of a file that wanted more */
     unit_fill(unit);
     if (unit->outdated) {
         log_info("definition-changed", "service=%s", unit->service->name);
@@ -164,18 +184,25 @@ int unit_scale(struct unit *unit, uint32_t wanted)
 {
     if (!wanted || wanted > SERVICE_INSTANCES_MAX)
         return -ERANGE;
+    if (wanted > unit->instance_count &&
+        wanted - unit->instance_count > supervisor_slots_free(unit->supervisor))
+        return -ENOSPC;
     int error = blocks_take(unit, wanted);
     if (error)
         return error;
     struct steering *steering = unit->supervisor->steering;
     unit->wanted = unit->record->wanted = wanted;
     steering->operations->wanted(steering, unit->service->index, wanted);
-    for (uint32_t i = unit->instance_count; i-- > wanted;)
-        if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
-            instance_stop(unit->instances[i], GOAL_REMOVE, false);
+    unit_trim(unit);
     unit_fill(unit);
     supervisor_note_change(unit->supervisor, unit);
     return 0;
+}
+
+/* One that is being removed stays on its way. */
+static bool restartable(const struct instance *instance)
+{
+    return instance && instance->life.goal != GOAL_REMOVE && instance->life.state != STATE_GONE;
 }
 
 /* The next instance of a rolling restart after `number`; none: it is over. */
@@ -183,7 +210,7 @@ static void restart_next(struct unit *unit, uint32_t number)
 {
     while (++number <= unit->instance_count) {
         struct instance *instance = unit->instances[number - 1];
-        if (!instance || instance->life.goal == GOAL_REMOVE || instance->life.state == STATE_GONE)
+        if (!restartable(instance))
             continue;
         unit->restarting = number;
         instance_stop(instance, GOAL_RESTART, false);
@@ -194,9 +221,11 @@ static void restart_next(struct unit *unit, uint32_t number)
 
 void unit_restart(struct unit *unit, uint32_t number)
 {
+    if (!unit->begun || unit->ended) /* what waits for others has nothing to be restarted */
+        return;
     if (number) {
         struct instance *instance = unit_instance(unit, number);
-        if (instance)
+        if (restartable(instance))
             instance_stop(instance, GOAL_RESTART, false);
     } else if (!unit->restarting) {
         restart_next(unit, 0);
@@ -209,7 +238,6 @@ void unit_end(struct unit *unit, bool kill)
     unit->ended = true;
     unit->restarting = 0;
     unit->filling = false;
-    supervisor_note_change(unit->supervisor, unit);
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         struct instance *instance = unit->instances[i];
         if (!instance)
@@ -218,6 +246,7 @@ void unit_end(struct unit *unit, bool kill)
         if (kill && lifecycle_running(instance->life.state))
             instance_kill(instance);
     }
+    supervisor_note_change(unit->supervisor, unit); /* also when there was nothing to end */
 }
 
 bool unit_at_rest(const struct unit *unit)
@@ -256,7 +285,7 @@ void unit_learn(struct unit *unit, const struct instance_port *port)
 
 static uint32_t weight_of(const struct unit *unit, const struct instance *instance)
 {
-    if (instance->life.state != STATE_UP || !instance->healthy)
+    if (instance->life.state != STATE_UP || !instance->healthy || instance->leaving)
         return 0;
     const struct service *service = unit->service;
     if (service->balance != BALANCE_WEIGHTED || !service->weight_count)
@@ -288,9 +317,15 @@ void unit_rotate(struct unit *unit)
 void unit_changed(struct unit *unit, struct instance *instance)
 {
     enum lifecycle_state state = instance->life.state;
-    bool over = state == STATE_UP || state == STATE_FAILED || state == STATE_IDLE;
-    if (unit->restarting == instance->number && over && instance->life.goal != GOAL_RESTART)
+    bool over = state == STATE_UP || state == STATE_GONE || state == STATE_IDLE;
+    if (unit->restarting == instance->number && state == STATE_FAILED) {
+        log_error("restart-stopped", "service=%s instance=%u why=\"it failed; the others run on\"",
+                  unit->service->name, instance->number);
+        unit->restarting = 0;
+    } else if (unit->restarting == instance->number && over &&
+               instance->life.goal != GOAL_RESTART) {
         restart_next(unit, instance->number);
+    }
     supervisor_note_change(unit->supervisor, unit);
 }
 

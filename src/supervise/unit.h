@@ -38,21 +38,20 @@ struct unit {
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
 
-/* Room for an instance of that number. 0 or -ENOMEM. */
-int unit_reserve(struct unit *unit, uint32_t number);
 /* Makes instances that are wanted and not there, and starts them once the unit has begun: so many at
  * once, the others in the next turns, so that the supervisor hears and answers in between. */
 enum { STARTS_PER_TURN_MAX = 32 };
 void unit_fill(struct unit *unit);
-/* Takes an instance in under its number, for which instance_new has reserved the room. */
-void unit_place(struct unit *unit, struct instance *instance);
+/* Takes an instance in under its number. 0 or -ENOMEM. */
+int unit_place(struct unit *unit, struct instance *instance);
 /* Starts what is wanted, once everything that it uses is ready. */
 void unit_begin(struct unit *unit);
 /* Is at least one instance up (or nothing wanted)? */
 bool unit_ready(const struct unit *unit);
-/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than there are slots or addresses. */
+/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than its addresses; -ENOSPC: than there are slots. */
 int unit_scale(struct unit *unit, uint32_t wanted);
-/* One after the other: out of rotation, drained, stopped, started, up. number 0: all. */
+/* One after the other: out of rotation, drained, stopped, started, up; number 0: all. It stops at
+ * the first that fails. What has not begun yet, or is going down, is left alone. */
 void unit_restart(struct unit *unit, uint32_t number);
 /* Stops all. */
 void unit_end(struct unit *unit, bool kill);

@@ -46,7 +46,9 @@ def test_nothing_of_enginx_is_inherited(cluster):
     blocked = next(line for line in status.splitlines() if line.startswith("SigBlk"))
     ignored = next(line for line in status.splitlines() if line.startswith("SigIgn"))
     assert int(blocked.split()[1], 16) == 0
-    assert int(ignored.split()[1], 16) == 0
+    # make starts its commands by posix_spawn(3), which leaves the C library's own signals, 32 and 33,
+    # ignored; no program can change that by sigaction(2), and none uses them.
+    assert int(ignored.split()[1], 16) & ~(3 << 31) == 0
     # A session of its own: the terminal's Ctrl-C is for enginx, which stops it in order.
     assert int(processes.read(pid, "stat").rpartition(b")")[2].split()[3]) == pid
 

@@ -42,3 +42,15 @@ def test_one_that_ignores_the_signal_is_killed_in_time(cluster, programs):
     started = time.monotonic()
     cluster.down()
     assert 0.9 < time.monotonic() - started < 4
+
+
+@pytest.mark.both_accounts
+def test_an_early_one_leaves_nothing(clusters, programs):
+    text = f"service web {{ run {programs.python('web')}; instances 2; }}"
+    for delay_ms in range(0, 64, 4):  # through all of enginx's own start
+        cluster = clusters()
+        cluster.up(text)
+        time.sleep(delay_ms / 1000)
+        cluster.process.send_signal(signal.SIGTERM)
+        assert cluster.wait_exit() in (0, -signal.SIGTERM)  # killed only before anything was begun
+        assert not cluster.left_over()

@@ -39,10 +39,9 @@ def test_start_and_stop(cluster, programs):
     assert started["cache"] < started["api"]
 
     cluster.down()
-    stops = [match.group(1) for match in
-             re.finditer(r"instance-(?:gone|stopped|idle)\S* .*?instance=(\w+)\.1", cluster.output)]
-    if stops:
-        assert stops.index("web") < stops.index("api") < stops.index("db")
+    ends = re.findall(r"instance-ended instance=(\w+)\.1 ", cluster.output)
+    assert sorted(ends) == ["api", "cache", "db", "web"]
+    assert ends.index("web") < ends.index("api") < min(ends.index("cache"), ends.index("db"))
 
 
 def start_ticks(pid):

@@ -83,6 +83,8 @@ def test_each_process_of_enginx_in_turn(cluster, programs):
                 cluster.wait_up(3)
                 cluster.wait(lambda: len(cluster.enginx_processes()) == helpers, 5,
                              "all of enginx's processes again")
+            cluster.wait(lambda: all(cluster.status()[name] for name in ("keeper_pid", "pid")), 5,
+                         "the supervisor to have them")
             count = (len(cluster.enginx_processes()),
                      sum(len(processes.descriptors(pid)) for pid in cluster.enginx_processes()),
                      len(cgroups.all_below(cluster.cgroup)),

@@ -18,6 +18,14 @@ def ask(port, host="127.0.0.1", path="/whoami", timeout=5):
         connection.close()
 
 
+def answer(port, **options):
+    """The same, or None where nobody serves just now: for waiting."""
+    try:
+        return ask(port, **options)
+    except (OSError, http.client.HTTPException):
+        return None
+
+
 def who(port, **options):
     """Which instance answered: the first word of "WHO PID"."""
     return ask(port, **options).split()[0]

@@ -4,7 +4,7 @@
  * queue is full for ever: the kernel drops every SYN (tcp_conn_request, sk_acceptq_is_full). */
 #pragma once
 
-#include "supervise/share.h"
+#include "steering/share.h"
 
 /* A listener at the address, full; it becomes the next member of the group there, which should have
  * no other yet: it fills itself by connecting to the address. The descriptor, or -errno (-EBUSY:

@@ -1,4 +1,4 @@
-#include "supervise/sink.h"
+#include "steering/sink.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "kernel/sockets.h"
-#include "supervise/steering.h"
-#include "supervise/steering_blocks.h"
+#include "steering/steering.h"
+#include "steering/steering_blocks.h"
 
 enum {
     LOOK_EVERY_MS = 100,

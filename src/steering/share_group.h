@@ -2,7 +2,7 @@
  * share.c, which keeps the members, and share_group.c, which writes the program. */
 #pragma once
 
-#include "supervise/share.h"
+#include "steering/share.h"
 
 struct share_group {
     struct share_group *next;

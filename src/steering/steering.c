@@ -1,4 +1,4 @@
-#include "supervise/steering.h"
+#include "steering/steering.h"
 
 #include <errno.h>
 #include <string.h>

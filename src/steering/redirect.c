@@ -1,4 +1,4 @@
-#include "supervise/redirect.h"
+#include "steering/redirect.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -15,7 +15,7 @@
 
 #include "base/scoped.h"
 #include "kernel/steer_rig.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 #include "topology/addresses.h"
 
 enum {

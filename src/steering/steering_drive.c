@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #include "event/signals.h"
-#include "supervise/steering.h"
+#include "steering/steering.h"
 
 enum { SLOTS = 16, SERVICES = 8, LISTENERS = 8, KEPT = 128, LINE_BYTES = 4096, TEXTS = 64 };
 

@@ -1,4 +1,4 @@
-#include "supervise/notified.h"
+#include "steering/notified.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "supervise/steering_ports.h"
+#include "steering/steering_ports.h"
 
 #include <errno.h>
 #include <netinet/in.h>

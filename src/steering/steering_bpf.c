@@ -26,8 +26,8 @@
 #include "base/table.h"
 #include "kernel/process.h"
 #include "kernel/steer.h"
-#include "supervise/steering.h"
-#include "supervise/steering_ports.h"
+#include "steering/steering.h"
+#include "steering/steering_ports.h"
 #include "topology/addresses.h"
 
 enum {

@@ -29,7 +29,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "kernel/sockets.h"
-#include "supervise/notified.h"
+#include "steering/notified.h"
 
 enum {
     REQUESTS_PER_TURN_MAX = 32,

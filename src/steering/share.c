@@ -1,4 +1,4 @@
-#include "supervise/share.h"
+#include "steering/share.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "supervise/share_group.h"
-#include "supervise/sink.h"
+#include "steering/share_group.h"
+#include "steering/sink.h"
 
 enum {
     GROUP_FIRST_PLACES = 8,

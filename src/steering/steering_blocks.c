@@ -1,4 +1,4 @@
-#include "supervise/steering_blocks.h"
+#include "steering/steering_blocks.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "supervise/share_group.h"
+#include "steering/share_group.h"
 
 #include <assert.h>
 #include <errno.h>

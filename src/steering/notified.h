@@ -4,10 +4,10 @@
 #pragma once
 
 #include "kernel/seccomp.h"
-#include "supervise/redirect.h"
-#include "supervise/share.h"
-#include "supervise/steering.h"
-#include "supervise/steering_blocks.h"
+#include "steering/redirect.h"
+#include "steering/share.h"
+#include "steering/steering.h"
+#include "steering/steering_blocks.h"
 
 enum {
     BINDINGS_MAX = 32,    /* sockets of an instance between bind and listen */

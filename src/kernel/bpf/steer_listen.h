@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Listening: listeners go into `sockets`, connections are counted while they live. */
+#pragma once
+
+#include "kernel/bpf/steer_maps.h"
+
+/* Until user space says more, what the program listens on is for this machine's clients alone: the
+ * supervisor may not even run. What it has set already stays. */
+static __always_inline void target_default(const struct steer_owner *owner)
+{
+    struct steer_target_key key = {.port = owner->port, .protocol = owner->protocol};
+    struct steer_target target = {
+        .service = owner->service, .port = owner->port, .flags = STEER_TARGET_LOCAL};
+    __u32 address = owner_address(owner);
+    if (address == LOOPBACK_ADDRESS) {
+        target.flags |= STEER_TARGET_LOOPBACK;
+    } else if (address == STEER_ADDRESS_IPV6) {
+        __builtin_memcpy(key.address6, owner->asked6, sizeof key.address6);
+        key.family = 6;
+    } else if (address) {
+        key.address = address;
+        key.family = 4;
+    }
+    if (key.family || owner->claimed)
+        bpf_map_update_elem(&targets, &key, &target, BPF_NOEXIST);
+}
+
+/* Puts the listener into the first free place of its port. */
+static __always_inline long socket_add(struct bpf_sock_ops *context,
+                                       const struct steer_owner *owner, __u8 family)
+{
+    struct steer_socket_key key = {.slot = owner->slot,
+                                   .port = owner->port,
+                                   .protocol = STEER_TCP,
+                                   .family = family};
+    struct steer_socket_key spread = key;
+    long error = 0;
+    __u32 ordinal;
+    for (ordinal = 0; ordinal < STEER_LISTENERS_PER_PORT; ordinal++) {
+        key.ordinal = ordinal;
+        error = bpf_sock_hash_update(context, &sockets, &key, BPF_NOEXIST);
+        if (error != -ERROR_EXIST)
+            break;
+    }
+    if (error)
+        return error;
+    __u32 count = ordinal + 1;
+    __u32 *known = bpf_map_lookup_elem(&spreads, &spread);
+    if (known && *known >= count)
+        return 0;
+    return bpf_map_update_elem(&spreads, &spread, &count, BPF_ANY);
+}
+
+static __always_inline void listener_add(struct bpf_sock_ops *context,
+                                         const struct steer_owner *stored)
+{
+    struct steer_owner owner = *stored;
+    long error = 0;
+    target_default(&owner);
+    if (owner.family != 6)
+        error = socket_add(context, &owner, 4);
+    if (!error && owner.family != 4)
+        error = socket_add(context, &owner, 6);
+    event_send(error ? STEER_EVENT_FAILED : STEER_EVENT_LISTEN, &owner,
+               bpf_get_socket_cookie(context), (int)error);
+}
+
+/* The counters of the slot, when the socket is of its present incarnation. */
+static __always_inline struct steer_slot *slot_of(const struct steer_owner *owner)
+{
+    __u32 slot = owner->slot;
+    struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
+    return counters && counters->epoch == owner->epoch ? counters : 0;
+}
+
+SEC("sockops") int steer_sockops(struct bpf_sock_ops *context)
+{
+    __u32 op = context->op;
+    if (op != BPF_SOCK_OPS_TCP_LISTEN_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
+        op != BPF_SOCK_OPS_STATE_CB)
+        return 1;
+    struct bpf_sock *socket = context->sk;
+    if (!socket)
+        return 1;
+    struct steer_owner *owner = bpf_sk_storage_get(&owners, socket, 0, 0);
+    if (!owner)
+        return 1;
+    if (op == BPF_SOCK_OPS_TCP_LISTEN_CB) {
+        listener_add(context, owner);
+        return 1;
+    }
+    struct steer_slot *counters = slot_of(owner);
+    if (!counters)
+        return 1;
+    if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+        bpf_sock_ops_cb_flags_set(context, BPF_SOCK_OPS_STATE_CB_FLAG);
+        __sync_fetch_and_add(&counters->live, 1);
+        __sync_fetch_and_add(&counters->total, 1);
+    } else if (context->args[1] == BPF_TCP_CLOSE && context->args[0] != BPF_TCP_LISTEN &&
+               counters->live > 0) {
+        __sync_fetch_and_add(&counters->live, -1);
+    }
+    return 1;
+}
+
+/* A UDP socket has its port. No program of this kind may put it into `sockets`. */
+static __always_inline int udp_bound(struct bpf_sock *context)
+{
+    if (context->protocol != STEER_UDP)
+        return 1;
+    struct steer_owner *stored = bpf_sk_storage_get(&owners, context, 0, 0);
+    if (!stored)
+        return 1;
+    struct steer_owner owner = *stored;
+    target_default(&owner);
+    event_send(STEER_EVENT_UDP, &owner, bpf_get_socket_cookie(context), 0);
+    return 1;
+}
+SEC("cgroup/post_bind4") int steer_post_bind4(struct bpf_sock *context)
+{
+    return udp_bound(context);
+}
+SEC("cgroup/post_bind6") int steer_post_bind6(struct bpf_sock *context)
+{
+    return udp_bound(context);
+}

@@ -1,0 +1,345 @@
+#include "supervise/instance_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/scoped.h"
+#include "kernel/process.h"
+#include "kernel/sockets.h"
+#include "supervise/launch.h"
+#include "supervise/marks.h"
+
+enum {
+    SWEEP_MS = 20, /* how often a draining or dying instance is looked at again */
+    REPLACE_TRIES = 4,
+    PROCESSES_MAX = 4096, /* of one instance, that are signalled one by one */
+};
+
+/* ---- its processes -------------------------------------------------------------------------- */
+
+struct session_search {
+    pid_t session;
+    pid_t *pids;
+    size_t count, max;
+};
+
+static bool session_compare(void *owner, pid_t pid)
+{
+    struct session_search *search = owner;
+    bool known = getsid(pid) != search->session || !process_runs(pid);
+    for (size_t i = 0; i < search->count && !known; i++)
+        known = search->pids[i] == pid;
+    if (!known && search->count < search->max)
+        search->pids[search->count++] = pid;
+    return search->count < search->max;
+}
+
+/* Without cgroups: those that have its mark in their environment, and those of its session, since
+ * programs that write a title of their own over their arguments write over the mark as well. */
+static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    char mark[INSTANCE_NAME_BYTES * 2];
+    launch_mark(instance, mark, sizeof mark);
+    struct session_search search = {
+        .session = instance->record->session, .pids = ret_pids, .max = max};
+    search.count = processes_with_environment(mark, ret_pids, max);
+    if (search.session > 0 && search.count < max)
+        processes_each(session_compare, &search);
+    return search.count;
+}
+
+/* As they are now: for what decides on life and death. */
+static size_t processes_now(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? instance_processes(instance, ret_pids, max)
+                             : processes_by_mark(instance, ret_pids, max);
+}
+
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    if (!instance->grouped) {
+        char mark[INSTANCE_NAME_BYTES * 2];
+        launch_mark(instance, mark, sizeof mark);
+        return marks_processes(supervisor_of(instance)->marks, mark + strlen(LAUNCH_MARK "="),
+                               instance->record->session, ret_pids, max);
+    }
+    int count = cgroup_processes(&instance->cgroup, ret_pids, max);
+    return count > 0 ? (size_t)count : 0;
+}
+
+static bool instance_populated(const struct instance *instance)
+{
+    if (instance->grouped)
+        return cgroup_populated(&instance->cgroup);
+    /* Twice, since what forks and ends while we walk through /proc can be missed once. */
+    pid_t one;
+    return processes_now(instance, &one, 1) > 0 || processes_now(instance, &one, 1) > 0;
+}
+
+static void processes_signal(const struct instance *instance, int number)
+{
+    pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
+    size_t count = pids ? processes_now(instance, pids, PROCESSES_MAX) : 0;
+    for (size_t i = 0; i < count; i++)
+        kill(pids[i], number);
+    free(pids);
+}
+
+void instance_kill(struct instance *instance)
+{
+    if (!instance->grouped || cgroup_kill(&instance->cgroup) < 0)
+        processes_signal(instance, SIGKILL);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+const char *instance_exit_text(const struct instance *instance, char *text, size_t size)
+{
+    int status = instance->record->exit_status;
+    if (status == -1)
+        return NULL;
+    const char *cause = instance->record->out_of_memory ? " (out of memory)" : "";
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+        snprintf(text, size, "killed by SIG%s%s", name ? name : "?", cause);
+    } else {
+        snprintf(text, size, "exited with status %d%s", WEXITSTATUS(status), cause);
+    }
+    return text;
+}
+
+bool instance_hopeless(const struct instance *instance)
+{
+    return instance->life.state == STATE_FAILED ||
+           (instance->life.state == STATE_BACKOFF &&
+            instance->life.failures >= INSTANCE_HOPELESS_FAILURES);
+}
+
+/* Whom it collided with, when it ended without having listened where it wanted to. */
+static void collision_explain(struct instance *instance)
+{
+    struct port_holder holder;
+    bool udp = instance->last_bind.protocol == PROTOCOL_UDP;
+    if (instance->listened || !instance->binds ||
+        sockets_port_holder(udp, instance->last_bind.port, NULL, 0, &holder) < 0)
+        return;
+    size_t length = strlen(instance->reason);
+    if (holder.pid)
+        snprintf(instance->reason + length, sizeof instance->reason - length,
+                 "; %s port %u is taken by process %d (%s)", udp ? "udp" : "tcp",
+                 instance->last_bind.port, holder.pid, holder.name);
+    else
+        snprintf(instance->reason + length, sizeof instance->reason - length,
+                 "; %s port %u is taken by a process of user %u", udp ? "udp" : "tcp",
+                 instance->last_bind.port, holder.uid);
+}
+
+/* By SIGKILL, or as a shell ends whose program was: with 128 + the signal. */
+static bool ended_by_kill(int status)
+{
+    return WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL
+                               : WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGKILL;
+}
+
+/* No process of it is left. */
+static void instance_ended(struct instance *instance)
+{
+    bool asked = instance->life.state == STATE_STOPPING;
+    char text[64];
+    struct cgroup_usage usage = {0};
+    if (instance->grouped)
+        cgroup_usage_read(supervisor_of(instance)->cgroups, &instance->cgroup, &usage);
+    instance->record->exit_status = instance->exit_status;
+    instance->record->out_of_memory = usage.oom_kills && ended_by_kill(instance->exit_status);
+    instance->life.clean = instance->exit_status != -1 && WIFEXITED(instance->exit_status) &&
+                           WEXITSTATUS(instance->exit_status) == 0;
+    if (instance->output)
+        output_drain(instance->output);
+    if (!asked && instance->executed) {
+        const char *how = instance_exit_text(instance, text, sizeof text);
+        instance_reason_set(instance, "%s", how ? how : "ended");
+        collision_explain(instance);
+    }
+    log_info("instance-ended", "instance=%s pid=%d how=\"%s\"", instance->name, instance->pid,
+             instance_exit_text(instance, text, sizeof text) ? text : "unknown");
+    instance_process_forget(instance);
+    instance->port_count = 0;
+    instance_feed(instance, EVENT_EXIT);
+    if (!lifecycle_running(instance->life.state))
+        instance_group_end(instance); /* of thousands that failed each would cost two descriptors */
+}
+
+static void emptied_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct instance *instance = watch->owner;
+    char text[256]; /* reading cgroup.events re-arms the notification */
+    if (pread(watch->fd, text, sizeof text, 0) < 0 || cgroup_populated(&instance->cgroup))
+        return;
+    if (instance->main_ended)
+        instance_ended(instance);
+}
+
+static void sweep_due(struct timer *timer);
+
+void instance_sweep_start(struct instance *instance)
+{
+    if (timer_start(supervisor_of(instance)->loop, &instance->sweep, SWEEP_MS, sweep_due,
+                    instance) < 0)
+        log_error("no-memory", "instance=%s what=timer", instance->name);
+}
+
+/* The oldest of its processes besides the main one; 0: there is none. */
+static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
+{
+    pid_t pids[64];
+    size_t count = processes_now(instance, pids, sizeof pids / sizeof pids[0]);
+    pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
+    pid_t oldest = 0;
+    *ret_ticks = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t ticks = process_start_ticks(pids[i]);
+        bool check = checking && getsid(pids[i]) == checking; /* looks at it, and is not it */
+        if (pids[i] != instance->pid && !check && ticks && ticks < *ret_ticks) {
+            oldest = pids[i];
+            *ret_ticks = ticks;
+        }
+    }
+    return oldest;
+}
+
+/* The main process ended and others live on. A daemon that went into the background (it ended with
+ * 0, unasked) goes on with the oldest of the others as its main process; whatever else is left over
+ * is ended: with the stop signal when the instance is being stopped, since a shell that dies first
+ * leaves the real program behind, at once otherwise. */
+static bool main_replace(struct instance *instance)
+{
+    uint64_t ticks = 0;
+    pid_t oldest = 0;
+    int pidfd = -1;
+    /* A daemon forks twice, and the process in between may end while we look. */
+    for (int tries = 0; tries < REPLACE_TRIES && pidfd < 0; tries++) {
+        oldest = process_oldest(instance, &ticks);
+        pidfd = oldest ? process_open(oldest) : -1;
+    }
+    if (pidfd < 0)
+        return false;
+    watch_stop(supervisor_of(instance)->loop, &instance->death);
+    fd_drop(&instance->pidfd);
+    log_info("instance-main", "instance=%s pid=%d was=%d", instance->name, oldest, instance->pid);
+    instance->pid = oldest;
+    instance->pidfd = pidfd;
+    instance->record->pid = oldest;
+    instance->record->start_ticks = ticks;
+    instance->main_ended = false;
+    instance->exit_stashed = false;
+    return instance_main_watch(instance) == 0;
+}
+
+void instance_main_ended(struct instance *instance)
+{
+    bool clean = instance->exit_status == 0;
+    instance->main_ended = true;
+    watch_stop(supervisor_of(instance)->loop, &instance->death);
+    instance_report_take(
+        instance); /* a child that failed at once may be seen to end before it is heard */
+    if (!instance_populated(instance)) {
+        instance_ended(instance);
+        return;
+    }
+    bool stopping = instance->life.state == STATE_STOPPING;
+    if (clean && !stopping && main_replace(instance))
+        return;
+    instance->main_ended = true;
+    probe_free(instance->probe); /* one that runs just now would count as a process of it */
+    instance->probe = NULL;
+    if (stopping)
+        processes_signal(instance, instance->unit->service->stop_signal);
+    else
+        instance_kill(instance);
+    if (instance->grouped && !instance->emptied.active &&
+        watch_start(supervisor_of(instance)->loop, &instance->emptied, instance->cgroup.watch_fd,
+                    WATCH_PRIORITY, emptied_ready, instance) == 0 &&
+        cgroup_populated(&instance->cgroup))
+        return;
+    instance_sweep_start(instance); /* no notification to be had: look again */
+}
+
+/* The status of one that is not our child, since it was adopted: the kernel tells it from 6.15 on,
+ * once whoever is the parent now has reaped it; until then /proc does. -1: unknown. */
+static int status_of_adopted(const struct instance *instance)
+{
+    int status = -1;
+    for (int tries = 0; tries < 2; tries++) { /* it may be reaped between the two questions */
+        if (process_exit_status(instance->pidfd, &status) == 0 ||
+            process_zombie_status(instance->pid, instance->record->start_ticks, &status) == 0)
+            return status;
+    }
+    return -1;
+}
+
+static void death_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct instance *instance = watch->owner;
+    siginfo_t info = {0};
+    if (!instance->exit_stashed) {
+        if (waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
+            instance->exit_status =
+                info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status & 0x7f;
+        else
+            instance->exit_status = status_of_adopted(instance);
+    }
+    instance->exit_stashed = false;
+    instance_main_ended(instance);
+}
+
+int instance_main_watch(struct instance *instance)
+{
+    int error = watch_start(supervisor_of(instance)->loop, &instance->death, instance->pidfd,
+                            WATCH_READ, death_ready, instance);
+    if (error)
+        log_error("watch-failed", "instance=%s error=\"%s\"", instance->name, strerror(-error));
+    return error;
+}
+
+bool instance_reaped(struct instance *instance, pid_t pid, int status)
+{
+    if (instance->pid != pid || instance->main_ended)
+        return instance->probe && probe_reaped(instance->probe, pid, status);
+    instance->exit_status = status;
+    instance->exit_stashed = true; /* the pidfd is readable now: death_ready does the rest */
+    return true;
+}
+
+/* Draining: gone quiet? Ending without notifications: gone? */
+static void sweep_due(struct timer *timer)
+{
+    struct instance *instance = timer->owner;
+    struct steering *steering;
+    if (instance->main_ended) {
+        if (!instance_populated(instance)) {
+            instance_ended(instance);
+            return;
+        }
+        if (instance->life.state != STATE_STOPPING)
+            instance_kill(instance);
+        instance_sweep_start(instance);
+        return;
+    }
+    if (instance->life.state != STATE_DRAINING || instance->life.goal == GOAL_HOLD)
+        return;
+    int64_t live = 0;
+    uint64_t total = 0;
+    bool known = steering_of(instance, &steering)->counts(steering, instance->slot, &live, &total);
+    if (known && live <= 0)
+        instance_feed(instance, EVENT_QUIET);
+    if (instance->life.state == STATE_DRAINING)
+        instance_sweep_start(instance);
+}

@@ -1,0 +1,60 @@
+/* What the files of kind instance_*.c share of supervise/instance.h: instance.c carries out what
+ * the lifecycle decides, instance_begin.c starts the process, instance_ready.c finds out whether it
+ * is up, instance_end.c finds its processes and sees them end. */
+#pragma once
+
+#include "supervise/instance.h"
+#include "supervise/supervisor.h"
+
+static inline struct supervisor *supervisor_of(const struct instance *instance)
+{
+    return instance->unit->supervisor;
+}
+
+static inline const struct steering_operations *steering_of(const struct instance *instance,
+                                                            struct steering **ret_steering)
+{
+    *ret_steering = supervisor_of(instance)->steering;
+    return (*ret_steering)->operations;
+}
+
+/* ---- instance.c ---- */
+
+/* Why it is not up. */
+void instance_reason_set(struct instance *instance, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* An event of its life. The instance may have another state, or a new process, afterwards. */
+void instance_feed(struct instance *instance, enum lifecycle_event event);
+/* The process that watches and waits belong to is gone, or was never there. */
+void instance_process_forget(struct instance *instance);
+/* Its group is removed, unless it is busy with the dead; then before the next start. */
+void instance_group_end(struct instance *instance);
+/* Its output is not there any more, for the keeper neither. */
+void instance_output_end(struct instance *instance);
+
+/* ---- instance_begin.c ---- */
+
+void instance_spawn(struct instance *instance);
+/* The parts of a beginning that an adopted instance needs too. 0 or -errno. */
+int instance_group_begin(struct instance *instance);
+int instance_output_begin(struct instance *instance);
+int instance_steering_prepare(struct instance *instance);
+int instance_readiness_listen(struct instance *instance, char *path, size_t size);
+/* Reads the child's word on its exec, if it has been spoken. */
+void instance_report_take(struct instance *instance);
+
+/* ---- instance_ready.c ---- */
+
+void instance_probe_begin(struct instance *instance);
+/* What it says by sd_notify; a readiness_call. */
+void instance_notified(void *owner, const struct readiness_message *message);
+/* Has it come far enough to be asked whether it is ready? */
+void instance_consider(struct instance *instance);
+
+/* ---- instance_end.c ---- */
+
+/* Watches for its death. 0 or -errno. */
+int instance_main_watch(struct instance *instance);
+void instance_main_ended(struct instance *instance);
+/* Looks again soon: is it drained, has the last process gone? */
+void instance_sweep_start(struct instance *instance);

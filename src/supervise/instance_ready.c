@@ -1,0 +1,124 @@
+#include "supervise/instance_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "supervise/launch.h"
+
+/* ---- up ------------------------------------------------------------------------------------- */
+
+static void instance_probed(void *owner, bool well, const char *why)
+{
+    struct instance *instance = owner;
+    bool was = instance->healthy;
+    instance->healthy = well;
+    if (!well)
+        instance_reason_set(instance, "check: %s", why);
+    if (instance->life.state == STATE_STARTING && well && instance->listened)
+        instance_feed(instance, EVENT_READY);
+    else if (was != well && instance->life.state == STATE_UP) {
+        log_warn(well ? "instance-well" : "instance-ill", "instance=%s why=\"%s\"", instance->name,
+                 why);
+        if (well)
+            instance->reason[0] = 0;
+        unit_rotate(instance->unit);
+        supervisor_note_change(supervisor_of(instance), instance->unit);
+    }
+}
+
+void instance_probe_begin(struct instance *instance)
+{
+    const struct service *service = instance->unit->service;
+    struct launch *launch = calloc(1, sizeof *launch);
+    int error = launch ? launch_prepare(launch, instance, service->check_argv, instance->reason,
+                                        sizeof instance->reason)
+                       : -ENOMEM;
+    if (error) {
+        if (launch)
+            launch_done(launch);
+        free(launch);
+    } else {
+        launch->plan.output_fd = output_fd(instance->output);
+        error = probe_start(supervisor_of(instance)->loop, launch, service, instance_probed,
+                            instance, &instance->probe);
+    }
+    if (error)
+        log_error("check-not-started", "instance=%s why=\"%s\" error=\"%s\"", instance->name,
+                  instance->reason, strerror(-error));
+}
+
+static bool ports_complete(const struct instance *instance)
+{
+    const struct service *service = instance->unit->service;
+    if (!service->listens)
+        return instance->executed;
+    if (!service->port_count)
+        return instance->port_count > 0;
+    for (size_t i = 0; i < service->port_count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < instance->port_count; j++)
+            found |= instance->ports[j].port == service->ports[i].port &&
+                     instance->ports[j].protocol == service->ports[i].protocol;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* Has it come far enough to be asked whether it is ready? */
+void instance_consider(struct instance *instance)
+{
+    if (instance->life.state != STATE_STARTING || instance->main_ended)
+        return;
+    const struct service *service = instance->unit->service;
+    instance->listened = ports_complete(instance);
+    if (!instance->listened)
+        return;
+    if (service->check == CHECK_EXEC && !instance->probe)
+        instance_probe_begin(instance);
+    else if (service->check == CHECK_LISTEN)
+        instance_feed(instance, EVENT_READY);
+}
+
+void instance_binds(struct instance *instance, const struct steering_listen *listen)
+{
+    instance->binds = true;
+    instance->last_bind =
+        (struct instance_port){.protocol = listen->protocol, .port = listen->port};
+}
+
+void instance_listens(struct instance *instance, const struct steering_listen *listen)
+{
+    if (listen->epoch != instance->record->epoch)
+        return;
+    for (size_t i = 0; i < instance->port_count; i++)
+        if (instance->ports[i].port == listen->port &&
+            instance->ports[i].protocol == listen->protocol)
+            return;
+    if (instance->port_count == INSTANCE_PORTS_MAX)
+        return; /* further ones are steered, but not shown */
+    instance->ports[instance->port_count++] =
+        (struct instance_port){.protocol = listen->protocol, .port = listen->port};
+    unit_learn(instance->unit, &instance->ports[instance->port_count - 1]);
+    instance_consider(instance);
+}
+
+void instance_notified(void *owner, const struct readiness_message *message)
+{
+    struct instance *instance = owner;
+    if (message->status)
+        snprintf(instance->status, sizeof instance->status, "%s", message->status);
+    if (message->main_pid && message->main_pid != instance->pid)
+        log_info("instance-main", "instance=%s told=%d", instance->name, message->main_pid);
+    if (message->ready && instance->life.state == STATE_STARTING) {
+        instance->listened = true;
+        instance_feed(instance, EVENT_READY);
+    }
+    if (message->stopping && !instance->leaving) {
+        instance->leaving = true;
+        unit_rotate(instance->unit);
+    }
+}
