@@ -148,7 +148,9 @@ static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
-    struct overview overview = overview_of(supervisor);
+    struct overview overview = {0};
+    if (serving->detach_fd >= 0 || serving->options->end_when_idle)
+        overview = overview_of(supervisor); /* a walk over all instances */
     if (supervisor->ready_told || overview.hopeless)
         detach_tell(serving, !overview.hopeless);
     if (serving->options->end_when_idle && !overview.runs && !supervisor->ending &&
@@ -224,7 +226,7 @@ static int serving_run(struct serving *serving, const char *state)
     serving->supervisor->changed = serving_changed;
     serving->supervisor->changed_owner = serving;
     supervisor_begin(serving->supervisor);
-    supervisor_note_change(serving->supervisor);
+    supervisor_note_change(serving->supervisor, NULL);
     supervisor_reap(serving->supervisor); /* those that ended before the signal was watched */
     error = loop_run(serving->loop);
     struct control_server *control = serving->control;

@@ -53,7 +53,6 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     control_server_free(fixture->server);
     deferred_stop(fixture->loop, &fixture->supervisor.change);
-    timer_stop(fixture->loop, &fixture->supervisor.change_pause);
     loop_free(fixture->loop);
     table_free(fixture->supervisor.names);
     int removed = rmdir(fixture->folder); /* the socket is gone */

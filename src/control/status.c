@@ -152,9 +152,10 @@ static json_t *listeners_of(const struct unit *unit)
 {
     const struct topology *topology = unit->supervisor->topology;
     json_t *listeners = json_array();
-    for (size_t i = 0; i < topology->listener_count; i++)
-        if (topology->listeners[i].service == unit->service->index)
-            json_array_append_new(listeners, json_string(topology->listeners[i].text));
+    size_t count;
+    const uint32_t *list = links_of(unit->supervisor->listeners, unit->service->index, &count);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(listeners, json_string(topology->listeners[list[i]].text));
     for (size_t i = 0; unit->service->publish && i < unit->port_count; i++)
         json_array_append_new(listeners, port_text(unit->ports[i].protocol, unit->ports[i].port));
     return listeners;

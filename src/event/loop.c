@@ -19,6 +19,7 @@ struct loop {
     int epoll;
     bool stopping;
     uint64_t now_ms;
+    uint64_t turns;
     struct timer **heap; /* the earliest first; heap[i] has place i + 1 */
     size_t heap_count;
     size_t heap_slots;
@@ -55,6 +56,11 @@ void loop_free(struct loop *loop)
 uint64_t loop_now(const struct loop *loop)
 {
     return loop->now_ms;
+}
+
+uint64_t loop_turns(const struct loop *loop)
+{
+    return loop->turns;
 }
 
 void loop_stop(struct loop *loop)
@@ -246,6 +252,7 @@ int loop_turn(struct loop *loop, int wait_ms)
     if (count < 0 && errno != EINTR)
         return -errno;
     loop->now_ms = clock_monotonic_ms();
+    loop->turns++;
     loop->ready_count = count < 0 ? 0 : count;
     for (int i = 0; i < loop->ready_count; i++) {
         struct watch *watch = loop->ready[i].data.ptr;

@@ -24,6 +24,8 @@ void loop_stop(struct loop *loop);
 
 /* CLOCK_MONOTONIC in milliseconds, as of this turn. */
 uint64_t loop_now(const struct loop *loop);
+/* How many turns were begun: what was learnt in this turn may be taken as still true within it. */
+uint64_t loop_turns(const struct loop *loop);
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 

@@ -294,3 +294,37 @@ size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_
         (void)processes_each(environment_compare, &search);
     return search.count;
 }
+
+struct value_search {
+    const char *variable;
+    size_t length;
+    process_value_call *call;
+    void *owner;
+    char *entry; /* a buffer for all */
+    size_t size; /* the kernel bounds an environment, and so each entry */
+};
+
+static bool value_look(void *owner, pid_t pid)
+{
+    struct value_search *search = owner;
+    char path[PROC_PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    scoped_file FILE *file = fopen(path, "re");
+    while (file && getdelim(&search->entry, &search->size, 0, file) > 0) {
+        if (strncmp(search->entry, search->variable, search->length) != 0 ||
+            search->entry[search->length] != '=')
+            continue;
+        search->call(search->owner, pid, search->entry + search->length + 1);
+        break;
+    }
+    return true;
+}
+
+int processes_value_each(const char *variable, process_value_call *call, void *owner)
+{
+    struct value_search search = {
+        .variable = variable, .length = strlen(variable), .call = call, .owner = owner};
+    int error = processes_each(value_look, &search);
+    free(search.entry);
+    return error;
+}

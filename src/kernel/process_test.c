@@ -208,6 +208,21 @@ static void a_socket_is_found_by_its_cookie(void **state)
     close(decoy);
 }
 
+struct found {
+    int value;
+    size_t count;
+    pid_t pid;
+};
+
+static void found_add(void *owner, pid_t pid, const char *value)
+{
+    struct found *found = owner;
+    if (atoi(value) != found->value)
+        return;
+    found->count++;
+    found->pid = pid;
+}
+
 static void processes_are_found_by_their_environment(void **state)
 {
     (void)state;
@@ -233,6 +248,10 @@ static void processes_are_found_by_their_environment(void **state)
     assert_int_equal(processes_with_environment(assignment, pids, 8), 1);
     assert_int_equal(pids[0], children[0]);
     assert_int_equal(processes_with_environment(assignment, pids, 0), 0);
+    struct found found = {.value = getpid()};
+    assert_int_equal(processes_value_each("ENGINX_PROCESS_TEST", found_add, &found), 0);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.pid, children[0]);
     child_end(children[0]);
     child_end(children[1]);
     assert_int_equal(processes_with_environment(assignment, pids, 8), 0);

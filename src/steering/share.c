@@ -137,6 +137,7 @@ static void group_free_if_empty(struct share *share, struct share_group *group)
             *at = group->next;
             break;
         }
+    share_group_forget(share, group);
     free(group->members);
     free(group);
 }
@@ -346,6 +347,7 @@ void share_free(struct share *share, bool leave)
         free(group->members);
         free(group);
     }
+    deferred_stop(share->setup.loop, &share->attach);
     free(share->of_slot);
     free(share->of_service);
     free(share->slot_seen);
@@ -397,7 +399,7 @@ struct share_member *share_join(struct share *share, uint32_t slot, int fd,
     }
     member->ordinal = share->ordinal_next++;
     member_keep(member);
-    share_group_changed(share, member->group);
+    share_group_change_later(share, member->group); /* until then nothing is given to it */
     return member;
 }
 
@@ -405,7 +407,7 @@ void share_revive(struct share_member *member)
 {
     member->alive = true;
     member->claimed = false;
-    share_group_changed(member->share, member->group);
+    share_group_change_later(member->share, member->group);
 }
 
 void share_leave(struct share_member *member)
@@ -445,18 +447,18 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
 
 void share_service_changed(struct share *share, uint32_t service)
 {
-    for (struct share_group *group = share->groups; group; group = group->next) {
-        bool concerned = false;
-        for (size_t i = 0; i < group->count; i++) {
-            struct share_member *member = group->members[i];
-            if (member->service != service)
-                continue;
-            concerned = true;
-            if (share_member_weight(member))
-                member->last_weight = share_member_weight(member);
-        }
-        if (concerned)
-            share_group_changed(share, group);
+    struct share_member *member = share->of_service[service];
+    for (; member; member = member->next_of_service) {
+        if (share_member_weight(member))
+            member->last_weight = share_member_weight(member);
+        member->group->concerned = true;
+    }
+    /* At once, as whoever drains an instance relies on it; but one that has just joined is put into
+     * rotation in the same turn, and its group's program is on its way already. */
+    for (member = share->of_service[service]; member; member = member->next_of_service) {
+        if (member->group->concerned && !member->group->pending)
+            share_group_changed(share, member->group);
+        member->group->concerned = false;
     }
 }
 

@@ -289,20 +289,54 @@ static int group_attach(struct share *share, const struct share_group *group, bo
     return reuseport_attach(group->members[0]->fd, program, (size_t)length);
 }
 
+void share_group_forget(struct share *share, struct share_group *group)
+{
+    struct share_group **at = &share->pending;
+    while (group->pending && *at != group)
+        at = &(*at)->next_pending;
+    if (group->pending)
+        *at = group->next_pending;
+    group->pending = false;
+}
+
 void share_group_changed(struct share *share, struct share_group *group)
 {
+    share_group_forget(share, group);
     if (!group->count || (group->count == 1 && share_group_has_sink(group)))
         return;
-    int error = group_attach(share, group, true);
-    if (error == -E2BIG || error == -ENOMEM) {
+    bool whole = !group->too_long || group->count < group->too_long;
+    int error = group_attach(share, group, whole);
+    if (whole && (error == -E2BIG || error == -ENOMEM)) {
         /* The program is bounded; instances' own addresses are what can best be missed. */
         error = group_attach(share, group, false);
         if (!group->too_long)
             log_warn("own-addresses-not-served", "port=%u members=%zu reason=program-too-long",
                      group->bound.port, group->count);
-        group->too_long = true;
+        group->too_long = group->count;
     }
+    group->attached |= !error;
     if (error)
         log_error("reuseport-program-failed", "port=%u members=%zu error=%s", group->bound.port,
                   group->count, strerrorname_np(-error));
+}
+
+static void attach_due(struct deferred *deferred)
+{
+    struct share *share = deferred->owner;
+    while (share->pending)
+        share_group_changed(share, share->pending);
+}
+
+void share_group_change_later(struct share *share, struct share_group *group)
+{
+    if (!group->attached) {
+        share_group_changed(share, group);
+        return;
+    }
+    if (group->pending)
+        return;
+    group->pending = true;
+    group->next_pending = share->pending;
+    share->pending = group;
+    deferred_start(share->setup.loop, &share->attach, attach_due, share);
 }

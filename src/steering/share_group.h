@@ -10,12 +10,18 @@ struct share_group {
     struct share_member **members; /* in the kernel's order: members[i] has index i */
     size_t count;
     size_t places;
-    bool too_long; /* the program with all own addresses, which was logged */
+    size_t too_long; /* from so many members on the program with all own addresses is; 0: unknown */
+    bool attached;   /* it has a program */
+    bool pending;    /* in the share's list */
+    bool concerned;  /* by the change of weights that is being carried out */
+    struct share_group *next_pending;
 };
 
 struct share {
     struct share_setup setup;
     struct share_group *groups;
+    struct share_group *pending; /* whose programs are attached at the end of the turn */
+    struct deferred attach;
     struct share_member **of_slot;    /* first of each slot's list */
     struct share_member **of_service; /* first of each service's list */
     uint32_t *slot_seen;              /* by slot: the walk that last came by one of its members */
@@ -37,3 +43,9 @@ static inline uint32_t share_member_weight(const struct share_member *member)
 }
 /* Members, their state or their weights changed: attaches the program anew. */
 void share_group_changed(struct share *share, struct share_group *group);
+/* The same at the end of the turn, once for all changes until then: for those that leave every
+ * member where the program that is attached has it. When a thousand instances start, that is a few
+ * programs of a thousand members and not thousands. The first program of a group is not put off. */
+void share_group_change_later(struct share *share, struct share_group *group);
+/* It is about to be freed. */
+void share_group_forget(struct share *share, struct share_group *group);

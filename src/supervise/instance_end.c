@@ -13,6 +13,7 @@
 #include "kernel/process.h"
 #include "kernel/sockets.h"
 #include "supervise/launch.h"
+#include "supervise/marks.h"
 
 enum {
     SWEEP_MS = 20, /* how often a draining or dying instance is looked at again */
@@ -53,10 +54,21 @@ static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids
     return search.count;
 }
 
+/* As they are now: for what decides on life and death. */
+static size_t processes_now(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? instance_processes(instance, ret_pids, max)
+                             : processes_by_mark(instance, ret_pids, max);
+}
+
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
 {
-    if (!instance->grouped)
-        return processes_by_mark(instance, ret_pids, max);
+    if (!instance->grouped) {
+        char mark[INSTANCE_NAME_BYTES * 2];
+        launch_mark(instance, mark, sizeof mark);
+        return marks_processes(supervisor_of(instance)->marks, mark + strlen(LAUNCH_MARK "="),
+                               instance->record->session, ret_pids, max);
+    }
     int count = cgroup_processes(&instance->cgroup, ret_pids, max);
     return count > 0 ? (size_t)count : 0;
 }
@@ -67,13 +79,13 @@ static bool instance_populated(const struct instance *instance)
         return cgroup_populated(&instance->cgroup);
     /* Twice, since what forks and ends while we walk through /proc can be missed once. */
     pid_t one;
-    return instance_processes(instance, &one, 1) > 0 || instance_processes(instance, &one, 1) > 0;
+    return processes_now(instance, &one, 1) > 0 || processes_now(instance, &one, 1) > 0;
 }
 
 static void processes_signal(const struct instance *instance, int number)
 {
     pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
-    size_t count = pids ? instance_processes(instance, pids, PROCESSES_MAX) : 0;
+    size_t count = pids ? processes_now(instance, pids, PROCESSES_MAX) : 0;
     for (size_t i = 0; i < count; i++)
         kill(pids[i], number);
     free(pids);
@@ -159,6 +171,8 @@ static void instance_ended(struct instance *instance)
     instance_process_forget(instance);
     instance->port_count = 0;
     instance_feed(instance, EVENT_EXIT);
+    if (!lifecycle_running(instance->life.state))
+        instance_group_end(instance); /* of thousands that failed each would cost two descriptors */
 }
 
 static void emptied_ready(struct watch *watch, unsigned events)
@@ -185,7 +199,7 @@ void instance_sweep_start(struct instance *instance)
 static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
 {
     pid_t pids[64];
-    size_t count = instance_processes(instance, pids, sizeof pids / sizeof pids[0]);
+    size_t count = processes_now(instance, pids, sizeof pids / sizeof pids[0]);
     pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     *ret_ticks = UINT64_MAX;

@@ -25,7 +25,7 @@ static void instance_probed(void *owner, bool well, const char *why)
         if (well)
             instance->reason[0] = 0;
         unit_rotate(instance->unit);
-        supervisor_note_change(supervisor_of(instance));
+        supervisor_note_change(supervisor_of(instance), instance->unit);
     }
 }
 

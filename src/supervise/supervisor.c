@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
+#include "supervise/marks.h"
 #include "topology/addresses.h"
 
 /* ---- what the steering asks of us ------------------------------------------------------------- */
@@ -206,9 +207,13 @@ static int steering_begin(struct supervisor *supervisor, char *why, size_t why_s
 static int units_begin(struct supervisor *supervisor, char *why, size_t why_size)
 {
     struct topology *topology = supervisor->topology;
-    supervisor->units = calloc(topology->service_count ? topology->service_count : 1,
-                               sizeof *supervisor->units);
-    if (!supervisor->units)
+    supervisor->units = calloc(topology->service_count + 1, sizeof *supervisor->units);
+    /* Those being looked at, and those noted meanwhile. */
+    supervisor->noted = calloc(2 * topology->service_count + 1, sizeof(struct unit *));
+    supervisor->users = links_users_new(topology);
+    supervisor->listeners = links_listeners_new(topology);
+    supervisor->unsettled = topology->service_count;
+    if (!supervisor->units || !supervisor->noted || !supervisor->users || !supervisor->listeners)
         return -ENOMEM;
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
@@ -233,7 +238,8 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  strerror(-error));
         return error;
     }
-    error = names_learn(supervisor);
+    supervisor->marks = marks_new(supervisor->loop);
+    error = supervisor->marks ? names_learn(supervisor) : -ENOMEM;
     if (!error)
         error = records_begin(supervisor);
     if (error) {
@@ -333,8 +339,11 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (!leave && supervisor->records)
         folders_remove(supervisor);
     deferred_stop(supervisor->loop, &supervisor->change);
-    timer_stop(supervisor->loop, &supervisor->change_pause);
     records_close(supervisor->records);
+    marks_free(supervisor->marks);
+    links_free(supervisor->users);
+    links_free(supervisor->listeners);
+    free(supervisor->noted);
     table_free(supervisor->names);
     free(supervisor->units);
     free(supervisor->by_slot);
@@ -359,34 +368,69 @@ static bool uses_ready(const struct supervisor *supervisor, const struct service
     return true;
 }
 
-void supervisor_begin(struct supervisor *supervisor)
+static void unit_try(struct supervisor *supervisor, const struct service *service)
 {
-    const struct topology *topology = supervisor->topology;
-    for (size_t i = 0; i < topology->service_count; i++) {
-        const struct service *service = &topology->services[topology->start_order[i]];
-        struct unit *unit = &supervisor->units[service->index];
-        if (!unit->begun && !unit->ended && uses_ready(supervisor, service))
-            unit_begin(unit);
-    }
+    struct unit *unit = &supervisor->units[service->index];
+    if (!unit->begun && !unit->ended && uses_ready(supervisor, service))
+        unit_begin(unit);
 }
 
-/* A unit may end when nothing that uses it has a process any more. */
-static void units_end_in_order(struct supervisor *supervisor)
+/* Goes on with the units that had no chance to begin yet, as far as this turn's starts go. Those whose
+ * uses are not ready are passed: they begin when these change. */
+static void units_try(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
-    bool *needed = calloc(topology->service_count + 1, sizeof *needed);
-    for (size_t i = 0; needed && i < topology->service_count; i++) {
-        const struct service *service = &topology->services[i];
-        bool rests = unit_at_rest(&supervisor->units[i]) && supervisor->units[i].ended;
-        for (size_t j = 0; !rests && j < service->uses_count; j++)
-            needed[service->uses[j]] = true;
+    while (supervisor->begin_next < topology->service_count && supervisor->starts_left)
+        unit_try(supervisor, &topology->services[topology->start_order[supervisor->begin_next++]]);
+    if (supervisor->begin_next < topology->service_count)
+        supervisor_note_change(supervisor, NULL);
+}
+
+void supervisor_begin(struct supervisor *supervisor)
+{
+    supervisor->starts_left = STARTS_PER_TURN_MAX;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (supervisor->units[i].instance_count) /* adopted ones may be ready, or settled */
+            supervisor_note_change(supervisor, &supervisor->units[i]);
+    units_try(supervisor);
+}
+
+static void users_try(struct supervisor *supervisor, const struct unit *unit)
+{
+    size_t count;
+    const uint32_t *users = links_of(supervisor->users, unit->service->index, &count);
+    for (size_t i = 0; i < count; i++)
+        unit_try(supervisor, &supervisor->topology->services[users[i]]);
+}
+
+/* Going down: has nothing that uses the unit a process any more? A unit that rests goes on resting,
+ * so each user is passed once. */
+static bool unit_needed(const struct supervisor *supervisor, struct unit *unit)
+{
+    size_t count;
+    const uint32_t *users = links_of(supervisor->users, unit->service->index, &count);
+    while (unit->users_passed < count) {
+        const struct unit *user = &supervisor->units[users[unit->users_passed]];
+        if (!user->ended || !unit_at_rest(user))
+            return true;
+        unit->users_passed++;
     }
-    for (size_t i = 0; i < topology->service_count; i++) {
-        struct unit *unit = &supervisor->units[i];
-        if (!unit->ended && (supervisor->killing || !needed || !needed[i]))
-            unit_end(unit, supervisor->killing);
-    }
-    free(needed);
+    return false;
+}
+
+static void unit_end_if_free(struct supervisor *supervisor, struct unit *unit)
+{
+    if (!unit->ended && (supervisor->killing || !unit_needed(supervisor, unit)))
+        unit_end(unit, supervisor->killing);
+}
+
+static void used_end(struct supervisor *supervisor, const struct unit *unit)
+{
+    const struct service *service = unit->service;
+    if (!unit->ended || !unit_at_rest(unit))
+        return;
+    for (size_t i = 0; i < service->uses_count; i++)
+        unit_end_if_free(supervisor, &supervisor->units[service->uses[i]]);
 }
 
 void supervisor_end(struct supervisor *supervisor)
@@ -398,8 +442,9 @@ void supervisor_end(struct supervisor *supervisor)
             unit_end(&supervisor->units[i], true);
     }
     supervisor->ending = true;
-    units_end_in_order(supervisor);
-    supervisor_note_change(supervisor);
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        unit_end_if_free(supervisor, &supervisor->units[i]);
+    supervisor_note_change(supervisor, NULL);
 }
 
 bool supervisor_at_rest(const struct supervisor *supervisor)
@@ -412,26 +457,51 @@ bool supervisor_at_rest(const struct supervisor *supervisor)
 
 bool supervisor_settled(const struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        if (!unit_settled(&supervisor->units[i]))
-            return false;
-    return true;
+    size_t unsettled = supervisor->unsettled;
+    for (size_t i = 0; i < supervisor->noted_count; i++) {
+        const struct unit *unit = supervisor->noted[i];
+        unsettled -= !unit->settled;
+        unsettled += !unit_settled(unit);
+    }
+    return unsettled == 0;
 }
 
 /* ---- changes ---------------------------------------------------------------------------------- */
 
-/* Changes are looked at together, and with thousands of services a look takes a while: the next one
- * waits CHANGE_PAUSE times as long as the last one took, so that a start is not spent on looking. */
-enum { CHANGE_PAUSE = 8 };
-
-static void change_look(struct supervisor *supervisor)
+bool supervisor_may_start(struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        unit_sweep(&supervisor->units[i]);
+    if (!supervisor->starts_left)
+        return false;
+    supervisor->starts_left--;
+    return true;
+}
+
+static void unit_look(struct supervisor *supervisor, struct unit *unit)
+{
+    unit->noted = false;
+    unit_sweep(unit);
     if (supervisor->ending)
-        units_end_in_order(supervisor);
-    else
-        supervisor_begin(supervisor);
+        used_end(supervisor, unit);
+    else if (unit_ready(unit))
+        users_try(supervisor, unit);
+    supervisor->unsettled -= !unit->settled;
+    unit->settled = unit_settled(unit);
+    supervisor->unsettled += !unit->settled;
+}
+
+static void change_call(struct deferred *deferred)
+{
+    struct supervisor *supervisor = deferred->owner;
+    supervisor->starts_left = STARTS_PER_TURN_MAX;
+    /* What is noted meanwhile is looked at in the next turn, so that a turn ends. */
+    size_t count = supervisor->noted_count;
+    for (size_t i = 0; i < count; i++)
+        unit_look(supervisor, supervisor->noted[i]);
+    supervisor->noted_count -= count;
+    memmove(supervisor->noted, supervisor->noted + count,
+            supervisor->noted_count * sizeof(struct unit *));
+    if (!supervisor->ending)
+        units_try(supervisor);
     if (!supervisor->ready_told && supervisor_settled(supervisor)) {
         supervisor->ready_told = true;
         log_info("ready", "cluster=%s ms=%llu", supervisor->topology->name,
@@ -441,44 +511,45 @@ static void change_look(struct supervisor *supervisor)
         supervisor->changed(supervisor->changed_owner);
 }
 
-static void change_call(struct deferred *deferred)
+void supervisor_note_change(struct supervisor *supervisor, struct unit *unit)
 {
-    struct supervisor *supervisor = deferred->owner;
-    uint64_t began_ms = clock_monotonic_ms();
-    change_look(supervisor);
-    uint64_t ended_ms = clock_monotonic_ms();
-    supervisor->change_not_before_ms = ended_ms + (ended_ms - began_ms) * CHANGE_PAUSE;
-}
-
-static void change_due(struct timer *timer)
-{
-    struct supervisor *supervisor = timer->owner;
+    if (unit && !unit->noted) {
+        unit->noted = true;
+        supervisor->noted[supervisor->noted_count++] = unit;
+    }
     deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
-}
-
-void supervisor_note_change(struct supervisor *supervisor)
-{
-    uint64_t now_ms = loop_now(supervisor->loop);
-    if (timer_active(&supervisor->change_pause))
-        return;
-    if (now_ms >= supervisor->change_not_before_ms ||
-        timer_start(supervisor->loop, &supervisor->change_pause,
-                    supervisor->change_not_before_ms - now_ms, change_due, supervisor) < 0)
-        deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
 }
 
 /* ---- children --------------------------------------------------------------------------------- */
 
-/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. */
+enum { REAPED_AT_ONCE_MAX = 64 };
+
+struct reaped {
+    pid_t pid;
+    int status;
+};
+
+static void reaped_tell(struct supervisor *supervisor, const struct reaped *reaped, size_t count)
+{
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+        struct instance *instance = supervisor->by_slot[slot];
+        for (size_t i = 0; instance && i < count; i++)
+            instance_reaped(instance, reaped[i].pid, reaped[i].status);
+    }
+}
+
+/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. Many at a time
+ * are told to their instances in one walk. */
 void supervisor_reap(struct supervisor *supervisor)
 {
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
-            struct instance *instance = supervisor->by_slot[slot];
-            if (instance && instance_reaped(instance, pid, status))
-                break;
-        }
-    }
+    struct reaped reaped[REAPED_AT_ONCE_MAX];
+    size_t count;
+    do {
+        count = 0;
+        while (count < REAPED_AT_ONCE_MAX &&
+               (reaped[count].pid = waitpid(-1, &reaped[count].status, WNOHANG)) > 0)
+            count++;
+        if (count)
+            reaped_tell(supervisor, reaped, count);
+    } while (count == REAPED_AT_ONCE_MAX);
 }

@@ -15,6 +15,7 @@
 #include "supervise/records.h"
 #include "steering/steering.h"
 #include "supervise/unit.h"
+#include "topology/links.h"
 #include "topology/topology.h"
 
 enum { SLOTS_SPARE = 1024, STATE_PATH_BYTES_MAX = 512 };
@@ -44,6 +45,14 @@ struct supervisor {
     struct records *records;
     struct table *names; /* of services, to what the topology says of them */
     struct unit *units; /* by service index */
+    struct marks *marks; /* finds processes where there are no cgroups */
+    struct links *users; /* of each service */
+    struct links *listeners; /* of each service */
+    struct unit **noted; /* units that changed since the last turn, each once */
+    size_t noted_count;
+    size_t unsettled;    /* units that were not settled when they were last looked at */
+    size_t begin_next;   /* place in the start order: units from there on had no chance to begin yet */
+    uint32_t starts_left; /* instances that may still be started this turn */
     struct instance **by_slot;
     uint32_t slots_max;
     uint32_t slot_next; /* where the search for a free slot begins */
@@ -59,8 +68,6 @@ struct supervisor {
     char steering_why[512];
     char cgroups_why[256];
     struct deferred change;
-    struct timer change_pause;
-    uint64_t change_not_before_ms; /* loop time */
     supervisor_changed *changed;
     void *changed_owner;
     struct timer companions_retry; /* keeper or logger is missing: again soon */
@@ -90,8 +97,11 @@ struct unit *supervisor_unit(const struct supervisor *supervisor, const char *na
 
 /* ---- for units and instances ---- */
 
-/* Something changed: begins units whose uses are up, and tells whoever wants to know. */
-void supervisor_note_change(struct supervisor *supervisor);
+/* Something of the unit changed (NULL: of none): after this turn it is looked at, units that use it
+ * may begin or end, and whoever wants to know is told. */
+void supervisor_note_change(struct supervisor *supervisor, struct unit *unit);
+/* May one more instance be started in this turn? */
+bool supervisor_may_start(struct supervisor *supervisor);
 /* A free slot for this instance, or UINT32_MAX. */
 uint32_t supervisor_slot_take(struct supervisor *supervisor);
 uint32_t supervisor_slots_free(const struct supervisor *supervisor); /* how many are left */

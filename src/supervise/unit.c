@@ -82,7 +82,7 @@ void unit_done(struct unit *unit)
         instance_free(unit->instances[i]);
     free(unit->instances);
     unit->instances = NULL;
-    unit->instance_count = 0;
+    unit->instance_room = unit->instance_count = 0;
 }
 
 struct instance *unit_instance(const struct unit *unit, uint32_t number)
@@ -134,6 +134,7 @@ static void unit_trim(struct unit *unit)
 
 void unit_fill(struct unit *unit)
 {
+    unit->filling = false;
     if (unit->ended)
         return;
     for (uint32_t number = 1; number <= unit->wanted; number++) {
@@ -142,10 +143,17 @@ void unit_fill(struct unit *unit)
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
             return;
         }
-        if (unit->begun && instance->life.state == STATE_IDLE && instance->life.goal == GOAL_RUN &&
-            !instance->begun)
-            instance_start(instance);
+        if (!unit->begun || instance->life.state != STATE_IDLE ||
+            instance->life.goal != GOAL_RUN || instance->begun)
+            continue;
+        if (!supervisor_may_start(unit->supervisor)) {
+            unit->filling = true;
+            break;
+        }
+        instance_start(instance);
     }
+    if (unit->filling)
+        supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_begin(struct unit *unit)
@@ -153,6 +161,7 @@ void unit_begin(struct unit *unit)
     if (unit->begun)
         return;
     unit->begun = true;
+    supervisor_note_change(unit->supervisor, unit);
     unit_trim(unit); /* adopted ones, of a file that wanted more */
     unit_fill(unit);
     if (unit->outdated) {
@@ -186,7 +195,7 @@ int unit_scale(struct unit *unit, uint32_t wanted)
     steering->operations->wanted(steering, unit->service->index, wanted);
     unit_trim(unit);
     unit_fill(unit);
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
     return 0;
 }
 
@@ -221,13 +230,14 @@ void unit_restart(struct unit *unit, uint32_t number)
     } else if (!unit->restarting) {
         restart_next(unit, 0);
     }
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_end(struct unit *unit, bool kill)
 {
     unit->ended = true;
     unit->restarting = 0;
+    unit->filling = false;
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         struct instance *instance = unit->instances[i];
         if (!instance)
@@ -236,7 +246,7 @@ void unit_end(struct unit *unit, bool kill)
         if (kill && lifecycle_running(instance->life.state))
             instance_kill(instance);
     }
-    supervisor_note_change(unit->supervisor); /* also when there was nothing to end */
+    supervisor_note_change(unit->supervisor, unit); /* also when there was nothing to end */
 }
 
 bool unit_at_rest(const struct unit *unit)
@@ -249,7 +259,7 @@ bool unit_at_rest(const struct unit *unit)
 
 bool unit_settled(const struct unit *unit)
 {
-    if (unit->restarting)
+    if (unit->restarting || unit->filling)
         return false;
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         const struct instance *instance = unit->instances[i];
@@ -316,7 +326,7 @@ void unit_changed(struct unit *unit, struct instance *instance)
                instance->life.goal != GOAL_RESTART) {
         restart_next(unit, instance->number);
     }
-    supervisor_note_change(unit->supervisor);
+    supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_sweep(struct unit *unit)

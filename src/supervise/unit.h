@@ -22,6 +22,10 @@ struct unit {
     bool begun; /* what it uses was up once: instances may start */
     bool ended; /* going down: no further starts */
     bool outdated; /* adopted instances were started from another definition than the file's now */
+    bool noted;   /* waits in the supervisor's list of changed units */
+    bool settled; /* as of the last look at its changes */
+    bool filling; /* more instances are to be started in the next turns */
+    size_t users_passed; /* going down: so many of those that use it have no process any more */
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
     uint32_t instance_room;
     uint32_t instance_count;     /* room in use */
@@ -34,7 +38,9 @@ struct unit {
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
 
-/* Makes instances that are wanted and not there, and starts them once the unit has begun. */
+/* Makes instances that are wanted and not there, and starts them once the unit has begun: so many at
+ * once, the others in the next turns, so that the supervisor hears and answers in between. */
+enum { STARTS_PER_TURN_MAX = 32 };
 void unit_fill(struct unit *unit);
 /* Takes an instance in under its number. 0 or -ENOMEM. */
 int unit_place(struct unit *unit, struct instance *instance);
