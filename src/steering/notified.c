@@ -127,6 +127,8 @@ bool notified_holds(struct notified *slot, const struct share_member *member)
 {
     static pid_t pids[PROCESSES_MAX];
     const struct steering_setup *setup = &slot->steering->setup;
+    if (setup->callbacks->processes_anew) /* a daemon may have forked this moment */
+        setup->callbacks->processes_anew(setup->owner);
     size_t count =
         setup->callbacks->processes(setup->owner, slot->instance.slot, pids, PROCESSES_MAX);
     if (count == 0 || count == PROCESSES_MAX)

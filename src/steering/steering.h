@@ -35,6 +35,8 @@ struct steering_callbacks {
     void (*listens)(void *owner, const struct steering_listen *listen);
     /* Its processes, for finding a socket: cgroup or /proc. The number stored. */
     size_t (*processes)(void *owner, uint32_t slot, pid_t *ret_pids, size_t max);
+    /* The next question for processes must not be answered from memory. May be NULL. */
+    void (*processes_anew)(void *owner);
     /* A descriptor that must survive a crash; fd stays the caller's. */
     void (*keep)(void *owner, const char *name, int fd);
     void (*forget)(void *owner, const char *name);

@@ -38,6 +38,7 @@ struct instance {
     int pidfd; /* -1: none */
     struct watch death;
     bool leaving;       /* STOPPING=1 of sd_notify: it is up, but takes no more work */
+    bool killed;     /* everything of it was sent SIGKILL */
     bool main_ended;    /* and others of its processes may live on */
     bool exit_stashed;  /* the SIGCHLD sweep was quicker than the pidfd */
     int exit_status;    /* of the main process; -1: unknown */

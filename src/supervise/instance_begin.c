@@ -320,7 +320,7 @@ void instance_spawn(struct instance *instance)
     instance->begun = true;
     instance->exit_status = -1;
     instance->exit_stashed = instance->main_ended = instance->executed = false;
-    instance->listened = instance->binds = instance->leaving = false;
+    instance->listened = instance->binds = instance->leaving = instance->killed = false;
     instance->port_count = 0;
     instance->healthy = instance->unit->service->check != CHECK_EXEC;
     instance->status[0] = 0;

@@ -93,6 +93,7 @@ static void processes_signal(const struct instance *instance, int number)
 
 void instance_kill(struct instance *instance)
 {
+    instance->killed = true;
     if (!instance->grouped || cgroup_kill(&instance->cgroup) < 0)
         processes_signal(instance, SIGKILL);
 }
@@ -328,8 +329,8 @@ static void sweep_due(struct timer *timer)
             instance_ended(instance);
             return;
         }
-        if (instance->life.state != STATE_STOPPING)
-            instance_kill(instance);
+        if (instance->life.state != STATE_STOPPING || instance->killed)
+            instance_kill(instance); /* again: what forked meanwhile was missed */
         instance_sweep_start(instance);
         return;
     }

@@ -38,7 +38,7 @@ struct marks *marks_new(struct loop *loop)
     return marks;
 }
 
-static void marks_forget(struct marks *marks)
+static void marks_clear(struct marks *marks)
 {
     for (size_t i = 0; i < marks->count; i++)
         free(marks->marked[i].mark);
@@ -50,7 +50,7 @@ void marks_free(struct marks *marks)
 {
     if (!marks)
         return;
-    marks_forget(marks);
+    marks_clear(marks);
     free(marks->marked);
     free(marks->members);
     free(marks);
@@ -107,7 +107,7 @@ static void marks_read(struct marks *marks)
 {
     if (marks->read && marks->turn == loop_turns(marks->loop))
         return;
-    marks_forget(marks);
+    marks_clear(marks);
     (void)processes_value_each(LAUNCH_MARK, marks_add, marks);
     if (marks->count)
         qsort(marks->marked, marks->count, sizeof *marks->marked, marked_compare);
@@ -153,6 +153,11 @@ static bool pid_stands(const pid_t *pids, size_t count, pid_t pid)
         if (pids[i] == pid)
             return true;
     return false;
+}
+
+void marks_forget(struct marks *marks)
+{
+    marks->read = false;
 }
 
 size_t marks_processes(struct marks *marks, const char *mark, pid_t session, pid_t *ret_pids,

@@ -15,6 +15,9 @@ struct marks;
 struct marks *marks_new(struct loop *loop); /* NULL: no memory */
 void marks_free(struct marks *marks);       /* accepts NULL */
 
+/* The next question reads anew: for what must not be decided on an answer that is a moment old. */
+void marks_forget(struct marks *marks);
+
 /* Processes with the mark ("shop/api.1"), the rest of "ENGINX_INSTANCE=", and those of the session (0:
  * none), since a program may have written over its mark. The number stored. */
 size_t marks_processes(struct marks *marks, const char *mark, pid_t session, pid_t *ret_pids,

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "kernel/cgroup.h"
@@ -48,6 +49,7 @@ struct spawn_plan {
     const char *directory;
     const struct spawn_user *user;
     int umask; /* -1: unchanged */
+    const struct rlimit *descriptors; /* RLIMIT_NOFILE, before `limits`; NULL: as the caller's */
     const struct service_limit *limits;
     size_t limit_count;
     const struct cgroups *cgroups; /* NULL: no cgroups */

@@ -77,6 +77,8 @@ static int cgroups_join(struct spawn_child *child)
 static int limits_set(struct spawn_child *child)
 {
     const struct spawn_plan *plan = child->plan;
+    if (plan->descriptors && setrlimit(RLIMIT_NOFILE, plan->descriptors))
+        return -errno;
     for (size_t at = 0; at < plan->limit_count; at++) {
         struct rlimit limit = {plan->limits[at].value, plan->limits[at].value};
         if (setrlimit((__rlimit_resource_t)plan->limits[at].resource, &limit))

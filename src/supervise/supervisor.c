@@ -45,6 +45,13 @@ static size_t steering_processes(void *owner, uint32_t slot, pid_t *ret_pids, si
     return instance ? instance_processes(instance, ret_pids, max) : 0;
 }
 
+static void steering_processes_anew(void *owner)
+{
+    const struct supervisor *supervisor = owner;
+    if (supervisor->marks)
+        marks_forget(supervisor->marks);
+}
+
 static void steering_keep(void *owner, const char *name, int fd)
 {
     companions_keep(owner, name, fd);
@@ -59,6 +66,7 @@ static const struct steering_callbacks callbacks = {
     .binds = steering_binds,
     .listens = steering_listens,
     .processes = steering_processes,
+    .processes_anew = steering_processes_anew,
     .keep = steering_keep,
     .forget = steering_forget,
 };
@@ -96,13 +104,14 @@ void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot)
 /* ---- the beginning ------------------------------------------------------------------------------ */
 
 /* As many descriptors as the hard limit allows: an instance needs four. */
-static void descriptors_raise(void)
+static void descriptors_raise(struct supervisor *supervisor)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    struct rlimit *inherited = &supervisor->descriptors_inherited;
+    if (getrlimit(RLIMIT_NOFILE, inherited) < 0)
+        *inherited = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit raised = {inherited->rlim_max, inherited->rlim_max};
+    if (inherited->rlim_cur < raised.rlim_cur)
+        setrlimit(RLIMIT_NOFILE, &raised);
 }
 
 static int folders_make(const struct supervisor_options *options)
@@ -276,7 +285,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
                                       .privileged = geteuid() == 0,
                                       .started_wall_ms = clock_wall_ms()};
     random_init(&supervisor->random);
-    descriptors_raise();
+    descriptors_raise(supervisor);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     int error = supervisor_assemble(supervisor, why, why_size);
     if (error) {

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "event/loop.h"
 #include "kernel/cgroup.h"
@@ -57,6 +58,7 @@ struct supervisor {
     uint32_t slots_max;
     uint32_t slot_next; /* where the search for a free slot begins */
     struct random_state random;
+    struct rlimit descriptors_inherited; /* what programs get, unless their service has a limit */
     bool privileged;
     bool fresh;   /* no earlier supervisor has left records */
     bool adopted; /* an earlier supervisor's instances were taken over */

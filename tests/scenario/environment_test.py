@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import resource
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_nothing_of_enginx_is_inherited(cluster):
     # make starts its commands by posix_spawn(3), which leaves the C library's own signals, 32 and 33,
     # ignored; no program can change that by sigaction(2), and none uses them.
     assert int(ignored.split()[1], 16) & ~(3 << 31) == 0
+    # enginx raises its own limit of open files, and not that of programs.
+    limits = processes.read(pid, "limits").decode()
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert next(line.split()[3:5] for line in limits.splitlines()
+                if line.startswith("Max open files")) == [str(limit) for limit in own]
     # A session of its own: the terminal's Ctrl-C is for enginx, which stops it in order.
     assert int(processes.read(pid, "stat").rpartition(b")")[2].split()[3]) == pid
 
