@@ -34,7 +34,8 @@ struct serving {
     int exit_code;
 };
 
-/* ---- log -------------------------------------------------------------------------------------- */
+/* ---- log --------------------------------------------------------------------------------------
+ */
 
 /* "TIME level role event …" → the console shows event and values, the file all but the time, which
  * the logger adds. */
@@ -60,7 +61,8 @@ static void log_show(void *context, enum log_level level, const char *line, size
                      length - (size_t)(level_at - line));
 }
 
-/* ---- the background ----------------------------------------------------------------------------- */
+/* ---- the background -----------------------------------------------------------------------------
+ */
 
 /* In front: shows what comes until the one in the background says how it went. */
 static int detach_watch(int fd)
@@ -117,7 +119,8 @@ static void detach_tell(struct serving *serving, bool well)
     fd_drop(&serving->detach_fd);
 }
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------
+ */
 
 /* What a look at all instances tells. */
 struct overview {
@@ -176,7 +179,8 @@ static void serving_signal(void *owner, int number, int sender)
     supervisor_end(serving->supervisor);
 }
 
-/* ---- from beginning to end ---------------------------------------------------------------------- */
+/* ---- from beginning to end ----------------------------------------------------------------------
+ */
 
 /* The lock file goes with the cluster, so one that was opened before and locked after that is
  * nobody's: it is not the file of that name any more, and another may have locked the new one. */
@@ -326,8 +330,8 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         char text[PLACE_BYTES + 128];
         snprintf(text, sizeof text, "enginx: cluster %s %s (state in %s)\n", topology->name,
                  lock == -EWOULDBLOCK ? "runs already" : strerror(-lock), state);
-        if (write(serving.detach_fd >= 0 ? serving.detach_fd : STDERR_FILENO, text,
-                  strlen(text)) < 0)
+        if (write(serving.detach_fd >= 0 ? serving.detach_fd : STDERR_FILENO, text, strlen(text)) <
+            0)
             code = CLI_FAILED;
         topology_free(topology);
         return code;

@@ -32,7 +32,8 @@ static json_t *port_text(enum protocol protocol, uint16_t port)
     return json_string(text);
 }
 
-/* ---- usage ------------------------------------------------------------------------------------ */
+/* ---- usage ------------------------------------------------------------------------------------
+ */
 
 static void usage_of_processes(const struct instance *instance, struct cgroup_usage *ret_usage)
 {
@@ -56,8 +57,7 @@ static double cpu_percent(struct instance *instance, uint64_t cpu_usec, uint64_t
     if (now_ms < since_ms + CPU_SAMPLE_MS)
         return instance->cpu_percent;
     uint64_t before = cpu_usec >= instance->cpu_usec_last ? instance->cpu_usec_last : 0;
-    instance->cpu_percent =
-        (double)(cpu_usec - before) / 10.0 / (double)(now_ms - since_ms);
+    instance->cpu_percent = (double)(cpu_usec - before) / 10.0 / (double)(now_ms - since_ms);
     instance->cpu_usec_last = cpu_usec;
     instance->cpu_sampled_ms = now_ms;
     return instance->cpu_percent;
@@ -89,7 +89,8 @@ static void connections_add(json_t *object, const struct instance *instance)
                                                      : json_null());
 }
 
-/* ---- the document ----------------------------------------------------------------------------- */
+/* ---- the document -----------------------------------------------------------------------------
+ */
 
 /* Why it is not up; NULL: it is, or nobody knows. */
 static const char *reason_of(const struct instance *instance, char *text, size_t size)
@@ -125,10 +126,8 @@ static json_t *instance_status(struct instance *instance)
     usage_add(object, instance);
     const char *how = instance_exit_text(instance, text, sizeof text);
     json_object_set_new(object, "exit", how ? json_string(how) : json_null());
-    json_object_set_new(object, "reason",
-                        json_text(reason_of(instance, reason, sizeof reason)));
-    json_object_set_new(object, "status",
-                        json_text(instance->status[0] ? instance->status : NULL));
+    json_object_set_new(object, "reason", json_text(reason_of(instance, reason, sizeof reason)));
+    json_object_set_new(object, "status", json_text(instance->status[0] ? instance->status : NULL));
     json_t *ports = json_array();
     for (size_t i = 0; i < instance->port_count; i++)
         json_array_append_new(ports,
@@ -141,8 +140,8 @@ static json_t *ports_of(const struct unit *unit)
 {
     json_t *ports = json_array();
     for (size_t i = 0; i < unit->service->port_count; i++)
-        json_array_append_new(ports, port_text(unit->service->ports[i].protocol,
-                                               unit->service->ports[i].port));
+        json_array_append_new(
+            ports, port_text(unit->service->ports[i].protocol, unit->service->ports[i].port));
     for (size_t i = 0; !unit->service->port_count && i < unit->port_count; i++)
         json_array_append_new(ports, port_text(unit->ports[i].protocol, unit->ports[i].port));
     return ports;

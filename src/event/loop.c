@@ -70,8 +70,8 @@ void loop_stop(struct loop *loop)
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
-int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events,
-                watch_ready *ready, void *owner)
+int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events, watch_ready *ready,
+                void *owner)
 {
     assert(!watch->active);
     struct epoll_event event = {.events = events, .data.ptr = watch};
@@ -191,8 +191,7 @@ static void timers_run(struct loop *loop)
 
 /* ---- deferred calls ------------------------------------------------------------------------- */
 
-void deferred_start(struct loop *loop, struct deferred *deferred, deferred_call *call,
-                    void *owner)
+void deferred_start(struct loop *loop, struct deferred *deferred, deferred_call *call, void *owner)
 {
     if (deferred->active)
         return;

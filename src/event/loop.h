@@ -30,11 +30,11 @@ uint64_t loop_turns(const struct loop *loop);
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
 enum { /* what to wait for, and what happened; the values are epoll's */
-    WATCH_READ = 0x001,
-    WATCH_WRITE = 0x004,
-    WATCH_PRIORITY = 0x002,
-    WATCH_ERROR = 0x008,  /* reported always */
-    WATCH_HANGUP = 0x010, /* reported always */
+       WATCH_READ = 0x001,
+       WATCH_WRITE = 0x004,
+       WATCH_PRIORITY = 0x002,
+       WATCH_ERROR = 0x008,  /* reported always */
+       WATCH_HANGUP = 0x010, /* reported always */
 };
 
 struct watch;
@@ -48,8 +48,8 @@ struct watch { /* zero-initialised means inactive */
 };
 
 /* 0 or -errno (-ENOSPC, -ENOMEM; -EPERM: the descriptor is of a regular file). Level-triggered. */
-int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events,
-                watch_ready *ready, void *owner);
+int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events, watch_ready *ready,
+                void *owner);
 int watch_change(struct loop *loop, struct watch *watch, unsigned events);
 /* Accepts an inactive one. After it, `ready` is not called any more, not even in this turn. */
 void watch_stop(struct loop *loop, struct watch *watch);
@@ -88,6 +88,5 @@ struct deferred { /* zero-initialised means inactive */
 };
 
 /* Calls once at the end of this turn; a second start before that changes nothing. */
-void deferred_start(struct loop *loop, struct deferred *deferred, deferred_call *call,
-                    void *owner);
+void deferred_start(struct loop *loop, struct deferred *deferred, deferred_call *call, void *owner);
 void deferred_stop(struct loop *loop, struct deferred *deferred);

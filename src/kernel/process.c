@@ -32,7 +32,8 @@ struct pidfd_report {
 #define PIDFD_GET_REPORT _IOWR(0xFF, 11, struct pidfd_report)
 _Static_assert(sizeof(struct pidfd_report) == 64, "PIDFD_INFO_SIZE_VER0");
 
-/* ---- descriptors -------------------------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------------------------------
+ */
 
 int process_open(pid_t pid)
 {
@@ -83,7 +84,8 @@ int process_exit_status(int pidfd, int *ret_status)
     return errno == ENOTTY || errno == EINVAL || errno == ESRCH ? -ENOTSUP : -errno;
 }
 
-/* ---- /proc/PID/stat ----------------------------------------------------------------------------- */
+/* ---- /proc/PID/stat -----------------------------------------------------------------------------
+ */
 
 struct stat_fields {
     char state; /* 'R', 'S', … 'Z': ended, and not reaped */
@@ -112,7 +114,8 @@ static int stat_read(pid_t pid, struct stat_fields *ret_fields)
     int error = stat_text_read(pid, text);
     if (error)
         return error;
-    /* The name, field 2, is in parentheses and may hold any byte, parentheses too: skip to the last. */
+    /* The name, field 2, is in parentheses and may hold any byte, parentheses too: skip to the
+     * last. */
     const char *at = strrchr(text, ')');
     if (!at)
         return -EBADMSG;
@@ -191,7 +194,8 @@ const char *process_name(pid_t pid, char name[PROCESS_NAME_BYTES])
     return name;
 }
 
-/* ---- looking through /proc ---------------------------------------------------------------------- */
+/* ---- looking through /proc ----------------------------------------------------------------------
+ */
 
 int processes_each(process_call *call, void *owner)
 {

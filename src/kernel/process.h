@@ -8,10 +8,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A pidfd, O_CLOEXEC; or -errno. Of a thread id too (PIDFD_THREAD, Linux 6.9; else the leader's). */
+/* A pidfd, O_CLOEXEC; or -errno. Of a thread id too (PIDFD_THREAD, Linux 6.9; else the leader's).
+ */
 int process_open(pid_t pid);
 int process_open_thread(pid_t tid);
-/* Field 22 (start time, in clock ticks since boot) of /proc/PID/stat: with the pid, it names a process for good. 0: there is none. */
+/* Field 22 (start time, in clock ticks since boot) of /proc/PID/stat: with the pid, it names a
+ * process for good. 0: there is none. */
 uint64_t process_start_ticks(pid_t pid);
 /* "node"; "?" when it is gone. */
 enum { PROCESS_NAME_BYTES = 64 };
@@ -25,10 +27,10 @@ bool process_runs(pid_t pid);
 int process_zombie_status(pid_t pid, uint64_t start_ticks, int *ret_status);
 /* Resident memory and CPU time of one process. */
 int process_usage(pid_t pid, uint64_t *ret_memory_bytes, uint64_t *ret_cpu_usec);
-/* The exit status of a process that need not be a child, from its pidfd, which must have been opened
- * while it lived: PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15). A wait(2) status. -EAGAIN: it
- * has not been reaped yet by its parent (the pidfd reports a hangup when it is); -ENOTSUP where the
- * kernel cannot tell. */
+/* The exit status of a process that need not be a child, from its pidfd, which must have been
+ * opened while it lived: PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15). A wait(2) status.
+ * -EAGAIN: it has not been reaped yet by its parent (the pidfd reports a hangup when it is);
+ * -ENOTSUP where the kernel cannot tell. */
 int process_exit_status(int pidfd, int *ret_status);
 
 /* A duplicate of descriptor `fd` of the process; or -errno. */
@@ -40,8 +42,8 @@ int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie);
 /* All processes whose environment has `NAME=value` (readable ones): how instances are found where
  * there are no cgroups. At most max; the number stored. */
 size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max);
-/* Calls for each process whose environment has the variable (readable ones), with its value, which is
- * valid during the call: for many questions at once, one walk over /proc. 0 or -errno. */
+/* Calls for each process whose environment has the variable (readable ones), with its value, which
+ * is valid during the call: for many questions at once, one walk over /proc. 0 or -errno. */
 typedef void process_value_call(void *owner, pid_t pid, const char *value);
 int processes_value_each(const char *variable, process_value_call *call, void *owner);
 

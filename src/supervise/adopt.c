@@ -69,7 +69,8 @@ static void leftover_end(const struct supervisor *supervisor, const struct insta
                  count);
 }
 
-/* The files of an instance that will not come back. The data folder is the program's own and stays. */
+/* The files of an instance that will not come back. The data folder is the program's own and stays.
+ */
 static void files_clear(const struct supervisor *supervisor, const struct instance_record *record)
 {
     const struct unit *unit = supervisor_unit(supervisor, record->service);

@@ -37,7 +37,8 @@ static void retry_start(struct supervisor *supervisor)
                     since_ms < RETRY_MS ? RETRY_MS : RETRY_FIRST_MS, retry_due, supervisor);
 }
 
-/* ---- logger ----------------------------------------------------------------------------------- */
+/* ---- logger -----------------------------------------------------------------------------------
+ */
 
 static void logger_gone(void *owner)
 {
@@ -57,8 +58,8 @@ static uint32_t logger_mark(const struct logger_options *options)
     return (uint32_t)hash | 1;
 }
 
-/* The logger of the supervisor before us, if the keeper held its descriptor and it lives: two of them
- * would write to the same files. */
+/* The logger of the supervisor before us, if the keeper held its descriptor and it lives: two of
+ * them would write to the same files. */
 static bool logger_find(struct supervisor *supervisor, uint32_t mark)
 {
     bool same = *records_logger(supervisor->records) == mark;
@@ -68,8 +69,8 @@ static bool logger_find(struct supervisor *supervisor, uint32_t mark)
             continue;
         int fd = found->fd;
         found->fd = -1;
-        return logger_adopt(supervisor->loop, fd, logger_gone, supervisor,
-                            &supervisor->logger) == 0;
+        return logger_adopt(supervisor->loop, fd, logger_gone, supervisor, &supervisor->logger) ==
+               0;
     }
     return false;
 }
@@ -94,7 +95,8 @@ static int logger_begin(struct supervisor *supervisor)
     return error;
 }
 
-/* ---- keeper ----------------------------------------------------------------------------------- */
+/* ---- keeper -----------------------------------------------------------------------------------
+ */
 
 static void keeper_gone(void *owner)
 {
@@ -139,9 +141,9 @@ static void keeper_fill(struct supervisor *supervisor)
 
 static int keeper_begin(struct supervisor *supervisor)
 {
-    int error = keeper_start(supervisor->loop, supervisor->options.state_directory,
-                             supervisor->options.exe, keeper_has, keeper_gone, supervisor,
-                             &supervisor->keeper);
+    int error =
+        keeper_start(supervisor->loop, supervisor->options.state_directory, supervisor->options.exe,
+                     keeper_has, keeper_gone, supervisor, &supervisor->keeper);
     if (!error)
         keeper_fill(supervisor);
     return error;
@@ -202,7 +204,8 @@ void companions_end(struct supervisor *supervisor, bool leave)
     found_close(supervisor);
 }
 
-/* ---- what the steering wants kept ------------------------------------------------------------- */
+/* ---- what the steering wants kept -------------------------------------------------------------
+ */
 
 void companions_forget(struct supervisor *supervisor, const char *name)
 {
@@ -266,8 +269,8 @@ void companions_settle_found(struct supervisor *supervisor)
         bool output = strncmp(found->name, KEEPER_OUTPUT_PREFIX, strlen(KEEPER_OUTPUT_PREFIX)) == 0;
         bool logger = strcmp(found->name, KEEPER_LOGGER) == 0;
         scoped_fd int copy = output || logger ? -1 : fcntl(found->fd, F_DUPFD_CLOEXEC, 0);
-        bool taken = !output && !logger &&
-                     steering->operations->found(steering, found->name, found->fd);
+        bool taken =
+            !output && !logger && steering->operations->found(steering, found->name, found->fd);
         if (taken)
             found->fd = -1;
         if (taken && copy >= 0 && !kept_known(supervisor, found->name))

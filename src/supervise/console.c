@@ -80,9 +80,8 @@ static void console_flush(struct console *console)
         buffer_clear(&console->waiting);
     if (!console->waiting.length)
         watch_stop(console->loop, &console->watch);
-    else if (!console->watch.active &&
-             watch_start(console->loop, &console->watch, console->fd, WATCH_WRITE, console_ready,
-                         console) < 0)
+    else if (!console->watch.active && watch_start(console->loop, &console->watch, console->fd,
+                                                   WATCH_WRITE, console_ready, console) < 0)
         console->lost = true; /* a regular file never says EAGAIN, so this is a broken descriptor */
 }
 
@@ -162,9 +161,9 @@ void console_line(struct console *console, const char *source, int hue, const ch
     char time[16];
     bool colour = console->colour && hue >= 0;
     size_t hue_count = sizeof hues / sizeof hues[0];
-    buffer_printf(&console->waiting, "%s %s%s%s%-*s |%s ", time_of_day(time),
-                  colour ? "\033[" : "", colour ? hues[(size_t)hue % hue_count] : "",
-                  colour ? "m" : "", SOURCE_WIDTH, source, colour ? "\033[0m" : "");
+    buffer_printf(&console->waiting, "%s %s%s%s%-*s |%s ", time_of_day(time), colour ? "\033[" : "",
+                  colour ? hues[(size_t)hue % hue_count] : "", colour ? "m" : "", SOURCE_WIDTH,
+                  source, colour ? "\033[0m" : "");
     text_add(&console->waiting, text, length);
     buffer_puts(&console->waiting, "\n");
     console_flush(console);

@@ -1,6 +1,6 @@
 /* The console: what enginx shows to the person in front of it. It never blocks: the descriptor is
- * opened anew as non-blocking, lines wait in a bounded buffer, and when nobody reads, the newest are
- * dropped and counted. Owned by the supervisor. */
+ * opened anew as non-blocking, lines wait in a bounded buffer, and when nobody reads, the newest
+ * are dropped and counted. Owned by the supervisor. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,8 @@ enum { CONSOLE_BYTES_MAX = 1024 * 1024 };
 
 struct console;
 
-/* Shows on `fd` (which stays the caller's). colour: escape sequences are welcome. NULL: no memory. */
+/* Shows on `fd` (which stays the caller's). colour: escape sequences are welcome. NULL: no memory.
+ */
 struct console *console_new(struct loop *loop, int fd, bool colour);
 /* Tries once more to write what waits, then frees. */
 void console_free(struct console *console);

@@ -10,8 +10,8 @@
 #include "topology/addresses.h"
 
 static const char *const balance_names[] = {
-    [BALANCE_LEAST] = "least",       [BALANCE_ROUND_ROBIN] = "round-robin",
-    [BALANCE_RANDOM] = "random",     [BALANCE_WEIGHTED] = "weighted",
+    [BALANCE_LEAST] = "least",      [BALANCE_ROUND_ROBIN] = "round-robin",
+    [BALANCE_RANDOM] = "random",    [BALANCE_WEIGHTED] = "weighted",
     [BALANCE_HASH] = "hash client",
 };
 
@@ -83,8 +83,8 @@ static void steering_try(struct trial *trial, const struct topology *topology,
     loop_free(loop);
 }
 
-static void trial_run(struct trial *trial, const struct topology *topology,
-                      const char *cgroup_base, const uint32_t *homes)
+static void trial_run(struct trial *trial, const struct topology *topology, const char *cgroup_base,
+                      const uint32_t *homes)
 {
     char name[64];
     snprintf(name, sizeof name, "explain-%d", getpid());
@@ -105,8 +105,8 @@ static void trial_run(struct trial *trial, const struct topology *topology,
 
 static void quotas_print(const struct trial *trial, FILE *out)
 {
-    static const char *const names[] = {[CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu",
-                                        [CGROUP_PIDS] = "tasks"};
+    static const char *const names[] = {
+        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
     if (!trial->cgroups) {
         fprintf(out, "quotas     not enforced: %s\n", trial->cgroups_why);
         return;
@@ -136,8 +136,7 @@ static void service_print(const struct service *service, const struct trial *tri
             address_format(home, address));
     for (size_t i = 0; i < service->port_count; i++)
         fprintf(out, "%s%s port %u", i ? ", " : "",
-                service->ports[i].protocol == PROTOCOL_UDP ? "udp" : "tcp",
-                service->ports[i].port);
+                service->ports[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", service->ports[i].port);
     if (!service->port_count)
         fputs(service->listens ? "its port is learnt when it listens" : "listens nowhere", out);
     fputs(service->publish ? "; published as it listens\n" : "\n", out);

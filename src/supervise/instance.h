@@ -9,12 +9,12 @@
 
 #include "event/loop.h"
 #include "kernel/cgroup.h"
+#include "steering/steering.h"
 #include "supervise/lifecycle.h"
 #include "supervise/output.h"
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
-#include "steering/steering.h"
 
 struct unit;
 
@@ -29,7 +29,7 @@ struct instance {
     struct unit *unit;
     uint32_t number; /* 1 … */
     uint32_t slot;
-    uint32_t address; /* 127.77.S.I */
+    uint32_t address;               /* 127.77.S.I */
     char name[INSTANCE_NAME_BYTES]; /* "api.1" */
     struct lifecycle life;
     struct instance_record *record; /* survives a crash of the supervisor */
@@ -37,16 +37,16 @@ struct instance {
     pid_t pid; /* of its main process; 0: none */
     int pidfd; /* -1: none */
     struct watch death;
-    bool leaving;       /* STOPPING=1 of sd_notify: it is up, but takes no more work */
-    bool killed;     /* everything of it was sent SIGKILL */
-    bool main_ended;    /* and others of its processes may live on */
-    bool exit_stashed;  /* the SIGCHLD sweep was quicker than the pidfd */
-    int exit_status;    /* of the main process; -1: unknown */
+    bool leaving;          /* STOPPING=1 of sd_notify: it is up, but takes no more work */
+    bool killed;           /* everything of it was sent SIGKILL */
+    bool main_ended;       /* and others of its processes may live on */
+    bool exit_stashed;     /* the SIGCHLD sweep was quicker than the pidfd */
+    int exit_status;       /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */
     struct watch handover; /* the child's notification descriptor */
-    bool begun; /* it was started, by this supervisor or by one before */
+    bool begun;            /* it was started, by this supervisor or by one before */
     bool executed;
-    bool listened;         /* it listens where it should */
+    bool listened; /* it listens where it should */
 
     struct cgroup cgroup;
     bool grouped; /* cgroup is open */
@@ -56,16 +56,16 @@ struct instance {
     struct probe *probe;
     bool healthy; /* the exec check says so; true where there is none */
 
-    struct timer deadline; /* of the lifecycle's state */
-    struct timer sweep;    /* looks again: is it drained, has the last process gone? */
+    struct timer deadline;     /* of the lifecycle's state */
+    struct timer sweep;        /* looks again: is it drained, has the last process gone? */
     struct deferred stillborn; /* the process could not be started: EVENT_EXIT after this turn */
 
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* where it listens */
     size_t port_count;
     struct instance_port last_bind; /* what it asked for last: tells whom it collided with */
     bool binds;
-    char reason[INSTANCE_REASON_BYTES]; /* why it is not up; "" */
-    char told[INSTANCE_REASON_BYTES];   /* the last reason for not starting that was logged */
+    char reason[INSTANCE_REASON_BYTES];  /* why it is not up; "" */
+    char told[INSTANCE_REASON_BYTES];    /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
     uint64_t cpu_usec_last; /* for cpu_percent */
@@ -104,8 +104,8 @@ int instance_adopt(struct instance *instance);
 /* Goes on with it, once the steering has been given what the keeper held. */
 void instance_adopted(struct instance *instance);
 
-/* Its process died while no supervisor lived: what waits in its kept listener shall wait for the next
- * start, so the steering must know it before it is told what the keeper held. 0 or -errno. */
+/* Its process died while no supervisor lived: what waits in its kept listener shall wait for the
+ * next start, so the steering must know it before it is told what the keeper held. 0 or -errno. */
 int instance_expect(struct instance *instance);
 
 /* It failed, or was tried INSTANCE_HOPELESS_FAILURES times in a row and is tried on: whoever waits

@@ -93,7 +93,7 @@ static const char *env_get(const struct launch *launch, const char *name)
 /* What enginx was given itself, without what was meant for enginx alone. */
 static int env_inherit(struct launch *launch)
 {
-    static const char *const own[] = {"NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_PID=",
+    static const char *const own[] = {"NOTIFY_SOCKET=",  "LISTEN_FDS=",    "LISTEN_PID=",
                                       "LISTEN_FDNAMES=", "WATCHDOG_USEC=", "WATCHDOG_PID="};
     for (char **entry = environ; *entry; entry++) {
         bool passed = true;
@@ -124,7 +124,8 @@ static int env_build(struct launch *launch, const struct instance *instance,
     char number[16];
     launch_mark(instance, mark, sizeof mark);
     snprintf(number, sizeof number, "%u", instance->number);
-    int error = service->env_clear ? launch_env_set(launch, "PATH", PATH_DEFAULT) : env_inherit(launch);
+    int error =
+        service->env_clear ? launch_env_set(launch, "PATH", PATH_DEFAULT) : env_inherit(launch);
     if (!error && service->env_clear)
         error = launch_env_set(launch, "LANG", "C.UTF-8");
     if (!error)
@@ -146,7 +147,8 @@ static int env_build(struct launch *launch, const struct instance *instance,
     return error;
 }
 
-/* ---- arguments, program, directory ------------------------------------------------------------ */
+/* ---- arguments, program, directory ------------------------------------------------------------
+ */
 
 static int argv_build(struct launch *launch, const char *const *command,
                       const struct template_values *values)

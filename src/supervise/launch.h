@@ -1,9 +1,9 @@
 /* A launch: everything that starting an instance's program needs, prepared — expanded arguments and
  * environment, the program's path, directory, user. Made for one start (or one probe), then freed.
  *
- * The environment: what enginx itself was given (or PATH, HOME, LANG alone with `environment clear`),
- * HOME, USER and LOGNAME of the instance's user, the ENGINX_ variables below, what the service's `env`
- * says, and room for LISTEN_FDS and NOTIFY_SOCKET. */
+ * The environment: what enginx itself was given (or PATH, HOME, LANG alone with `environment
+ * clear`), HOME, USER and LOGNAME of the instance's user, the ENGINX_ variables below, what the
+ * service's `env` says, and room for LISTEN_FDS and NOTIFY_SOCKET. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,8 +25,9 @@ struct launch {
     char program[4096];
 };
 
-/* Prepares to run `command` (templates, ends with NULL) for the instance. 0, or -errno with `why` in
- * words; launch_done in any case. plan.output_fd, notify and activation are left to the caller. */
+/* Prepares to run `command` (templates, ends with NULL) for the instance. 0, or -errno with `why`
+ * in words; launch_done in any case. plan.output_fd, notify and activation are left to the caller.
+ */
 int launch_prepare(struct launch *launch, const struct instance *instance,
                    const char *const *command, char *why, size_t why_size);
 /* Adds a variable, in place of one of that name. 0 or -ENOMEM. */

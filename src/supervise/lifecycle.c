@@ -9,8 +9,8 @@ static const char *const state_names[STATE_COUNT] = {
 };
 
 static const char *const event_names[EVENT_COUNT] = {
-    [EVENT_START] = "start", [EVENT_READY] = "ready",     [EVENT_EXIT] = "exit",
-    [EVENT_DRAIN] = "drain", [EVENT_UNDRAIN] = "undrain", [EVENT_STOP] = "stop",
+    [EVENT_START] = "start", [EVENT_READY] = "ready",       [EVENT_EXIT] = "exit",
+    [EVENT_DRAIN] = "drain", [EVENT_UNDRAIN] = "undrain",   [EVENT_STOP] = "stop",
     [EVENT_QUIET] = "quiet", [EVENT_DEADLINE] = "deadline",
 };
 
@@ -23,40 +23,41 @@ struct edge {
     unsigned actions;
 };
 
-static const struct edge edges[STATE_COUNT][EVENT_COUNT] = {
-    [STATE_IDLE] =
-        {
-            [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
-        },
-    [STATE_STARTING] =
-        {
-            [EVENT_READY] = {true, STATE_UP, ACTION_ROTATE | ACTION_NO_DEADLINE},
-            [EVENT_DEADLINE] = {true, STATE_STOPPING,
-                                ACTION_TIMED_OUT | ACTION_SIGNAL | ACTION_DEADLINE},
-        },
-    [STATE_UP] =
-        {
-            [EVENT_DRAIN] = {true, STATE_DRAINING, ACTION_ROTATE},
-        },
-    [STATE_DRAINING] =
-        {
-            [EVENT_UNDRAIN] = {true, STATE_UP, ACTION_ROTATE | ACTION_NO_DEADLINE},
-            [EVENT_QUIET] = {true, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE},
-            [EVENT_DEADLINE] = {true, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE},
-        },
-    [STATE_STOPPING] =
-        {
-            [EVENT_DEADLINE] = {true, STATE_STOPPING, ACTION_KILL},
-        },
-    [STATE_BACKOFF] =
-        {
-            [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
-            [EVENT_DEADLINE] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
-        },
-    [STATE_FAILED] =
-        {
-            [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
-        },
+static const struct edge edges[STATE_COUNT][EVENT_COUNT] =
+    {
+        [STATE_IDLE] =
+            {
+                [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+            },
+        [STATE_STARTING] =
+            {
+                [EVENT_READY] = {true, STATE_UP, ACTION_ROTATE | ACTION_NO_DEADLINE},
+                [EVENT_DEADLINE] = {true, STATE_STOPPING,
+                                    ACTION_TIMED_OUT | ACTION_SIGNAL | ACTION_DEADLINE},
+            },
+        [STATE_UP] =
+            {
+                [EVENT_DRAIN] = {true, STATE_DRAINING, ACTION_ROTATE},
+            },
+        [STATE_DRAINING] =
+            {
+                [EVENT_UNDRAIN] = {true, STATE_UP, ACTION_ROTATE | ACTION_NO_DEADLINE},
+                [EVENT_QUIET] = {true, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE},
+                [EVENT_DEADLINE] = {true, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE},
+            },
+        [STATE_STOPPING] =
+            {
+                [EVENT_DEADLINE] = {true, STATE_STOPPING, ACTION_KILL},
+            },
+        [STATE_BACKOFF] =
+            {
+                [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+                [EVENT_DEADLINE] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+            },
+        [STATE_FAILED] =
+            {
+                [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+            },
 };
 
 const char *lifecycle_name(enum lifecycle_state state)

@@ -51,43 +51,46 @@ enum lifecycle_goal {
 };
 
 enum lifecycle_event {
-    EVENT_START,     /* begin: what it uses is up */
-    EVENT_READY,     /* the check passed */
-    EVENT_EXIT,      /* no process of it is left (or none could be started) */
-    EVENT_DRAIN,     /* somebody asked it to drain and run on */
-    EVENT_UNDRAIN,   /* … and to come back */
-    EVENT_STOP,      /* somebody asked it to end: the goal was set to what comes after */
-    EVENT_QUIET,     /* draining, and no connection is left */
-    EVENT_DEADLINE,  /* the time that the state's entry set is over */
+    EVENT_START,    /* begin: what it uses is up */
+    EVENT_READY,    /* the check passed */
+    EVENT_EXIT,     /* no process of it is left (or none could be started) */
+    EVENT_DRAIN,    /* somebody asked it to drain and run on */
+    EVENT_UNDRAIN,  /* … and to come back */
+    EVENT_STOP,     /* somebody asked it to end: the goal was set to what comes after */
+    EVENT_QUIET,    /* draining, and no connection is left */
+    EVENT_DEADLINE, /* the time that the state's entry set is over */
     EVENT_COUNT,
 };
 
-enum lifecycle_action { /* a set */
-    ACTION_SPAWN = 1 << 0,      /* start the process */
-    ACTION_ROTATE = 1 << 1,     /* membership of the rotation changed */
-    ACTION_SIGNAL = 1 << 2,     /* send the stop signal */
-    ACTION_KILL = 1 << 3,       /* kill everything in its cgroup */
-    ACTION_DEADLINE = 1 << 4,   /* (re)start the deadline: lifecycle_deadline_ms */
-    ACTION_NO_DEADLINE = 1 << 5,
-    ACTION_FAILED = 1 << 6,     /* tell people why */
-    ACTION_RELEASE = 1 << 7,    /* free the slot */
-    ACTION_TIMED_OUT = 1 << 8,  /* tell what it waited for */
+enum lifecycle_action {                         /* a set */
+                        ACTION_SPAWN = 1 << 0,  /* start the process */
+                        ACTION_ROTATE = 1 << 1, /* membership of the rotation changed */
+                        ACTION_SIGNAL = 1 << 2, /* send the stop signal */
+                        ACTION_KILL = 1 << 3,   /* kill everything in its cgroup */
+                        ACTION_DEADLINE = 1
+                                          << 4, /* (re)start the deadline: lifecycle_deadline_ms */
+                        ACTION_NO_DEADLINE = 1 << 5,
+                        ACTION_FAILED = 1 << 6,    /* tell people why */
+                        ACTION_RELEASE = 1 << 7,   /* free the slot */
+                        ACTION_TIMED_OUT = 1 << 8, /* tell what it waited for */
 };
 
-enum lifecycle_blame { /* for an end that nobody asked for */
-    BLAME_PROGRAM,  /* it ended by itself */
-    BLAME_HOPELESS, /* it cannot be started, and trying again will not help: no such program */
-    BLAME_MACHINE,  /* descriptors, memory or processes ran out: it will be tried for ever */
+enum lifecycle_blame {                 /* for an end that nobody asked for */
+                       BLAME_PROGRAM,  /* it ended by itself */
+                       BLAME_HOPELESS, /* it cannot be started, and trying again will not help: no
+                                          such program */
+                       BLAME_MACHINE,  /* descriptors, memory or processes ran out: it will be tried
+                                          for ever */
 };
 
 struct lifecycle {
     enum lifecycle_state state;
     enum lifecycle_goal goal;
-    uint32_t failures; /* ends in a row that did not come after a good run */
-    uint64_t entered_ms;  /* when it came into this state, loop time */
-    uint32_t pause_ms;    /* of the backoff that it is in */
-    bool abrupt;          /* skip draining: everything goes down */
-    bool clean;           /* the last end was an exit with status 0 */
+    uint32_t failures;          /* ends in a row that did not come after a good run */
+    uint64_t entered_ms;        /* when it came into this state, loop time */
+    uint32_t pause_ms;          /* of the backoff that it is in */
+    bool abrupt;                /* skip draining: everything goes down */
+    bool clean;                 /* the last end was an exit with status 0 */
     enum lifecycle_blame blame; /* for the last end */
 };
 

@@ -216,8 +216,7 @@ int main(void)
         cmocka_unit_test(a_crash_after_a_good_run_restarts_at_once),
         cmocka_unit_test(pauses_double_up_to_the_maximum_with_jitter),
         cmocka_unit_test(a_loop_of_crashes_ends_in_failed_and_a_restart_begins_anew),
-        cmocka_unit_test(
-            what_cannot_be_started_fails_at_once_and_a_starved_machine_is_waited_for),
+        cmocka_unit_test(what_cannot_be_started_fails_at_once_and_a_starved_machine_is_waited_for),
         cmocka_unit_test(a_start_that_takes_too_long_is_a_failure),
         cmocka_unit_test(policies_decide_what_an_exit_means),
         cmocka_unit_test(drained_on_request_it_stays_until_it_is_called_back),

@@ -31,8 +31,8 @@ static void tail_add(struct output *output, const char *bytes, size_t length)
         output->tail_cut = true;
     }
     if (output->tail_length + length > sizeof output->tail) {
-        size_t kept = OUTPUT_TAIL_BYTES < output->tail_length ? OUTPUT_TAIL_BYTES
-                                                              : output->tail_length;
+        size_t kept =
+            OUTPUT_TAIL_BYTES < output->tail_length ? OUTPUT_TAIL_BYTES : output->tail_length;
         memmove(output->tail, output->tail + output->tail_length - kept, kept);
         output->tail_length = kept;
         output->tail_cut = true;
@@ -117,8 +117,7 @@ static int fifo_open(const char *path, uid_t uid, gid_t gid)
     return fd;
 }
 
-int output_open(const struct output_setup *setup, uid_t uid, gid_t gid,
-                struct output **ret_output)
+int output_open(const struct output_setup *setup, uid_t uid, gid_t gid, struct output **ret_output)
 {
     int fd = fifo_open(setup->path, uid, gid);
     if (fd < 0)

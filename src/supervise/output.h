@@ -27,7 +27,7 @@ struct output_setup {
     const char *path;   /* of the FIFO */
     const char *source; /* "api.1"; must live as long as the output */
     int hue;
-    struct logger *const *logger;   /* where the pointer to the current logger stands (may be NULL) */
+    struct logger *const *logger; /* where the pointer to the current logger stands (may be NULL) */
     struct console *const *console; /* the same */
 };
 
@@ -35,8 +35,7 @@ struct output;
 
 /* Makes or finds the FIFO, owned by uid and gid (so that programs may open /dev/stdout), and starts
  * reading. 0 or -errno. */
-int output_open(const struct output_setup *setup, uid_t uid, gid_t gid,
-                struct output **ret_output);
+int output_open(const struct output_setup *setup, uid_t uid, gid_t gid, struct output **ret_output);
 /* Reads what is left, and closes. `remove`: the FIFO goes as well. */
 void output_close(struct output *output, bool remove);
 /* A descriptor of the FIFO for the program, which blocks as programs expect (ours does not); the

@@ -111,7 +111,8 @@ static void a_stopped_screen_does_not_stop_the_program(void **state)
     char line[1024];
     memset(line, 'x', sizeof line - 1);
     line[sizeof line - 1] = '\n';
-    for (int i = 0; i < 4096; i++) { /* 4 MiB, more than the screen's pipe and the console's buffer */
+    for (int i = 0; i < 4096;
+         i++) { /* 4 MiB, more than the screen's pipe and the console's buffer */
         assert_int_equal(write(program, line, sizeof line), sizeof line);
         output_drain(output);
     }

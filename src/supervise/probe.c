@@ -43,8 +43,9 @@ static void round_end(struct probe *probe, bool well, const char *why)
 {
     const struct service *service = probe->service;
     /* Until it was well for the first time it is asked more often: a start should not wait long. */
-    uint32_t pause_ms = probe->good || probe->bad >= service->check_fall ? service->check_every_ms
-                                                                         : service->check_every_ms / 10;
+    uint32_t pause_ms = probe->good || probe->bad >= service->check_fall
+                            ? service->check_every_ms
+                            : service->check_every_ms / 10;
     probe->good = well ? probe->good + 1 : 0;
     probe->bad = well ? 0 : probe->bad + 1;
     timer_start(probe->loop, &probe->timer, pause_ms, pause_over, probe);
@@ -109,8 +110,8 @@ static void round_begin(struct probe *probe)
     int error = spawn(&probe->launch->plan, &result, &step);
     if (!error) {
         close(result.error_fd); /* a command that cannot be executed exits with a status, too */
-        error = watch_start(probe->loop, &probe->end, result.pidfd, WATCH_READ, command_ended,
-                            probe);
+        error =
+            watch_start(probe->loop, &probe->end, result.pidfd, WATCH_READ, command_ended, probe);
         if (error) {
             kill(result.pid, SIGKILL);
             close(result.pidfd);

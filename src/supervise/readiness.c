@@ -98,8 +98,7 @@ int readiness_open(struct loop *loop, const char *path, uid_t uid, gid_t gid, re
     char *copy = strdup(path);
     int error = -ENOMEM;
     if (readiness && copy) {
-        *readiness =
-            (struct readiness){.loop = loop, .call = call, .owner = owner, .path = copy};
+        *readiness = (struct readiness){.loop = loop, .call = call, .owner = owner, .path = copy};
         error = watch_start(loop, &readiness->watch, fd, WATCH_READ, readiness_ready, readiness);
     }
     if (error) {

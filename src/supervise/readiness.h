@@ -1,7 +1,7 @@
 /* sd_notify(3) for one instance: a datagram socket whose path the program finds in NOTIFY_SOCKET.
  * Messages are lines of NAME=value; READY=1, STOPPING=1, STATUS=text, MAINPID=pid are understood,
- * the others passed over. Only the instance's user may write to the socket; the folder that it lies in
- * must be one in which that user cannot make files. */
+ * the others passed over. Only the instance's user may write to the socket; the folder that it lies
+ * in must be one in which that user cannot make files. */
 #pragma once
 
 #include <sys/types.h>

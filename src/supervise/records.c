@@ -25,7 +25,7 @@ struct header {
 struct records {
     struct header *header;
     size_t bytes;
-    struct table *names; /* of services, to their records */
+    struct table *names;   /* of services, to their records */
     uint32_t service_next; /* where the search for a free service record begins */
 };
 
@@ -63,8 +63,7 @@ static int records_map(int fd, size_t bytes, struct records **ret_records)
 
 /* A new file beside the old one, so that a crash in between leaves the old one whole. Blocks are
  * reserved now: a full disk shows here, not as SIGBUS at a store. */
-static int records_make(const char *path, const struct header *header,
-                        struct records **ret_records)
+static int records_make(const char *path, const struct header *header, struct records **ret_records)
 {
     char temporary[4096];
     if (snprintf(temporary, sizeof temporary, "%s.new", path) >= (int)sizeof temporary)
@@ -137,12 +136,11 @@ static int records_find(const char *path, uint32_t services_max, uint32_t slots_
         *ret_records = old;
         return 0;
     }
-    struct header wanted = {.version = RECORDS_VERSION,
-                            .services_max = services_max > header.services_max || !old
-                                                ? services_max
-                                                : header.services_max,
-                            .slots_max =
-                                slots_max > header.slots_max || !old ? slots_max : header.slots_max};
+    struct header wanted = {
+        .version = RECORDS_VERSION,
+        .services_max =
+            services_max > header.services_max || !old ? services_max : header.services_max,
+        .slots_max = slots_max > header.slots_max || !old ? slots_max : header.slots_max};
     memcpy(wanted.magic, magic, sizeof magic);
     struct records *fresh = NULL;
     int error = records_make(path, &wanted, &fresh);

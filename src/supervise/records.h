@@ -27,11 +27,11 @@ struct instance_record {
     uint32_t state; /* enum lifecycle_state */
     uint32_t restarts;
     int32_t pid;
-    int32_t exit_status; /* wait(2) status of the last end; -1: none yet */
+    int32_t exit_status;  /* wait(2) status of the last end; -1: none yet */
     uint64_t start_ticks; /* with pid: that process and no other */
     uint64_t since_wall_ms;
-    uint64_t up_wall_ms; /* when it came up */
-    uint32_t held; /* drained on request */
+    uint64_t up_wall_ms;    /* when it came up */
+    uint32_t held;          /* drained on request */
     uint32_t out_of_memory; /* the last end was the kernel's doing, for want of memory */
     int32_t session; /* of the first process of this start: finds the others without cgroups */
     uint32_t pad;

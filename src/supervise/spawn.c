@@ -54,7 +54,8 @@ const char *spawn_error_text(const struct spawn_plan *plan, enum spawn_step step
     return text;
 }
 
-/* ---- the environment of socket activation -------------------------------------------------------- */
+/* ---- the environment of socket activation
+ * -------------------------------------------------------- */
 
 enum {
     LISTEN_VARIABLES = 3,
@@ -104,7 +105,8 @@ static char **environment_build(const struct spawn_plan *plan, struct activation
     return env;
 }
 
-/* ---- the process --------------------------------------------------------------------------------- */
+/* ---- the process
+ * --------------------------------------------------------------------------------- */
 
 /* Clones straight into the cgroup, so that no moment passes in which the child is elsewhere. */
 static pid_t clone_into(const struct cgroup *cgroup, int *ret_pidfd)
@@ -200,8 +202,7 @@ static int ends_open(struct ends *ends, bool notify)
     return error;
 }
 
-int spawn(const struct spawn_plan *plan, struct spawn_result *ret_result,
-          enum spawn_step *ret_step)
+int spawn(const struct spawn_plan *plan, struct spawn_result *ret_result, enum spawn_step *ret_step)
 {
     assert(plan->activation_count <= SERVICE_PORTS_MAX);
     assert(plan->program[0] == '/');

@@ -36,19 +36,19 @@ struct spawn_user {
 int spawn_user_find(const char *user, const char *group, struct spawn_user *ret_user);
 
 /* Finds the program along `path` (a PATH) when its name has no slash, relative to `directory`
- * otherwise (which must be absolute). What stands in PATH without being executable is passed over, as
- * execvp(3) does. 0; -ENOENT; -EACCES: there, but not executable; -EISDIR; -ENAMETOOLONG. */
-int spawn_program_find(const char *program, const char *path, const char *directory,
-                       char *ret_path, size_t size);
+ * otherwise (which must be absolute). What stands in PATH without being executable is passed over,
+ * as execvp(3) does. 0; -ENOENT; -EACCES: there, but not executable; -EISDIR; -ENAMETOOLONG. */
+int spawn_program_find(const char *program, const char *path, const char *directory, char *ret_path,
+                       size_t size);
 
 struct spawn_plan {
     const char *program; /* absolute */
     char *const *argv;
-    char *const *env;    /* complete, but for LISTEN_FDS, LISTEN_FDNAMES ("tcp-3000:udp-53") and
-                            LISTEN_PID (sd_listen_fds(3)), which spawn adds with `activation` */
+    char *const *env; /* complete, but for LISTEN_FDS, LISTEN_FDNAMES ("tcp-3000:udp-53") and
+                         LISTEN_PID (sd_listen_fds(3)), which spawn adds with `activation` */
     const char *directory;
     const struct spawn_user *user;
-    int umask; /* -1: unchanged */
+    int umask;                        /* -1: unchanged */
     const struct rlimit *descriptors; /* RLIMIT_NOFILE, before `limits`; NULL: as the caller's */
     const struct service_limit *limits;
     size_t limit_count;
@@ -58,7 +58,8 @@ struct spawn_plan {
     bool notify;                   /* install the seccomp filter */
     struct seccomp_wants wants;
     bool privileged;
-    const struct service_port *activation; /* ports to open and hand over from fd 3 on (LISTEN_FDS) */
+    const struct service_port
+        *activation; /* ports to open and hand over from fd 3 on (LISTEN_FDS) */
     size_t activation_count;
 };
 
@@ -82,10 +83,10 @@ const char *spawn_error_text(const struct spawn_plan *plan, enum spawn_step step
 /* An error pipe is readable when the child failed (spawn_error) or has exec'ed (end of file). */
 struct spawn_result {
     pid_t pid;
-    int pidfd;     /* the caller's */
-    int error_fd;  /* the caller's; O_NONBLOCK */
-    int notify_socket; /* the child sends its notification descriptor here (spawn_notify_receive) and
-                          waits; the caller's, O_NONBLOCK; -1: no filter was asked for */
+    int pidfd;         /* the caller's */
+    int error_fd;      /* the caller's; O_NONBLOCK */
+    int notify_socket; /* the child sends its notification descriptor here (spawn_notify_receive)
+                          and waits; the caller's, O_NONBLOCK; -1: no filter was asked for */
 };
 
 /* 0 or -errno with *ret_step; the child may still fail later, see error_fd. Does not wait for the
@@ -93,7 +94,8 @@ struct spawn_result {
 int spawn(const struct spawn_plan *plan, struct spawn_result *ret_result,
           enum spawn_step *ret_step);
 /* Reads the child's report: 0: it exec'ed (end of file), or was killed before; -EINPROGRESS: not
- * yet; else its -errno (-EAGAIN too: no more processes may be had), and the child has ended with status SPAWN_EXIT_STATUS. */
+ * yet; else its -errno (-EAGAIN too: no more processes may be had), and the child has ended with
+ * status SPAWN_EXIT_STATUS. */
 enum { SPAWN_EXIT_STATUS = 127 };
 int spawn_error(int error_fd, enum spawn_step *ret_step);
 /* Receives the notification descriptor and tells the child to go on. The descriptor, O_CLOEXEC, the

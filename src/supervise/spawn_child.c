@@ -13,7 +13,8 @@
 
 #include "event/signals.h"
 
-/* ---- descriptors -------------------------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------------------------------
+ */
 
 /* Moves the descriptor out of the way of 0–2 and of those that are handed over. */
 static int descriptor_raise(int *fd)
@@ -26,8 +27,8 @@ static int descriptor_raise(int *fd)
 }
 
 /* Closes what enginx has open, but for what the child still speaks through. At once, and not with
- * exec: a child that waits for an answer must see that enginx is gone, so neither it nor its siblings
- * may hold the other end. */
+ * exec: a child that waits for an answer must see that enginx is gone, so neither it nor its
+ * siblings may hold the other end. */
 static int descriptors_close(const struct spawn_child *child)
 {
     int first = child->error_fd, second = child->notify_socket;
@@ -63,7 +64,8 @@ static int descriptors_set(struct spawn_child *child)
     return descriptors_close(child);
 }
 
-/* ---- groups, limits, directory ------------------------------------------------------------------- */
+/* ---- groups, limits, directory
+ * ------------------------------------------------------------------- */
 
 static int cgroups_join(struct spawn_child *child)
 {
@@ -94,7 +96,8 @@ static int directory_change(struct spawn_child *child)
     return child->plan->directory && chdir(child->plan->directory) ? -errno : 0;
 }
 
-/* ---- the filter ---------------------------------------------------------------------------------- */
+/* ---- the filter
+ * ---------------------------------------------------------------------------------- */
 
 static int descriptor_send(int socket, int fd)
 {
@@ -134,7 +137,8 @@ static int filter_install(struct spawn_child *child)
     return length == 1 ? 0 : length < 0 ? -errno : -EPIPE; /* enginx is gone */
 }
 
-/* ---- sockets to hand over ------------------------------------------------------------------------ */
+/* ---- sockets to hand over
+ * ------------------------------------------------------------------------ */
 
 /* Binds to any address: [::] for both families, 0.0.0.0 where there is no IPv6. */
 static int socket_bind(int fd, int family, uint16_t port)
@@ -208,7 +212,8 @@ static int sockets_open(struct spawn_child *child)
     return 0;
 }
 
-/* ---- user, and the order of it all --------------------------------------------------------------- */
+/* ---- user, and the order of it all
+ * --------------------------------------------------------------- */
 
 /* By system call: glibc's wrappers would look for other threads to change too. */
 static int user_change(struct spawn_child *child)

@@ -63,8 +63,13 @@ static char *const environment[] = {NULL};
 
 static struct spawn_plan plan_of(char *const *argv)
 {
-    return (struct spawn_plan){.program = argv[0], .argv = argv, .env = environment, .umask = -1,
-                               .output_fd = -1, .cgroups = cgroups, .cgroup = &cgroup};
+    return (struct spawn_plan){.program = argv[0],
+                               .argv = argv,
+                               .env = environment,
+                               .umask = -1,
+                               .output_fd = -1,
+                               .cgroups = cgroups,
+                               .cgroup = &cgroup};
 }
 
 #define SHELL(script) ((char *const[]){(char[]){"/bin/sh"}, (char[]){"-c"}, (char[]){script}, NULL})
@@ -169,7 +174,8 @@ static void a_group_that_is_gone_is_told(void **state)
     assert_int_equal(cgroup_remove(cgroups, &gone), 0);
     plan.cgroup = &copy;
     int error = spawn(&plan, &result, &step);
-    assert_true(error == -ENODEV || error == -ENOENT); /* clone(2) says the one, Linux 6.18 the other */
+    assert_true(error == -ENODEV ||
+                error == -ENOENT); /* clone(2) says the one, Linux 6.18 the other */
     assert_int_equal(step, SPAWN_CLONE);
     close(copy.fd);
 }
@@ -190,7 +196,8 @@ static void a_program_that_is_over_its_task_limit(void **state)
     assert_null(strstr(text, "forked"));
 }
 
-/* ---- an ordinary user to whom a v2 group was delegated, as systemd does it with Delegate=yes ------ */
+/* ---- an ordinary user to whom a v2 group was delegated, as systemd does it with Delegate=yes
+ * ------ */
 
 enum { USER_NOBODY = 65534 };
 
@@ -220,8 +227,9 @@ static int delegated_user(void)
             return 8;
     if (cgroup_open(ours, "api.1", &none, &group, NULL))
         return 3;
-    struct spawn_plan plan = plan_of(SHELL("grep -q '^0:.*-user/inner/mine/api.1$' /proc/self/cgroup;"
-                                           "echo $?; sleep 60 <&- >&- 2>&- &"));
+    struct spawn_plan plan =
+        plan_of(SHELL("grep -q '^0:.*-user/inner/mine/api.1$' /proc/self/cgroup;"
+                      "echo $?; sleep 60 <&- >&- 2>&- &"));
     plan.cgroups = ours;
     plan.cgroup = &group;
     if (output_of(plan, text, sizeof text) || strcmp(text, "0\n") != 0)

@@ -1,6 +1,6 @@
-/* Starts real programs as the user that runs the test; with "nobody" as its argument it becomes that
- * user first, so that root's test run covers both. seccomp_install is a stand-in, since the filter
- * has tests of its own. */
+/* Starts real programs as the user that runs the test; with "nobody" as its argument it becomes
+ * that user first, so that root's test run covers both. seccomp_install is a stand-in, since the
+ * filter has tests of its own. */
 #include "supervise/spawn.h"
 
 #include <errno.h>
@@ -36,7 +36,8 @@ int seccomp_install(const struct seccomp_wants *wants, bool privileged)
     return open(wants->connect ? "/dev/zero" : "/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* ---- running a plan to its end ------------------------------------------------------------------- */
+/* ---- running a plan to its end
+ * ------------------------------------------------------------------- */
 
 struct outcome {
     int error; /* of spawn or of the child */
@@ -45,7 +46,8 @@ struct outcome {
     char output[4096];
 };
 
-static char *const env_small[] = {(char[]){"PATH=/usr/bin:/bin"}, (char[]){"GREETING=good day"}, NULL};
+static char *const env_small[] = {(char[]){"PATH=/usr/bin:/bin"}, (char[]){"GREETING=good day"},
+                                  NULL};
 
 static struct spawn_plan plan_of(char *const *argv)
 {
@@ -53,8 +55,8 @@ static struct spawn_plan plan_of(char *const *argv)
         .program = argv[0], .argv = argv, .env = env_small, .umask = -1, .output_fd = -1};
 }
 
-#define ARGV(...) ((char *const[]){__VA_ARGS__, NULL})
-#define WORD(text) ((char[]){text})
+#define ARGV(...)     ((char *const[]){__VA_ARGS__, NULL})
+#define WORD(text)    ((char[]){text})
 #define SHELL(script) ARGV(WORD("/bin/sh"), WORD("-c"), WORD(script))
 
 static int child_error(int error_fd, enum spawn_step *ret_step)
@@ -124,7 +126,8 @@ static uint16_t port_free(int type)
     return ntohs(address.sin_port);
 }
 
-/* ---- tests --------------------------------------------------------------------------------------- */
+/* ---- tests
+ * --------------------------------------------------------------------------------------- */
 
 static void the_program_gets_arguments_and_environment(void **state)
 {
@@ -267,7 +270,8 @@ static void not_reported_until_exec(void **state)
     close(ends[0]);
 }
 
-/* ---- the filter's descriptor --------------------------------------------------------------------- */
+/* ---- the filter's descriptor
+ * --------------------------------------------------------------------- */
 
 static void the_notification_descriptor_comes_and_the_program_waits(void **state)
 {
@@ -337,7 +341,8 @@ static void a_filter_that_cannot_be_had(void **state)
     close(result.error_fd);
 }
 
-/* ---- socket activation --------------------------------------------------------------------------- */
+/* ---- socket activation
+ * --------------------------------------------------------------------------- */
 
 static char activated[] =
     "import os, socket\n"
@@ -346,7 +351,8 @@ static char activated[] =
     "print(sorted(int(f) for f in os.listdir('/proc/self/fd') if int(f) < 90)[:5])\n"
     "for fd in range(3, 3 + int(os.environ['LISTEN_FDS'])):\n"
     "    s = socket.socket(fileno=fd)\n"
-    "    print(s.type.name, s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))\n"
+    "    print(s.type.name, s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, "
+    "socket.SO_ACCEPTCONN))\n"
     "    if s.type == socket.SOCK_STREAM:\n"
     "        for host in ('127.0.0.1', '::1') if s.family == socket.AF_INET6 else ('127.0.0.1',):\n"
     "            c = socket.create_connection((host, s.getsockname()[1])); a, _ = s.accept()\n"
@@ -364,8 +370,7 @@ static void sockets_are_handed_over(void **state)
     struct service_port ports[] = {{tcp, PROTOCOL_TCP, true}, {udp, PROTOCOL_UDP, true}};
     /* Another supervisor had handed sockets to enginx: that is not for the program. */
     char *const env[] = {WORD("LISTEN_FDS=9"), WORD("A=b"), WORD("LISTEN_PID=1"), NULL};
-    struct spawn_plan plan =
-        plan_of(ARGV(WORD("/usr/bin/python3"), WORD("-c"), activated));
+    struct spawn_plan plan = plan_of(ARGV(WORD("/usr/bin/python3"), WORD("-c"), activated));
     plan.env = env;
     plan.activation = ports;
     plan.activation_count = 2;
@@ -391,7 +396,8 @@ static void a_port_that_is_taken(void **state)
     close(fd);
 }
 
-/* ---- look-ups ------------------------------------------------------------------------------------ */
+/* ---- look-ups
+ * ------------------------------------------------------------------------------------ */
 
 static void programs_are_found_as_a_shell_would(void **state)
 {
@@ -402,7 +408,8 @@ static void programs_are_found_as_a_shell_would(void **state)
     assert_int_equal(spawn_program_find("bin/sh", "", "/usr", path, sizeof path), 0);
     assert_string_equal(path, "/usr/bin/sh");
     assert_int_equal(spawn_program_find("sh", "usr/bin", "/", path, sizeof path), 0);
-    assert_int_equal(spawn_program_find("no-such-program", "/bin", "/", path, sizeof path), -ENOENT);
+    assert_int_equal(spawn_program_find("no-such-program", "/bin", "/", path, sizeof path),
+                     -ENOENT);
     assert_int_equal(spawn_program_find("", "/bin", "/", path, sizeof path), -ENOENT);
     assert_int_equal(spawn_program_find("/usr/bin", "", "/", path, sizeof path), -EISDIR);
     assert_int_equal(spawn_program_find("/bin/sh", "", "/", path, 4), -ENAMETOOLONG);
@@ -489,7 +496,8 @@ int main(int argc, char **argv)
         root_test_require();
         if (setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
             return 1;
-        prctl(PR_SET_DUMPABLE, 1); /* as any program of that user; the leak sanitizer looks inside */
+        prctl(PR_SET_DUMPABLE,
+              1); /* as any program of that user; the leak sanitizer looks inside */
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_program_gets_arguments_and_environment),

@@ -60,8 +60,8 @@ int spawn_user_find(const char *user, const char *group, struct spawn_user *ret_
     found.group_count = SPAWN_GROUPS_MAX; /* of a user with more groups, the first ones are taken */
     if (getgrouplist(found.name, found.gid, found.groups, &found.group_count) < 0)
         found.group_count = SPAWN_GROUPS_MAX;
-    found.change = geteuid() == 0 ? user || group
-                                  : found.uid != geteuid() || found.gid != getegid();
+    found.change =
+        geteuid() == 0 ? user || group : found.uid != geteuid() || found.gid != getegid();
     *ret_user = found;
     return 0;
 }
@@ -80,9 +80,9 @@ static int program_check(const char *path)
 static int path_join(const char *directory, size_t directory_length, const char *name,
                      char *ret_path, size_t size)
 {
-    int length = *name == '/' ? snprintf(ret_path, size, "%s", name)
-                              : snprintf(ret_path, size, "%.*s/%s", (int)directory_length,
-                                         directory, name);
+    int length = *name == '/'
+                     ? snprintf(ret_path, size, "%s", name)
+                     : snprintf(ret_path, size, "%.*s/%s", (int)directory_length, directory, name);
     return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
 }
 
@@ -100,8 +100,8 @@ static int entry_try(const char *entry, size_t length, const char *program, cons
     return error ? error : program_check(ret_path);
 }
 
-int spawn_program_find(const char *program, const char *path, const char *directory,
-                       char *ret_path, size_t size)
+int spawn_program_find(const char *program, const char *path, const char *directory, char *ret_path,
+                       size_t size)
 {
     if (!*program)
         return -ENOENT;

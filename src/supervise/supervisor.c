@@ -18,7 +18,8 @@
 #include "supervise/marks.h"
 #include "topology/addresses.h"
 
-/* ---- what the steering asks of us ------------------------------------------------------------- */
+/* ---- what the steering asks of us -------------------------------------------------------------
+ */
 
 static struct instance *instance_of(const struct supervisor *supervisor, uint32_t slot)
 {
@@ -71,14 +72,14 @@ static const struct steering_callbacks callbacks = {
     .forget = steering_forget,
 };
 
-/* ---- slots ------------------------------------------------------------------------------------ */
+/* ---- slots ------------------------------------------------------------------------------------
+ */
 
 uint32_t supervisor_slot_take(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->slots_max; i++) {
         uint32_t slot = (supervisor->slot_next + i) % supervisor->slots_max;
-        if (supervisor->by_slot[slot] ||
-            records_instance(supervisor->records, slot)->service[0])
+        if (supervisor->by_slot[slot] || records_instance(supervisor->records, slot)->service[0])
             continue;
         supervisor->slot_next = slot + 1;
         return slot;
@@ -90,8 +91,8 @@ uint32_t supervisor_slots_free(const struct supervisor *supervisor)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < supervisor->slots_max; slot++)
-        count += !supervisor->by_slot[slot] &&
-                 !records_instance(supervisor->records, slot)->service[0];
+        count +=
+            !supervisor->by_slot[slot] && !records_instance(supervisor->records, slot)->service[0];
     return count;
 }
 
@@ -101,7 +102,8 @@ void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot)
     *records_instance(supervisor->records, slot) = (struct instance_record){0};
 }
 
-/* ---- the beginning ------------------------------------------------------------------------------ */
+/* ---- the beginning ------------------------------------------------------------------------------
+ */
 
 /* As many descriptors as the hard limit allows: an instance needs four. */
 static void descriptors_raise(struct supervisor *supervisor)
@@ -141,8 +143,8 @@ static int names_learn(struct supervisor *supervisor)
     supervisor->names = table_new();
     int error = supervisor->names ? 0 : -ENOMEM;
     for (size_t i = 0; !error && i < topology->service_count; i++)
-        error = table_add(supervisor->names, topology->services[i].name, &topology->services[i],
-                          NULL);
+        error =
+            table_add(supervisor->names, topology->services[i].name, &topology->services[i], NULL);
     return error;
 }
 
@@ -176,8 +178,10 @@ static void cgroups_begin(struct supervisor *supervisor)
                              supervisor->cgroups_why, sizeof supervisor->cgroups_why);
     if (error) {
         supervisor->cgroups = NULL;
-        log_warn("no-cgroups", "why=\"%s\" instead=\"processes are found by their environment, "
-                               "quotas of memory, cpu and tasks are not enforced\"", supervisor->cgroups_why);
+        log_warn("no-cgroups",
+                 "why=\"%s\" instead=\"processes are found by their environment, "
+                 "quotas of memory, cpu and tasks are not enforced\"",
+                 supervisor->cgroups_why);
         return;
     }
     struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
@@ -256,8 +260,8 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  strerror(-error));
         return error;
     }
-    supervisor->homes = calloc(topology->service_count ? topology->service_count : 1,
-                               sizeof *supervisor->homes);
+    supervisor->homes =
+        calloc(topology->service_count ? topology->service_count : 1, sizeof *supervisor->homes);
     if (!supervisor->homes)
         return -ENOMEM;
     addresses_homes(topology, supervisor->homes);
@@ -361,7 +365,8 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor);
 }
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order ------------------------------------------------------------------------------------
+ */
 
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name)
 {
@@ -384,8 +389,8 @@ static void unit_try(struct supervisor *supervisor, const struct service *servic
         unit_begin(unit);
 }
 
-/* Goes on with the units that had no chance to begin yet, as far as this turn's starts go. Those whose
- * uses are not ready are passed: they begin when these change. */
+/* Goes on with the units that had no chance to begin yet, as far as this turn's starts go. Those
+ * whose uses are not ready are passed: they begin when these change. */
 static void units_try(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
@@ -475,7 +480,8 @@ bool supervisor_settled(const struct supervisor *supervisor)
     return unsettled == 0;
 }
 
-/* ---- changes ---------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------
+ */
 
 bool supervisor_may_start(struct supervisor *supervisor)
 {
@@ -529,7 +535,8 @@ void supervisor_note_change(struct supervisor *supervisor, struct unit *unit)
     deferred_start(supervisor->loop, &supervisor->change, change_call, supervisor);
 }
 
-/* ---- children --------------------------------------------------------------------------------- */
+/* ---- children ---------------------------------------------------------------------------------
+ */
 
 enum { REAPED_AT_ONCE_MAX = 64 };
 
@@ -547,8 +554,8 @@ static void reaped_tell(struct supervisor *supervisor, const struct reaped *reap
     }
 }
 
-/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. Many at a time
- * are told to their instances in one walk. */
+/* As subreaper (and as PID 1) everything that is orphaned below us ends as our child. Many at a
+ * time are told to their instances in one walk. */
 void supervisor_reap(struct supervisor *supervisor)
 {
     struct reaped reaped[REAPED_AT_ONCE_MAX];

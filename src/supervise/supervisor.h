@@ -1,7 +1,7 @@
 /* The supervisor: one process, one thread, one cluster. It owns the topology, the instances, the
- * listening sockets that outlive them, cgroups and steering; it reads no byte from the network. What
- * it must know after a kill -9 stands in records.h and with the keeper; supervisor_new finds it and
- * takes the running instances over. */
+ * listening sockets that outlive them, cgroups and steering; it reads no byte from the network.
+ * What it must know after a kill -9 stands in records.h and with the keeper; supervisor_new finds
+ * it and takes the running instances over. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,9 +12,9 @@
 #include "kernel/cgroup.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
+#include "steering/steering.h"
 #include "supervise/console.h"
 #include "supervise/records.h"
-#include "steering/steering.h"
 #include "supervise/unit.h"
 #include "topology/links.h"
 #include "topology/topology.h"
@@ -22,11 +22,11 @@
 enum { SLOTS_SPARE = 1024, STATE_PATH_BYTES_MAX = 512 };
 
 struct supervisor_options {
-    struct topology *topology; /* taken over */
+    struct topology *topology;   /* taken over */
     const char *state_directory; /* exists */
     const char *log_directory;
     const char *cgroup_base;
-    const char *exe; /* of enginx itself, for the roles */
+    const char *exe;         /* of enginx itself, for the roles */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -44,15 +44,16 @@ struct supervisor {
     struct logger *logger; /* the same */
     struct console *console;
     struct records *records;
-    struct table *names; /* of services, to what the topology says of them */
-    struct unit *units; /* by service index */
-    struct marks *marks; /* finds processes where there are no cgroups */
-    struct links *users; /* of each service */
+    struct table *names;     /* of services, to what the topology says of them */
+    struct unit *units;      /* by service index */
+    struct marks *marks;     /* finds processes where there are no cgroups */
+    struct links *users;     /* of each service */
     struct links *listeners; /* of each service */
-    struct unit **noted; /* units that changed since the last turn, each once */
+    struct unit **noted;     /* units that changed since the last turn, each once */
     size_t noted_count;
-    size_t unsettled;    /* units that were not settled when they were last looked at */
-    size_t begin_next;   /* place in the start order: units from there on had no chance to begin yet */
+    size_t unsettled; /* units that were not settled when they were last looked at */
+    size_t
+        begin_next; /* place in the start order: units from there on had no chance to begin yet */
     uint32_t starts_left; /* instances that may still be started this turn */
     struct instance **by_slot;
     uint32_t slots_max;
@@ -72,9 +73,9 @@ struct supervisor {
     struct deferred change;
     supervisor_changed *changed;
     void *changed_owner;
-    struct timer companions_retry; /* keeper or logger is missing: again soon */
-    uint64_t companions_tried_ms;  /* loop time */
-    struct kept *kept; /* what the keeper holds for the steering, in case it dies */
+    struct timer companions_retry;  /* keeper or logger is missing: again soon */
+    uint64_t companions_tried_ms;   /* loop time */
+    struct kept *kept;              /* what the keeper holds for the steering, in case it dies */
     struct found_descriptor *found; /* by the keeper, until the steering has had a look */
     size_t found_count;
 };

@@ -47,8 +47,7 @@ static int room_make(struct unit *unit, uint32_t number)
     struct instance **instances = reallocarray(unit->instances, room, sizeof *instances);
     if (!instances)
         return -ENOMEM;
-    memset(instances + unit->instance_room, 0,
-           (room - unit->instance_room) * sizeof *instances);
+    memset(instances + unit->instance_room, 0, (room - unit->instance_room) * sizeof *instances);
     unit->instances = instances;
     unit->instance_room = room;
     return 0;
@@ -143,8 +142,8 @@ void unit_fill(struct unit *unit)
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
             return;
         }
-        if (!unit->begun || instance->life.state != STATE_IDLE ||
-            instance->life.goal != GOAL_RUN || instance->begun)
+        if (!unit->begun || instance->life.state != STATE_IDLE || instance->life.goal != GOAL_RUN ||
+            instance->begun)
             continue;
         if (!supervisor_may_start(unit->supervisor)) {
             unit->filling = true;
@@ -303,12 +302,12 @@ void unit_rotate(struct unit *unit)
         const struct instance *instance = unit->instances[i];
         if (!instance || instance->life.state == STATE_GONE)
             continue;
-        members[count] = (struct rotation_member){.slot = instance->slot,
-                                                  .weight = weight_of(unit, instance)};
+        members[count] =
+            (struct rotation_member){.slot = instance->slot, .weight = weight_of(unit, instance)};
         numbers[count++] = instance->number;
     }
-    int error = steering->operations->rotate(steering, unit->service->index, members, numbers,
-                                             count);
+    int error =
+        steering->operations->rotate(steering, unit->service->index, members, numbers, count);
     if (error)
         log_error("rotation-not-set", "service=%s error=\"%s\"", unit->service->name,
                   strerror(-error));

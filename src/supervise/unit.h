@@ -19,17 +19,17 @@ struct unit {
     uint32_t block; /* of instance addresses, the first */
     uint32_t blocks;
     uint32_t wanted;
-    bool begun; /* what it uses was up once: instances may start */
-    bool ended; /* going down: no further starts */
+    bool begun;    /* what it uses was up once: instances may start */
+    bool ended;    /* going down: no further starts */
     bool outdated; /* adopted instances were started from another definition than the file's now */
-    bool noted;   /* waits in the supervisor's list of changed units */
-    bool settled; /* as of the last look at its changes */
-    bool filling; /* more instances are to be started in the next turns */
+    bool noted;    /* waits in the supervisor's list of changed units */
+    bool settled;  /* as of the last look at its changes */
+    bool filling;  /* more instances are to be started in the next turns */
     size_t users_passed; /* going down: so many of those that use it have no process any more */
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
     uint32_t instance_room;
-    uint32_t instance_count;     /* room in use */
-    uint32_t restarting;         /* number of the instance that a rolling restart waits for; 0: none */
+    uint32_t instance_count; /* room in use */
+    uint32_t restarting;     /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
     size_t port_count;
 };
@@ -38,8 +38,8 @@ struct unit {
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
 
-/* Makes instances that are wanted and not there, and starts them once the unit has begun: so many at
- * once, the others in the next turns, so that the supervisor hears and answers in between. */
+/* Makes instances that are wanted and not there, and starts them once the unit has begun: so many
+ * at once, the others in the next turns, so that the supervisor hears and answers in between. */
 enum { STARTS_PER_TURN_MAX = 32 };
 void unit_fill(struct unit *unit);
 /* Takes an instance in under its number. 0 or -ENOMEM. */
@@ -48,7 +48,8 @@ int unit_place(struct unit *unit, struct instance *instance);
 void unit_begin(struct unit *unit);
 /* Is at least one instance up (or nothing wanted)? */
 bool unit_ready(const struct unit *unit);
-/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than its addresses; -ENOSPC: than there are slots. */
+/* 0; -ERANGE: more than SERVICE_INSTANCES_MAX or than its addresses; -ENOSPC: than there are slots.
+ */
 int unit_scale(struct unit *unit, uint32_t wanted);
 /* One after the other: out of rotation, drained, stopped, started, up; number 0: all. It stops at
  * the first that fails. What has not begun yet, or is going down, is left alone. */
