@@ -29,7 +29,7 @@ char *arena_strndup(struct arena *arena, const char *text, size_t length)
     __attribute__((returns_nonnull));
 char *arena_strdup(struct arena *arena, const char *text) __attribute__((returns_nonnull));
 char *arena_printf(struct arena *arena, const char *format, ...)
-    __attribute__((returns_nonnull, format(printf, 2, 3)));
+    __attribute__((returns_nonnull, nonnull(2), format(printf, 2, 3)));
 
 /* Bytes given out so far. */
 size_t arena_used(const struct arena *arena);

@@ -86,7 +86,7 @@ uint32_t lifecycle_deadline_ms(const struct lifecycle *lifecycle, const struct s
     case STATE_DRAINING:
         return lifecycle->goal == GOAL_HOLD ? 0 : service->stop_drain_ms;
     case STATE_STOPPING:
-        return service->stop_within_ms;
+        return service->stop_within_ms ? service->stop_within_ms : 1; /* 0: at once */
     case STATE_BACKOFF:
         return lifecycle->pause_ms;
     case STATE_IDLE:

@@ -152,6 +152,15 @@ static void policies_decide_what_an_exit_means(void **state)
     }
 }
 
+static void no_time_to_stop_means_at_once_and_not_for_ever(void **state)
+{
+    (void)state;
+    struct service impatient = service;
+    impatient.stop_within_ms = 0;
+    struct lifecycle life = {.state = STATE_STOPPING};
+    assert_int_equal(lifecycle_deadline_ms(&life, &impatient), 1);
+}
+
 static void drained_on_request_it_stays_until_it_is_called_back(void **state)
 {
     (void)state;
@@ -219,6 +228,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_started_fails_at_once_and_a_starved_machine_is_waited_for),
         cmocka_unit_test(a_start_that_takes_too_long_is_a_failure),
         cmocka_unit_test(policies_decide_what_an_exit_means),
+        cmocka_unit_test(no_time_to_stop_means_at_once_and_not_for_ever),
         cmocka_unit_test(drained_on_request_it_stays_until_it_is_called_back),
         cmocka_unit_test(removal_ends_in_gone_from_every_state),
         cmocka_unit_test(going_down_does_not_wait_for_connections),

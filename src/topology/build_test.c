@@ -105,6 +105,7 @@ static void defaults_are_as_the_reference_says(void **state)
     assert_int_equal(web->restart_reset_ms, 10000);
     assert_int_equal(web->stop_signal, SIGTERM);
     assert_int_equal(web->stop_within_ms, 30000);
+    assert_int_equal(web->stop_drain_ms, 10000);
     topology_free(topology);
 }
 
@@ -123,7 +124,7 @@ static void everything_can_be_said(void **state)
         "  balance weighted; weight 5 3; check exec curl --x=1 every=1s timeout=200ms rise=2 "
         "fall=4;"
         "  start within=5m; restart on-failure backoff=1s..2m tries=0 reset=1h;"
-        "  stop QUIT within=0; uses db db; }");
+        "  stop QUIT within=0 drain=3s; uses db db; }");
     const struct service *web = topology_service(topology, "web");
     assert_string_equal(topology->name, "c1");
     assert_int_equal(topology->quota.memory_bytes, 2147483648);
@@ -183,6 +184,7 @@ static void everything_can_be_said(void **state)
     assert_int_equal(web->restart_reset_ms, 3600000);
     assert_int_equal(web->stop_signal, SIGQUIT);
     assert_int_equal(web->stop_within_ms, 0);
+    assert_int_equal(web->stop_drain_ms, 3000);
     assert_int_equal(web->uses_count, 1);
     assert_int_equal(web->uses[0], 0);
     assert_int_equal(topology->start_order[0], 0);

@@ -176,6 +176,7 @@ static void statement_apply(struct builder *builder, struct service *service,
     case DIRECTIVE_STOP:
         service->stop_signal = first->signal;
         service->stop_within_ms = option_number(statement, 0);
+        service->stop_drain_ms = option_number(statement, 1);
         break;
     default:
         break; /* those that may repeat are gathered below */

@@ -1,5 +1,7 @@
 """`restart`: the programs are new ones afterwards; with several instances nobody notices."""
 
+import time
+
 import pytest
 
 from harness import clients
@@ -41,3 +43,21 @@ def test_a_service(cluster, programs):
         load.wait_more(20)
     assert load.refused == 0
     assert pids(cluster, "other") == other
+
+
+@pytest.mark.both_accounts
+def test_a_connection_that_never_ends_is_waited_for_no_longer_than_stated(cluster, programs):
+    cluster.up(f"""
+        service web {{
+            run {programs.python("web")}; env WHO=$instance; instances 2;
+            stop SIGTERM drain=1s;
+        }}""")
+    cluster.wait_up(2)
+    with clients.Held(8000, 16) as held:
+        owners = {connection: held.ask(connection) for connection in held.connections}
+        assert set(owners.values()) == {"1", "2"}
+        started = time.monotonic()
+        cluster.command("restart", "web.1")
+        assert 1 <= time.monotonic() - started < 6
+        for connection, owner in owners.items():  # those of the other were left alone
+            assert owner == "1" or held.ask(connection) == "2"
