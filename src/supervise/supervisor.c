@@ -513,8 +513,9 @@ static void change_call(struct deferred *deferred)
     for (size_t i = 0; i < count; i++)
         unit_look(supervisor, supervisor->noted[i]);
     supervisor->noted_count -= count;
-    memmove(supervisor->noted, supervisor->noted + count,
-            supervisor->noted_count * sizeof(struct unit *));
+    if (supervisor->noted_count)
+        memmove(supervisor->noted, supervisor->noted + count,
+                supervisor->noted_count * sizeof(struct unit *));
     if (!supervisor->ending)
         units_try(supervisor);
     if (!supervisor->ready_told && supervisor_settled(supervisor)) {
