@@ -15,21 +15,6 @@
 
 #include "kernel/process.h"
 
-/* For as long as the real ones are elsewhere; nothing here fetches a descriptor. */
-#pragma weak process_open_thread
-#pragma weak process_descriptor
-int process_open_thread(pid_t tid)
-{
-    (void)tid;
-    return -ENOSYS;
-}
-int process_descriptor(int pidfd, int fd)
-{
-    (void)pidfd;
-    (void)fd;
-    return -ENOSYS;
-}
-
 static const struct seccomp_wants nothing_more = {0};
 
 static int child_status(pid_t child)

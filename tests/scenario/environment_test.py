@@ -10,11 +10,11 @@ from harness import clients, processes
 
 
 def test_what_the_file_says(cluster):
-    folder = cluster.folder("work/1")
+    folder = cluster.folder("place/1")
     cluster.up(f"""
         service job {{
             run       /bin/sleep 100$instance;
-            directory {cluster.directory}/work/$instance;
+            directory {cluster.directory}/place/$instance;
             user      nobody;
             env       NAME="two words" N=$instance HERE=$service.$cluster FROM=$env.HOME;
             umask     027;
