@@ -12,7 +12,9 @@ enum { READY_MAX = 256, HEAP_FIRST_SLOTS = 64 };
 
 _Static_assert((int)WATCH_READ == (int)EPOLLIN && (int)WATCH_WRITE == (int)EPOLLOUT &&
                    (int)WATCH_PRIORITY == (int)EPOLLPRI && (int)WATCH_ERROR == (int)EPOLLERR &&
-                   (int)WATCH_HANGUP == (int)EPOLLHUP,
+                   (int)WATCH_HANGUP == (int)EPOLLHUP && (int)WATCH_PEER_ENDED == (int)EPOLLRDHUP &&
+                   (unsigned)WATCH_EXCLUSIVE == (unsigned)EPOLLEXCLUSIVE &&
+                   (unsigned)WATCH_EDGE == (unsigned)EPOLLET,
                "the loop passes epoll's own bits on");
 
 struct loop {
@@ -78,6 +80,22 @@ int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events,
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
         return -errno;
     *watch = (struct watch){.fd = fd, .active = true, .ready = ready, .owner = owner};
+    return 0;
+}
+
+int watch_move(struct loop *loop, struct watch *to, struct watch *from, unsigned events,
+               watch_ready *ready, void *owner)
+{
+    assert(from->active && !to->active);
+    struct epoll_event event = {.events = events, .data.ptr = to};
+    if (epoll_ctl(loop->epoll, EPOLL_CTL_MOD, from->fd, &event) < 0)
+        return -errno;
+    *to = (struct watch){.fd = from->fd, .active = true, .ready = ready, .owner = owner};
+    from->active = false;
+    /* What this turn still has for the old one is the new one's. */
+    for (int i = 0; i < loop->ready_count; i++)
+        if (loop->ready[i].data.ptr == from)
+            loop->ready[i].data.ptr = to;
     return 0;
 }
 

@@ -33,8 +33,12 @@ enum { /* what to wait for, and what happened; the values are epoll's */
        WATCH_READ = 0x001,
        WATCH_WRITE = 0x004,
        WATCH_PRIORITY = 0x002,
-       WATCH_ERROR = 0x008,  /* reported always */
-       WATCH_HANGUP = 0x010, /* reported always */
+       WATCH_ERROR = 0x008,       /* reported always */
+       WATCH_HANGUP = 0x010,      /* reported always */
+       WATCH_PEER_ENDED = 0x2000, /* the other end sends no more (EPOLLRDHUP) */
+       /* How to wait, instead of level-triggered by one loop of many: */
+       WATCH_EXCLUSIVE = 1 << 28,    /* of several loops that watch it, wake one (or a few) */
+       WATCH_EDGE = (int)(1u << 31), /* only when something changes */
 };
 
 struct watch;
@@ -47,9 +51,14 @@ struct watch { /* zero-initialised means inactive */
     void *owner;
 };
 
-/* 0 or -errno (-ENOSPC, -ENOMEM; -EPERM: the descriptor is of a regular file). Level-triggered. */
+/* 0 or -errno (-ENOSPC, -ENOMEM; -EPERM: the descriptor is of a regular file). Level-triggered,
+ * unless WATCH_EDGE is among the events. */
 int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned events, watch_ready *ready,
                 void *owner);
+/* The same descriptor and events under another watch, which must be inactive: for an owner that
+ * gives its descriptor away without losing what has come. `from` is inactive after it. */
+int watch_move(struct loop *loop, struct watch *to, struct watch *from, unsigned events,
+               watch_ready *ready, void *owner);
 int watch_change(struct loop *loop, struct watch *watch, unsigned events);
 /* Accepts an inactive one. After it, `ready` is not called any more, not even in this turn. */
 void watch_stop(struct loop *loop, struct watch *watch);

@@ -16,6 +16,7 @@ enum message_party { /* a set of bits, so that a table row can allow several */
                      PARTY_SUPERVISOR = 1,
                      PARTY_KEEPER = 2,
                      PARTY_LOGGER = 4,
+                     PARTY_GATEWAY = 8,
 };
 
 enum message_kind { /* the numbers go over the wire to a keeper of an older version: append only */
@@ -32,6 +33,24 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                                          output */
                     MESSAGE_LOST, /* supervisor, keeper → logger: name: the source, number: bytes
                                      that are missing */
+                    /* supervisor → gateway; what they are for: gateway/gateway.h */
+                    MESSAGE_BOARD,      /* descriptor */
+                    MESSAGE_BELL,       /* descriptor */
+                    MESSAGE_TALLY,      /* descriptor */
+                    MESSAGE_TICKETS,    /* descriptor */
+                    MESSAGE_JOURNAL,    /* descriptor: the logger's socket */
+                    MESSAGE_LISTENER,   /* name, descriptor; number: of the worker, for UDP */
+                    MESSAGE_UNLISTEN,   /* name */
+                    MESSAGE_GENERATION, /* number, descriptor: a bundle */
+                    MESSAGE_COMMIT,     /* number: of a generation */
+                    MESSAGE_ABANDON,    /* number */
+                    MESSAGE_DRAIN,
+                    /* gateway → supervisor */
+                    MESSAGE_PREPARED,  /* number */
+                    MESSAGE_REJECTED,  /* number; bytes: why */
+                    MESSAGE_COMMITTED, /* number */
+                    MESSAGE_WELL,      /* number: slot << 32 | epoch */
+                    MESSAGE_ILL,       /* the same; bytes: why */
                     MESSAGE_KINDS,
 };
 

@@ -50,6 +50,8 @@ static size_t rotation_build(const struct bpf_steering *steering, uint32_t servi
             names[i] = hash_bytes(&numbers[i], sizeof numbers[i], seed);
         return rotation_hash(members, names, count, ret_slots);
     case BALANCE_LEAST:
+    case BALANCE_EWMA:
+    case BALANCE_STICKY: /* the gateway's; who comes directly is balanced by least */
         break;
     }
     *ret_policy = STEER_LEAST;

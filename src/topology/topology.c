@@ -16,6 +16,17 @@ const struct service *topology_service(const struct topology *topology, const ch
     return NULL;
 }
 
+bool topology_needs_gateway(const struct topology *topology)
+{
+    for (size_t i = 0; i < topology->listener_count; i++)
+        if (topology->listeners[i].path != LISTENER_DIRECT)
+            return true;
+    for (size_t i = 0; i < topology->service_count; i++)
+        if (check_by_gateway(topology->services[i].check))
+            return true;
+    return false;
+}
+
 uint16_t listener_target(const struct topology *topology, const struct listener *listener)
 {
     if (listener->target_port)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "topology/site.h"
 
 enum {
     TOPOLOGY_SERVICES_MAX = 10000,
@@ -19,6 +20,8 @@ enum {
     SERVICE_ENV_MAX = 1024,
     SERVICE_PORTS_MAX = 16,
     SERVICE_USES_MAX = 256,
+    SERVICE_REMOTES_MAX = 1024,
+    LISTENER_NAMES_MAX = 1024,
 };
 
 struct quota { /* 0: no limit */
@@ -34,13 +37,91 @@ enum balance_policy {
     BALANCE_ROUND_ROBIN,
     BALANCE_RANDOM,
     BALANCE_WEIGHTED, /* round-robin by weights */
-    BALANCE_HASH,     /* of the client's address */
+    BALANCE_HASH,     /* of service.hash_key */
+    BALANCE_EWMA,   /* the gateway's: least of (moving average of latency × requests under way) */
+    BALANCE_STICKY, /* the gateway's: by a cookie of its own; new clients by least */
+};
+
+enum hash_key {
+    HASH_CLIENT, /* its address; the only one on the direct path and for relays */
+    HASH_PATH,
+    HASH_URI,
+    HASH_HOST,
+    HASH_HEADER, /* of service.hash_name */
+    HASH_COOKIE,
+    HASH_QUERY,
 };
 
 enum check_kind {
     CHECK_LISTEN, /* the default: it is up when it listens */
     CHECK_NOTIFY, /* sd_notify(3): READY=1 */
     CHECK_EXEC,   /* a command that exits with 0 */
+    /* What follows is network input: the gateway checks (upstream/checker.h). */
+    CHECK_TCP,   /* it accepts a connection */
+    CHECK_HTTP,  /* GET of service.check_path is answered with a good status */
+    CHECK_REDIS, /* PING is answered with +PONG */
+    CHECK_UDP,   /* a datagram is answered */
+};
+
+static inline bool check_by_gateway(enum check_kind kind)
+{
+    return kind >= CHECK_TCP;
+}
+
+struct remote {       /* `at HOST:PORT weight=N`, `at unix:/path`: somebody else's server */
+    const char *host; /* a name or an address; NULL: unix */
+    uint16_t port;
+    const char *path; /* of a Unix socket; NULL: none */
+    uint32_t weight;
+    const char *text; /* as written, for people */
+};
+
+struct service_tls { /* `tls name=… ca=…;` in a service: TLS to its endpoints */
+    bool on;
+    bool verify;                  /* default: yes */
+    const char *name;             /* expected, and sent as SNI; NULL: the endpoint's host */
+    const char *ca_file;          /* NULL: the system's */
+    const char *certificate_file; /* our own, NULL: none */
+    const char *key_file;
+};
+
+enum retry_methods { RETRY_SAFE, RETRY_IDEMPOTENT, RETRY_ALL };
+
+/* What only the gateway does with a service. */
+struct service_gateway {
+    const struct remote *remotes; /* with any, the service has no instances */
+    size_t remote_count;
+    struct service_tls tls;
+    uint8_t proxy_protocol; /* header to send: 0 none, 1, 2 */
+    enum hash_key hash_key;
+    const char *hash_name;    /* of the header, cookie or query argument */
+    const char *cookie_name;  /* BALANCE_STICKY */
+    uint32_t slow_start_ms;   /* 0: none */
+    uint32_t connections_max; /* per endpoint; 0: no bound */
+    uint32_t requests_max;    /* under way, per endpoint; 0: no bound */
+    uint32_t idle_max;        /* kept alive per endpoint and thread */
+    uint32_t connect_ms;
+    uint32_t send_ms;              /* between two writes that it takes */
+    uint32_t response_ms;          /* from the request's last byte to the response's head */
+    uint32_t read_ms;              /* between two reads of a response's body */
+    uint32_t idle_ms;              /* a kept connection without a request */
+    uint32_t tunnel_ms;            /* relays and upgrades: without a byte either way */
+    uint32_t retry_tries;          /* further tries after the first */
+    uint32_t retry_budget_percent; /* of requests, over ten seconds */
+    enum retry_methods retry_methods;
+    uint32_t hold_max; /* requests that wait while no endpoint can take them */
+    uint32_t hold_ms;
+    /* Passive health: so many failures in a row of real traffic eject an endpoint (0: never) for
+     * so long at least; a good check (or the next try, without checks) brings it back. */
+    uint32_t eject_failures;
+    uint32_t eject_ms;
+    const char *check_path;     /* CHECK_HTTP */
+    const char *check_host;     /* Host of the check; NULL: the endpoint's */
+    uint16_t check_status_low;  /* good from … */
+    uint16_t check_status_high; /* … to */
+    const char *check_match;    /* the body must hold this; NULL: none */
+    const char *check_send;     /* CHECK_UDP */
+    const char *check_expect;   /* CHECK_UDP: the answer starts with it; NULL: any */
 };
 
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
@@ -91,6 +172,7 @@ struct service {
     bool listens; /* false: `port none` — a program that listens nowhere */
     bool publish; /* what the program listens on is reachable from other machines as it stands */
     enum balance_policy balance;
+    struct service_gateway gateway;
     const uint32_t *weights; /* of instance 1, 2, …; NULL: all 1; BALANCE_WEIGHTED */
     size_t weight_count;
     const uint32_t *uses; /* indexes of services */
@@ -114,7 +196,45 @@ struct service {
     uint32_t stop_drain_ms;  /* for connections to end before the signal */
 };
 
-struct listener {                    /* `listen ADDRESS tcp -> service` */
+enum listener_kind {
+    LISTENER_STREAM,  /* tcp or udp, to one service or by SNI */
+    LISTENER_HTTP,    /* requests, by `site` */
+    LISTENER_METRICS, /* `metrics ADDRESS;`: for Prometheus; service is UINT32_MAX */
+};
+
+enum listener_path { /* who moves the bytes; decided by topology (listener_path_of) */
+                     LISTENER_DIRECT,       /* the kernel: no process in between */
+                     LISTENER_RELAY,        /* the gateway: bytes or datagrams */
+                     LISTENER_GATEWAY_HTTP, /* the gateway: requests */
+};
+
+enum udp_sticky {
+    STICKY_CLIENT, /* address and port */
+    STICKY_SOURCE, /* address alone */
+    STICKY_TOKEN,  /* listener.token_bytes at listener.token_at of the first packets */
+};
+
+struct sni_target {           /* `sni a.example *.b.example -> service;`: TLS passed through */
+    const char *const *names; /* lower case, ends with NULL; "*": all others */
+    uint32_t service;
+};
+
+struct listener { /* `listen ADDRESS tcp -> service` */
+    enum listener_kind kind;
+    enum listener_path path;
+    const char *path_why;           /* for `check --explain`: a sentence */
+    const struct site *site;        /* LISTENER_HTTP */
+    const struct listener_tls *tls; /* NULL: none; with it TLS ends here */
+    const struct sni_target *snis;  /* LISTENER_STREAM; `service` is UINT32_MAX then */
+    size_t sni_count;
+    const struct network *proxies; /* peers that must send a PROXY header; none: nobody may */
+    size_t proxy_count;
+    uint32_t connections_max;        /* 0: the gateway's own cap */
+    uint32_t connections_per_client; /* 0: no bound */
+    enum udp_sticky sticky;
+    uint8_t token_at;                /* bytes */
+    uint8_t token_bytes;             /* 1 … 16 */
+    uint32_t idle_ms;                /* UDP sessions; relayed connections without a byte */
     struct sockaddr_storage address; /* port included; AF_UNSPEC family: any address, v4 and v6 */
     uint16_t port;
     enum protocol protocol;
@@ -125,6 +245,11 @@ struct listener {                    /* `listen ADDRESS tcp -> service` */
     const char *file;
 };
 
+struct gateway_settings {     /* `gateway threads=… connections=…;` */
+    uint32_t threads;         /* 0: one per core */
+    uint32_t connections_max; /* of clients, all listeners together */
+};
+
 struct topology {
     struct arena *arena;
     const char *name;      /* of the cluster */
@@ -132,6 +257,7 @@ struct topology {
     const char *directory; /* the file's folder, absolute */
     struct quota quota;    /* of everything together */
     enum steering_choice steering;
+    struct gateway_settings gateway;
     const char *log_directory; /* NULL: the default place */
     uint64_t log_file_bytes_max;
     uint32_t log_files_max;
@@ -146,6 +272,10 @@ void topology_free(struct topology *topology);
 
 /* NULL when there is none. */
 const struct service *topology_service(const struct topology *topology, const char *name);
+
+/* Does anything in it need the gateway's process: a relay, HTTP, metrics, a check by the network?
+ */
+bool topology_needs_gateway(const struct topology *topology);
 
 /* The port that a listener's connections go to: stated, or 0 when it must be learnt. */
 uint16_t listener_target(const struct topology *topology, const struct listener *listener);

@@ -1,0 +1,77 @@
+/* A stream: a connected socket, with TLS on it or without, as the protocols see it. Reads and
+ * writes are tried first; only when the kernel says EAGAIN is the socket given to epoll, once,
+ * edge-triggered for both directions, so a short connection never meets epoll_ctl(2), and a kept
+ * one meets it once in its life. After that `ready` is called when something changed; whoever owns
+ * the stream then tries again what it wants to do.
+ *
+ * Owned by its connection, in one worker. Nothing here allocates but TLS. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "event/loop.h"
+
+struct stream;
+struct tls_session;
+struct tls_server;
+struct tls_client;
+
+/* Something may go on: try. `events` is for information (WATCH_…); WATCH_ERROR: the socket has an
+ * error, which the next read or write returns. */
+typedef void stream_ready(struct stream *stream, unsigned events);
+
+struct stream {
+    struct watch watch;
+    struct loop *loop;
+    stream_ready *ready;
+    struct tls_session *tls; /* NULL: plain */
+    int fd;                  /* -1: closed */
+    bool read_blocked;       /* the last read gave EAGAIN and nothing has come since */
+    bool write_blocked;
+    bool ended; /* the other side sends no more */
+    bool shut;  /* we send no more */
+};
+
+/* Takes the descriptor (non-blocking) over; allocates and calls nothing. */
+void stream_init(struct stream *stream, struct loop *loop, int fd, stream_ready *ready);
+
+/* A non-blocking connect. 0: connected or under way (writes give -EAGAIN until it stands, and
+ * -ECONNREFUSED … when it failed); -errno: failed at once. */
+int stream_connect(struct stream *stream, struct loop *loop, const struct sockaddr *address,
+                   socklen_t length, stream_ready *ready);
+/* For a connect under way: 0: it stands; -EAGAIN; else what it failed with. */
+int stream_connected(struct stream *stream);
+
+/* Starts TLS on it; the handshake goes on inside of reads and writes. 0 or -ENOMEM. `name`: sent as
+ * SNI and verified. */
+int stream_tls_accept(struct stream *stream, struct tls_server *server);
+int stream_tls_connect(struct stream *stream, struct tls_client *client, const char *name);
+
+/* Bytes read; 0: the end; -EAGAIN: nothing now; -errno (TLS: -EPROTO, tls_session_why tells). */
+ssize_t stream_read(struct stream *stream, void *bytes, size_t size);
+/* Bytes taken, maybe fewer than all; -EAGAIN: none now; -errno. Never SIGPIPE. `more`: further
+ * bytes follow at once (MSG_MORE). */
+ssize_t stream_write(struct stream *stream, const void *bytes, size_t length, bool more);
+ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count, bool more);
+/* Can be spliced from and to: no TLS, a real socket. */
+static inline bool stream_plain(const struct stream *stream)
+{
+    return !stream->tls;
+}
+/* Registers with epoll, so that `ready` is called from now on also without an EAGAIN before: for a
+ * stream that nobody reads just now, whose death should be seen. 0 or -errno. */
+int stream_watch(struct stream *stream);
+
+/* No more from us: FIN (TLS: close_notify first). */
+void stream_shutdown(struct stream *stream);
+/* Accepts a closed one. `reset`: RST instead of FIN (SO_LINGER 0), to pass on what the other side
+ * of a relay did, or to be rid of a client at once. */
+void stream_close(struct stream *stream, bool reset);
+/* A whole exchange between streams of two owners: gives `to` what `from` is; the descriptor keeps
+ * its registration only when it had none. For upgrades that hand both sides to the tunnel. */
+void stream_move(struct stream *to, struct stream *from, stream_ready *ready);

@@ -1,0 +1,70 @@
+/* A worker: one thread of the gateway with everything that it needs — its loop, its share of the
+ * counters, buffers that all of its connections use in turn, its upstreams — and nothing that
+ * another thread writes. The main thread makes workers, hands each new generation to them, and does
+ * what there is one of per machine (resolver, checker, metrics, messages with the supervisor).
+ *
+ * Threads meet in four places only: the board and the tally (memory, one writer per line), the
+ * mailbox of each worker (a pointer and an eventfd), the reference count of a generation (touched
+ * when it comes and goes, never per request). */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/random.h"
+#include "event/loop.h"
+#include "gateway/core/generation.h"
+#include "gateway/core/pipes.h"
+#include "upstream/upstream.h"
+
+enum {
+    WORKER_INPUT_BYTES = 128 * 1024, /* what a turn reads into: see below */
+    WORKER_OUTPUT_BYTES = 128 * 1024,
+};
+
+struct journal;
+
+struct worker {
+    struct upstream_place place; /* loop, board, tally, thread number, random: shorthand below */
+    struct loop *loop;
+    unsigned number;
+    struct random_state random;
+
+    /* Scratch for whoever is being called: contents hold until the callee returns to the loop. */
+    char *input;  /* WORKER_INPUT_BYTES */
+    char *output; /* WORKER_OUTPUT_BYTES */
+    struct pipes pipes;
+
+    struct generation_use *current; /* of the newest generation; holds a reference */
+    struct journal *journal;        /* access log lines on their way to the logger */
+    uint32_t connections;           /* of clients, open now */
+    uint32_t connections_max;       /* this worker's share of the gateway's cap */
+    uint64_t request_next;          /* for request ids */
+    bool accepting;                 /* false: paused for want of descriptors */
+    struct worker_private *own;
+};
+
+/* What every connection of clients has in common; embedded first in the protocol's own. Kept in a
+ * list of the worker, so that a generation that takes a listener away finds its connections. */
+struct client_base {
+    struct worker *worker;
+    struct generation_use *use;       /* the generation that it came under; holds a reference */
+    const struct plan_listener *plan; /* of that generation */
+    struct tally_traffic *tally;      /* the listener's, this thread's */
+    struct sockaddr_storage peer;     /* who it is, after a PROXY header */
+    struct sockaddr_storage local;    /* what it asked for, after a PROXY header */
+};
+
+/* A client's connection begins and ends: counts, references, caps per client. begin: false, the cap
+ * is reached (counted as refused); close the descriptor. */
+bool client_begin(struct client_base *client, struct worker *worker,
+                  const struct plan_listener *plan, const struct sockaddr_storage *peer);
+void client_end(struct client_base *client);
+
+/* The upstream of a service of that generation; never NULL. */
+struct upstream *worker_upstream(const struct generation_use *use, uint32_t service);
+
+/* Microseconds for measuring latency; the turn's, read once a turn when somebody asks. */
+uint64_t worker_now_us(struct worker *worker);

@@ -1,0 +1,10 @@
+/* The access log: one line for an exchange that is over, as text (one field after the other, as
+ * people know it from web servers) or JSON, with the site's fields; into the worker's journal. */
+#pragma once
+
+#include "gateway/http/exchange.h"
+
+void access_log_exchange(const struct exchange *exchange);
+/* Is there a field of that name (`access-log json fields=…`)? For the checker of configurations see
+ * access_log_fields. */
+extern const char *const access_log_fields[]; /* ends with NULL */

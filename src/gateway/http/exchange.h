@@ -1,0 +1,148 @@
+/* An exchange: one request and its response, between a codec (that speaks with the client:
+ * h1_server now, HTTP/2 later) and a handler (that makes the response: proxy, redirect, respond
+ * now; FastCGI, files, cache later). Neither knows the other; each knows the exchange. Owned by the
+ * codec, from the request's head until both the response is out and the handler has let go.
+ *
+ *   codec                         exchange                          handler
+ *   request head parsed ────────▶ exchange_dispatch: site, route ──▶ start
+ *   body bytes ─────────────────▶ exchange_request_body ───────────▶ request_body
+ *   asks for more ◀────────────── exchange_request_more ◀─────────── (took what it was given)
+ *   head, bytes ◀──────────────── exchange_respond / _write / _end ◀─ response
+ *   has room again ─────────────▶ exchange_writable ───────────────▶ response_room
+ *   client gone ────────────────▶ exchange_abort ──────────────────▶ abort
+ *
+ * Flow control is the same in both directions: who is given bytes says how many it took; it is
+ * given no more until it asks. Nothing is buffered beyond what one read brought, but for a request
+ * body that a retry may need (bounded, EXCHANGE_REPLAY_BYTES).
+ *
+ * All calls are of one worker. A call may end the exchange (the codec frees it after the last
+ * callback returned): after calling out, a handler or codec touches only what is its own. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "gateway/core/worker.h"
+#include "gateway/http/head.h"
+
+enum {
+    EXCHANGE_ARENA_BYTES_MAX = 256 * 1024, /* head, rewritten fields, variables */
+    EXCHANGE_REPLAY_BYTES = 64 * 1024,
+    REQUEST_ID_BYTES = 33,
+};
+
+struct exchange;
+
+/* Who failed, for the log and the error page. */
+enum exchange_blame { BLAME_NOBODY, BLAME_CLIENT, BLAME_UPSTREAM, BLAME_ENGINX };
+
+struct response_head { /* what a handler answers; copied or sent before the call returns */
+    uint16_t status;
+    struct slice reason;        /* "": the status' usual one */
+    const struct field *fields; /* hop-by-hop ones and `dropped` are left out; Connection,
+                                   Content-Length and Transfer-Encoding are the codec's */
+    uint32_t field_count;
+    enum body_kind body; /* BODY_CLOSE: a length is not known: the codec frames it */
+    uint64_t body_length;
+};
+
+struct codec {
+    const char *name; /* "HTTP/1.1" */
+    /* An interim response (100, 103). */
+    void (*interim)(struct exchange *exchange, const struct response_head *head);
+    /* The head, with the first bytes of the body (`length` may be 0). `last`: that is all. The
+     * number of body bytes taken; the rest is asked for by `response_room`. -errno: the client is
+     * gone, abort follows. */
+    ssize_t (*respond)(struct exchange *exchange, const struct response_head *head,
+                       const char *bytes, size_t length, bool last);
+    ssize_t (*write)(struct exchange *exchange, const char *bytes, size_t length, bool last);
+    /* The end of a body whose last bytes were written before; trailer fields. */
+    void (*end)(struct exchange *exchange, const struct field *trailers, uint32_t count);
+    /* The response cannot be finished: cut it so that the client notices. */
+    void (*cut)(struct exchange *exchange);
+    /* The handler can take more of the request's body. */
+    void (*request_more)(struct exchange *exchange);
+    /* For splice: the socket that body bytes may be written to as they are just now, -1: framed,
+     * encrypted, or still busy. After moving bytes by oneself: `moved`. */
+    int (*raw_fd)(struct exchange *exchange);
+    void (*moved)(struct exchange *exchange, uint64_t bytes, bool last);
+    /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
+     * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
+    struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
+};
+
+struct handler {
+    const char *name;
+    void (*start)(struct exchange *exchange);
+    /* Bytes of the request's body; `last`: it is over (length may be 0). The number taken, less:
+     * it will call exchange_request_more. */
+    size_t (*request_body)(struct exchange *exchange, const char *bytes, size_t length, bool last);
+    void (*response_room)(struct exchange *exchange);
+    /* The client is gone, or the codec gave up. Let go of everything; call nothing any more. */
+    void (*abort)(struct exchange *exchange);
+};
+
+struct exchange {
+    const struct codec *codec;
+    const struct handler *handler; /* NULL: none yet, or done */
+    void *handler_own;
+    struct client_base *client;
+    struct worker *worker;
+    struct generation_use *use;        /* holds a reference */
+    const struct route *route;         /* NULL: none matched */
+    uint32_t route_number;             /* of the matcher */
+    struct tally_traffic *route_tally; /* NULL: none */
+
+    struct head request; /* lives in the arena or, until dispatch returns, in the input */
+    struct bump *arena;  /* of this exchange; freed with it */
+    bool client_trusted; /* the peer is one of the site's `trust` */
+    bool secure;         /* came by TLS */
+    char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
+    struct slice captures[10];         /* of the route's regular expression */
+
+    uint64_t begun_us;
+    uint64_t bytes_in;  /* of the request's body */
+    uint64_t bytes_out; /* of the response's body */
+    uint16_t status;    /* sent; 0: none yet */
+    bool request_ended; /* its body is complete */
+    bool responded;     /* the head is out */
+    bool response_ended;
+    enum exchange_blame blame;
+    const char *why;      /* of a failure, for the log; static or in the arena */
+    char upstream[64];    /* whom it went to, for the log: "api.2" */
+    uint64_t upstream_us; /* until the response's head */
+    uint8_t tries;
+};
+
+/* ---- for codecs ---- */
+
+/* Finds the host and the route and starts its handler. The head's slices must hold during the call;
+ * a handler that needs them longer copies (exchange_keep_head). */
+void exchange_dispatch(struct exchange *exchange);
+size_t exchange_request_body(struct exchange *exchange, const char *bytes, size_t length,
+                             bool last);
+void exchange_writable(struct exchange *exchange);
+void exchange_abort(struct exchange *exchange, enum exchange_blame blame, const char *why);
+/* Counts it, logs it; the codec calls this once, then frees it. */
+void exchange_done(struct exchange *exchange);
+
+/* ---- for handlers ---- */
+
+void exchange_keep_head(struct exchange *exchange); /* head → arena */
+const char *exchange_request_id(struct exchange *exchange);
+/* An answer of our own: a small page (text, or JSON when the client asks for it) that says who
+ * failed, with the request id. `why` goes to the log only. Ends the exchange's response. */
+void exchange_fail(struct exchange *exchange, uint16_t status, enum exchange_blame blame,
+                   const char *why);
+ssize_t exchange_respond(struct exchange *exchange, const struct response_head *head,
+                         const char *bytes, size_t length, bool last);
+ssize_t exchange_write(struct exchange *exchange, const char *bytes, size_t length, bool last);
+void exchange_end(struct exchange *exchange, const struct field *trailers, uint32_t count);
+void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const char *why);
+void exchange_request_more(struct exchange *exchange);
+/* Nothing more comes from the handler; must be the handler's last call. */
+void exchange_release(struct exchange *exchange);
+
+extern const struct handler handler_proxy, handler_redirect, handler_respond;

@@ -1,0 +1,14 @@
+/* HTTP/1.1 with a client: a connection, its requests one after the other (pipelined ones wait),
+ * each an exchange. See exchange.h for how it meets handlers. */
+#pragma once
+
+#include "gateway/core/worker.h"
+
+/* Takes the accepted descriptor over; plan->tls says whether TLS comes first. */
+void h1_accept(struct worker *worker, const struct plan_listener *plan, int fd,
+               const struct sockaddr_storage *peer);
+/* A PROXY header is read first by whoever accepts for both protocols; see gateway/listen.h. */
+int http_worker_init(struct worker *worker); /* slabs, arenas; 0 or -ENOMEM */
+void http_worker_done(struct worker *worker);
+/* Draining: idle connections are closed, others after their response (Connection: close). */
+void http_worker_drain(struct worker *worker);

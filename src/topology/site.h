@@ -1,0 +1,138 @@
+/* Sites: what an HTTP listener does with requests — hosts, their routes, and what a route does — as
+ * the configuration says it. Values of a topology: in its arena, immutable, made by site_build.c
+ * from a `listen … http` block. Nothing here is compiled: gateway/http/match.h makes a matcher of
+ * it.
+ *
+ * Texts marked "pattern" may hold request variables ($host $path $query $uri $scheme $method
+ * $client $request_id $1…$9 of a regular expression), which are expanded for each request
+ * (gateway/http/expand.h); `$$` is a dollar sign. Names were checked when it was built. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SITE_HOSTS_MAX = 20000,
+    SITE_ROUTES_MAX = 1000000, /* of a listener, all hosts together */
+    ROUTE_TARGETS_MAX = 16,
+    HEADER_RULES_MAX = 64,
+};
+
+enum path_kind {
+    PATH_PREFIX, /* `/api/`: the path starts with it; `/api` matches /api and /api/…, not /apis */
+    PATH_EXACT,  /* `=/api` */
+    PATH_GLOB,   /* `*.php`, `/files/ *.zip`: `*` is any text, `/` included, `?` one byte */
+    PATH_REGEX,  /* `~^/u/([0-9]+)$`: PCRE2 */
+};
+
+enum header_action { HEADER_SET, HEADER_ADD, HEADER_REMOVE };
+
+struct header_rule { /* `header request set X-Real-IP $client;` */
+    bool response;   /* of the response; else of the request as the upstream gets it */
+    enum header_action action;
+    const char *name;  /* as written */
+    const char *value; /* pattern; NULL: HEADER_REMOVE */
+};
+
+struct route_target { /* `-> api weight=95` */
+    uint32_t service; /* index in the topology */
+    uint32_t weight;  /* 0 … 1000 */
+};
+
+struct rewrite {             /* at most one of the three is set in a rule */
+    const char *strip;       /* `rewrite strip=/api;`: this prefix of the path is taken off */
+    const char *prefix;      /* `rewrite prefix=/v1;`: this is put in front of it */
+    const char *regex;       /* `rewrite ~^/old/(.*)$ /new/$1;` */
+    const char *replacement; /* pattern; of the path, may end in ?query */
+};
+
+enum route_kind {
+    ROUTE_PROXY,    /* to a service */
+    ROUTE_REDIRECT, /* `redirect URL status=308;` */
+    ROUTE_RESPOND,  /* `respond 200 "text";` */
+};
+
+struct route_match_header { /* `header="X-Beta: yes"`; value NULL: it is there at all */
+    const char *name;
+    const char *value;
+};
+
+struct route {
+    enum path_kind path_kind;
+    const char *path;           /* without its `=` or `~` */
+    const char *const *methods; /* ends with NULL; NULL: all */
+    const struct route_match_header *headers;
+    size_t header_count;
+
+    enum route_kind kind;
+    const struct route_target *targets; /* ROUTE_PROXY */
+    size_t target_count;
+    const char *location; /* ROUTE_REDIRECT: pattern; `https` becomes https://$host$uri */
+    uint16_t status;      /* of a redirect or response */
+    const char *body;     /* ROUTE_RESPOND: pattern; NULL: empty */
+    const char *type;     /* Content-Type of the body */
+
+    const struct rewrite *rewrites; /* in their order; the host's first */
+    size_t rewrite_count;
+    const struct header_rule *headers_change; /* in their order: listener's, host's, route's */
+    size_t headers_change_count;
+    uint64_t body_bytes_max; /* 0: the listener's */
+    uint32_t response_ms;    /* timeout response= of the route; 0: the service's */
+    const char *name;        /* for metrics and logs: "shop.example /api/"; unique in the site */
+    const char *file;
+    size_t line;
+};
+
+struct site_host {
+    const char *const
+        *names; /* lower case; "shop.example", "*.shop.example", "*"; ends with NULL */
+    const struct route *routes;
+    size_t route_count;
+};
+
+enum access_log_format { ACCESS_OFF, ACCESS_TEXT, ACCESS_JSON };
+
+struct certificate {              /* `certificate shop.pem key=shop.key;` */
+    const char *certificate_file; /* absolute; PEM, the chain after it */
+    const char *key_file;
+};
+
+enum client_certificate {
+    CLIENT_CERTIFICATE_NONE,
+    CLIENT_CERTIFICATE_OPTIONAL,
+    CLIENT_CERTIFICATE_REQUIRE
+};
+
+struct listener_tls {                       /* of `listen … tls` */
+    const struct certificate *certificates; /* the first is for names that none has */
+    size_t certificate_count;
+    int version_min;                /* 12 or 13 */
+    const char *ciphers;            /* of TLS 1.2, OpenSSL's syntax; NULL: sane ones */
+    enum client_certificate client; /* client certificates */
+    const char *client_ca_file;
+    bool tickets;
+};
+
+struct network { /* 10.0.0.0/8; IPv4 as ::ffff:a.b.c.d, length + 96 */
+    uint8_t address[16];
+    uint8_t length; /* bits, 0 … 128 */
+};
+
+struct site {                      /* of a `listen … http` */
+    const struct site_host *hosts; /* what stands in no `host` block is host "*", the last */
+    size_t host_count;
+    enum access_log_format access_log;
+    const char *const *access_fields; /* names, ends with NULL; NULL: the usual ones */
+    const struct network *trusted;    /* proxies whose X-Forwarded-* are believed */
+    size_t trusted_count;
+    uint32_t header_ms; /* for a whole request head, from its first byte */
+    uint32_t body_ms;   /* between two reads of a body */
+    uint32_t send_ms;   /* between two writes that the client takes */
+    uint32_t idle_ms;   /* kept alive without a request */
+    uint32_t tunnel_ms; /* WebSocket and other upgrades: without a byte either way */
+    uint32_t header_bytes_max;
+    uint32_t header_count_max;
+    uint64_t body_bytes_max; /* 0: no bound */
+    uint32_t rate_bytes_min; /* bodies slower than so many bytes/s are cut; 0: none */
+};

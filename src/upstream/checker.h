@@ -1,0 +1,37 @@
+/* The checker: active health checks over the network (`check tcp|http|redis|udp`) of instances and
+ * of remote endpoints; one per machine, on the gateway's main thread. Instances are found on the
+ * board and checked at their own address once they listen (BOARD_STARTING, BOARD_UP); what changes
+ * is told through `instance` (the gateway tells the supervisor, which decides the state); remote
+ * ones are written to `resolved`. Checks of one service are spread over its interval with jitter;
+ * at most CHECKS_UNDER_WAY_MAX run at a time; rise and fall are counted here. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "event/loop.h"
+#include "topology/topology.h"
+#include "upstream/board.h"
+#include "upstream/resolver.h"
+
+enum { CHECKS_UNDER_WAY_MAX = 256, CHECK_WHY_BYTES = 200, CHECK_ANSWER_BYTES_MAX = 64 * 1024 };
+
+struct checker;
+
+/* `well`: it passed `rise` checks (or failed `fall`); `why`: the last failure in words, "" when
+ * well. */
+typedef void checker_instance(void *owner, uint32_t slot, uint32_t epoch, bool well,
+                              const char *why);
+
+struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
+                            struct resolver *resolver, checker_instance *instance, void *owner);
+void checker_free(struct checker *checker);
+/* The services that are checked from now on; the topology must live until the next call. */
+int checker_settle(struct checker *checker, const struct topology *topology);
+/* The board's bell rang. */
+void checker_news(struct checker *checker);
+
+/* How a check reads what comes back; pure. */
+enum check_verdict { CHECK_MORE, CHECK_WELL, CHECK_ILL };
+enum check_verdict check_http_read(const struct service *service, const char *bytes, size_t length,
+                                   bool end, char why[CHECK_WHY_BYTES]);

@@ -1,0 +1,104 @@
+/* The tally: counters that the gateway's threads write and everybody reads — other threads (to
+ * choose by load over all threads), the supervisor (`status`), the metrics page. One segment; each
+ * thread has rows of its own, so that no cache line has two writers; a reader sums over threads.
+ * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way.
+ *
+ * Rows: 0 … endpoints_max - 1 are endpoints. The first slots_max of them are instances, by their
+ * slot; the rest are given to remote endpoints by the gateway (tally_remote_take). Then come
+ * services (board numbers), then listeners and routes (given by name when a generation is built).
+ * When rows are used up the last one, shared, counts for all others (and the metrics say so). */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TALLY_THREADS_MAX = 64,
+    TALLY_BUCKETS = 20, /* of latency: up to 100 µs, 200, 400, … by doubling; the last: above */
+    TALLY_NAME_BYTES = 192,
+};
+
+/* Written with relaxed stores by the owning thread only. */
+typedef _Atomic uint64_t tally_count;
+
+static inline void tally_add(tally_count *count, uint64_t value)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + value,
+                          memory_order_relaxed);
+}
+
+struct tally_endpoint {          /* of one thread, two cache lines */
+    tally_count connections_now; /* open to it, idle ones too */
+    tally_count requests_now;    /* under way (relay: connections or sessions) */
+    tally_count connections;     /* opened */
+    tally_count requests;
+    tally_count bytes_in;  /* from clients to it */
+    tally_count bytes_out; /* from it to clients */
+    tally_count failures_connect;
+    tally_count failures;   /* reset, garbage, timeout after the connection stood */
+    tally_count status[6];  /* [1] 1xx … [5] 5xx of its responses; [0] none (relay) */
+    tally_count latency_us; /* sum, to the response's head (relay: to the connection) */
+    tally_count ejected;    /* times that passive health took it out */
+};
+
+struct tally_traffic { /* of a service, listener or route */
+    tally_count requests;
+    tally_count status[6]; /* as sent to clients; [0]: ended without a response */
+    tally_count bytes_in;
+    tally_count bytes_out;
+    tally_count requests_now;
+    tally_count connections_now; /* listeners */
+    tally_count connections;     /* listeners */
+    tally_count refused;         /* over a cap, or a limit */
+    tally_count retries;
+    tally_count held; /* requests that had to wait for an endpoint */
+    tally_count held_now;
+    tally_count latency_us; /* sum, of whole requests */
+    tally_count latency[TALLY_BUCKETS];
+};
+
+enum tally_kind { TALLY_SERVICE, TALLY_LISTENER, TALLY_ROUTE, TALLY_KINDS };
+
+struct tally;
+
+struct tally_sizes {
+    uint32_t threads;
+    uint32_t slots_max;   /* of instances */
+    uint32_t remotes_max; /* further endpoints */
+    uint32_t rows[TALLY_KINDS];
+};
+
+/* A new segment; *ret_fd is the caller's. 0 or -errno. Untouched rows cost no memory. */
+int tally_new(const struct tally_sizes *sizes, struct tally **ret_tally, int *ret_fd);
+int tally_open(int fd, bool writable, struct tally **ret_tally);
+void tally_close(struct tally *tally);
+const struct tally_sizes *tally_sizes(const struct tally *tally);
+
+struct tally_endpoint *tally_endpoint(const struct tally *tally, uint32_t thread, uint32_t row);
+struct tally_traffic *tally_traffic(const struct tally *tally, uint32_t thread,
+                                    enum tally_kind kind, uint32_t row);
+
+/* The row of that name, taken when there is none; the last row when all are used. By the gateway's
+ * main thread only, while it builds a generation. Names stay over reloads. */
+uint32_t tally_row_take(struct tally *tally, enum tally_kind kind, const char *name);
+uint32_t tally_remote_take(struct tally *tally, const char *name);
+const char *tally_row_name(const struct tally *tally, enum tally_kind kind, uint32_t row); /* "" */
+const char *tally_remote_name(const struct tally *tally, uint32_t row);
+
+/* Sums over all threads. */
+void tally_endpoint_sum(const struct tally *tally, uint32_t row, struct tally_endpoint *ret_sum);
+void tally_traffic_sum(const struct tally *tally, enum tally_kind kind, uint32_t row,
+                       struct tally_traffic *ret_sum);
+/* requests_now and connections_now over all threads: what a choice reads. */
+uint64_t tally_requests_now(const struct tally *tally, uint32_t row);
+uint64_t tally_connections_now(const struct tally *tally, uint32_t row);
+
+/* Adds one whole request to the histogram. */
+void tally_latency(struct tally_traffic *traffic, uint64_t latency_us);
+/* The bucket's upper bound; UINT64_MAX for the last. */
+uint64_t tally_bucket_us(unsigned bucket);
+
+/* A gateway that starts after another was killed: what was `…_now` is nobody's any more. */
+void tally_restart(struct tally *tally);

@@ -1,0 +1,158 @@
+/* An upstream: a service as one thread of the gateway uses it — its endpoints, who gets the next
+ * request, who waits. Instances come from the board (read anew when its version changed), remote
+ * ones from the resolver. One per service and thread; it lives on over reloads for as long as a
+ * generation names the service; its settings are those of the newest generation.
+ *
+ * A choice allocates nothing, makes no system call, and writes nothing that another thread writes.
+ *
+ * An endpoint lives for as long as it is in the upstream or somebody holds it (endpoint_ref), so a
+ * connection to an instance that is gone may still end in its own time. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "base/random.h"
+#include "event/loop.h"
+#include "topology/topology.h"
+#include "upstream/board.h"
+#include "upstream/tally.h"
+
+struct upstream;
+struct resolved; /* the addresses of remote names, shared by threads; resolver.h */
+
+struct endpoint {
+    struct upstream *upstream; /* NULL: the upstream is gone */
+    struct sockaddr_storage address;
+    socklen_t address_length;
+    uint32_t slot;   /* of an instance; BOARD_NONE: remote */
+    uint32_t epoch;  /* of an instance */
+    uint32_t number; /* of the instance, 1 …; of the remote, by its place */
+    uint32_t weight;
+    uint32_t row;                 /* in the tally */
+    struct tally_endpoint *tally; /* this thread's */
+    const char *name;             /* for logs, "api.2", "10.0.0.7:8080"; lives as long as it does */
+    const char *host;             /* of a remote: its name, for TLS; else NULL */
+    uint32_t refs;
+    bool listed;               /* still one of the upstream's */
+    uint8_t failures;          /* in a row, of this thread's traffic */
+    uint64_t ejected_until_ms; /* 0: not ejected */
+    double ewma_us;            /* decayed latency; 0: nothing known yet */
+    uint64_t ewma_ms;          /* when it was last fed */
+    /* Connections that wait for a request: owned by whoever speaks the protocol (http); the last
+     * used first. */
+    LIST_HEAD(, pooled) idle;
+    uint32_t idle_count;
+};
+
+struct pooled { /* embedded in an idle connection */
+    LIST_ENTRY(pooled) next;
+    void (*close)(struct pooled *pooled); /* called when the endpoint leaves, or the pool is full */
+};
+
+/* The thread's things that an upstream needs; lives as long as the thread. */
+struct upstream_place {
+    struct loop *loop;
+    const struct board *board;
+    struct tally *tally;
+    const struct resolved *resolved; /* NULL: no remote endpoints */
+    unsigned thread;
+    struct random_state *random;
+};
+
+/* NULL: no memory. `service` must live until it is replaced by upstream_settle or the upstream is
+ * freed. */
+struct upstream *upstream_new(const struct upstream_place *place, const struct topology *topology,
+                              const struct service *service);
+/* The newest generation's settings. */
+void upstream_settle(struct upstream *upstream, const struct topology *topology,
+                     const struct service *service);
+/* Those who wait are told (PICK_NONE); endpoints that are held live on. */
+void upstream_free(struct upstream *upstream);
+const struct service *upstream_service(const struct upstream *upstream);
+struct tally_traffic *upstream_tally(const struct upstream *upstream); /* this thread's */
+
+/* ---- choosing ---- */
+
+enum pick_result {
+    PICK_DONE, /* *ret_endpoint: begin it (endpoint_begin) or choose again */
+    PICK_WAIT, /* nobody can take it now, but somebody will be there soon, or is at its limit */
+    PICK_NONE, /* nobody is there, and nobody is coming */
+};
+
+enum { PICK_AVOID_MAX = 4 };
+
+struct pick {        /* what the choice is for; zero-initialised: nothing is known */
+    uint64_t hash;   /* of the key of `balance hash`; 0: none known, any will do */
+    uint32_t sticky; /* number of the instance that a cookie names; 0: none */
+    uint16_t port;   /* of the program; 0: its stated or first learnt one */
+    bool datagram;   /* a UDP port */
+    const struct endpoint *avoid[PICK_AVOID_MAX]; /* tried already; taken only if nobody else is */
+    size_t avoid_count;
+};
+
+enum pick_result upstream_pick(struct upstream *upstream, const struct pick *pick,
+                               struct endpoint **ret_endpoint);
+/* The hash of a key's bytes, never 0. */
+uint64_t pick_hash(const void *bytes, size_t length);
+
+/* ---- using ---- */
+
+void endpoint_ref(struct endpoint *endpoint);
+void endpoint_unref(struct endpoint *endpoint); /* accepts NULL */
+/* A request (relay: a connection, a session) is under way: counts, and takes a reference. */
+void endpoint_begin(struct endpoint *endpoint);
+
+enum endpoint_outcome {
+    OUTCOME_GOOD,
+    OUTCOME_UNUSED,         /* nothing was learnt about it: the client left, it was refused by us */
+    OUTCOME_CONNECT_FAILED, /* refused, unreachable, no answer in time */
+    OUTCOME_FAILED,         /* it broke the connection or the protocol, or did not answer */
+};
+/* It is over. Feeds passive health, the moving average (`latency_us` to the head; 0: unknown), and
+ * wakes whoever waits for room; drops the reference. */
+void endpoint_end(struct endpoint *endpoint, enum endpoint_outcome outcome, uint64_t latency_us);
+/* Is it still worth a kept connection (in the upstream, not draining, not ejected)? */
+bool endpoint_serves(const struct endpoint *endpoint);
+
+/* ---- idle connections ---- */
+
+/* Keeps it, or calls its `close` at once when the pool is full or the endpoint serves no more. */
+void endpoint_idle_put(struct endpoint *endpoint, struct pooled *pooled);
+/* The last used one, taken out; NULL: none. */
+struct pooled *endpoint_idle_take(struct endpoint *endpoint);
+/* It leaves by itself (closed by the other end, too old). */
+void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled);
+
+/* ---- waiting ---- */
+
+struct waiter;
+/* PICK_DONE: choose again now (it may still be PICK_WAIT: wait again, the deadline goes on).
+ * PICK_NONE: the time is over, or nobody comes any more. The waiter is out of the queue. */
+typedef void waiter_call(struct waiter *waiter, enum pick_result result);
+
+struct waiter { /* embedded in a request */
+    TAILQ_ENTRY(waiter) next;
+    struct upstream *upstream; /* NULL: does not wait */
+    waiter_call *call;
+    uint64_t deadline_ms; /* loop time; 0: to be set from `hold` when it first waits */
+};
+
+/* False: the queue is full (`hold`), answer 503. */
+bool upstream_wait(struct upstream *upstream, struct waiter *waiter, waiter_call *call);
+void waiter_stop(struct waiter *waiter); /* accepts one that does not wait */
+
+/* ---- retries ---- */
+
+/* May one more try be made within the budget (`retry budget=`)? Counts it when it may. */
+bool upstream_retry_allowed(struct upstream *upstream);
+
+/* ---- for the thread ---- */
+
+/* The board's bell rang, or the resolver or the checker has news: looks at the versions of those
+ * upstreams that somebody waits in, and lets idle connections of endpoints that left go. */
+void upstream_news(struct upstream *upstream);
