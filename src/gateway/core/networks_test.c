@@ -1,12 +1,12 @@
-#include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "gateway/core/networks.h"
 
