@@ -20,6 +20,7 @@ struct header {
     uint32_t services_max;
     uint32_t slots_max;
     uint32_t logger; /* records_logger */
+    struct gateway_record gateway;
 };
 
 struct records {
@@ -148,8 +149,10 @@ static int records_find(const char *path, uint32_t services_max, uint32_t slots_
         records_copy(fresh, old);
     if (!error)
         error = records_publish(path);
-    if (!error && old)
+    if (!error && old) {
         fresh->header->logger = old->header->logger;
+        fresh->header->gateway = old->header->gateway;
+    }
     records_close(old);
     if (error) {
         records_abandon(path);
@@ -206,6 +209,11 @@ struct instance_record *records_instance(struct records *records, uint32_t slot)
 uint32_t *records_logger(struct records *records)
 {
     return &records->header->logger;
+}
+
+struct gateway_record *records_gateway(struct records *records)
+{
+    return &records->header->gateway;
 }
 
 struct service_record *records_service_find(struct records *records, const char *name)
