@@ -201,6 +201,11 @@ struct service_record *records_service(struct records *records, uint32_t index)
     return (struct service_record *)(records->header + 1) + index;
 }
 
+uint32_t records_service_number(struct records *records, const struct service_record *record)
+{
+    return (uint32_t)(record - records_service(records, 0));
+}
+
 struct instance_record *records_instance(struct records *records, uint32_t slot)
 {
     return (struct instance_record *)records_service(records, records->header->services_max) + slot;

@@ -45,6 +45,7 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
 void records_close(struct records *records);
 
 struct service_record *records_service(struct records *records, uint32_t index);
+uint32_t records_service_number(struct records *records, const struct service_record *record);
 struct instance_record *records_instance(struct records *records, uint32_t slot);
 uint32_t records_services_max(const struct records *records);
 uint32_t records_slots_max(const struct records *records);
