@@ -58,7 +58,8 @@ struct links *links_users_new(const struct topology *topology)
     return links;
 }
 
-/* The services that a listener leads to, each once; `put` says whether they are counted or noted. */
+/* The services that a listener leads to, each once; `put` says whether they are counted or noted.
+ */
 struct leading {
     struct links *links;
     size_t *seen; /* by service: the last listener that it was seen in, plus 1 */
