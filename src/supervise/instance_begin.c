@@ -178,15 +178,6 @@ static int readiness_begin(struct instance *instance, struct launch *launch)
     return error ? error : launch_env_set(launch, "NOTIFY_SOCKET", path);
 }
 
-static void quota_warn(const struct instance *instance, unsigned failed)
-{
-    static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
-    for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++)
-        if (failed & 1u << i)
-            log_warn("quota-not-enforced", "instance=%s what=%s", instance->name, names[i]);
-}
-
 int instance_group_begin(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
@@ -204,7 +195,7 @@ int instance_group_begin(struct instance *instance)
         cgroup_open(supervisor->cgroups, instance->name, &wanted, &instance->cgroup, &failed);
     instance->grouped = error == 0;
     if (!error && !supervisor->adopted)
-        quota_warn(instance, failed);
+        supervisor_quota_warn(supervisor, instance->name, failed);
     return error;
 }
 
