@@ -13,6 +13,7 @@
 #include "base/scoped.h"
 #include "kernel/process.h"
 #include "supervise/launch.h"
+#include "supervise/marks.h"
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
@@ -316,6 +317,7 @@ void instance_spawn(struct instance *instance)
     instance->healthy = instance->unit->service->check != CHECK_EXEC;
     instance->status[0] = 0;
     instance->started_ms = loop_now(supervisor->loop);
+    instance->walks_before = marks_walks(supervisor->marks);
     instance->life.blame = BLAME_PROGRAM;
     int error = instance_begin(instance, &launch);
     if (error)
