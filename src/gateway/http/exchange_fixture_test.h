@@ -102,6 +102,12 @@ static void fixture_field(const char *name, const char *value)
 
 /* ---- stand-ins ------------------------------------------------------------------------------ */
 
+uint64_t worker_now_us(struct worker *worker)
+{
+    (void)worker;
+    return 7000000;
+}
+
 const char *exchange_request_id(struct exchange *exchange)
 {
     (void)exchange;
