@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct links {
     size_t service_count;
@@ -57,16 +58,76 @@ struct links *links_users_new(const struct topology *topology)
     return links;
 }
 
+/* Calls for each service that the listener leads to, some more than once. */
+typedef void service_call(void *owner, uint32_t service);
+
+static void site_services_each(const struct site *site, service_call *call, void *owner)
+{
+    for (size_t i = 0; i < site->host_count; i++)
+        for (size_t k = 0; k < site->hosts[i].route_count; k++) {
+            const struct route *route = &site->hosts[i].routes[k];
+            for (size_t m = 0; m < route->target_count; m++)
+                call(owner, route->targets[m].service);
+        }
+}
+
+static void services_each(const struct listener *listener, service_call *call, void *owner)
+{
+    if (listener->service != UINT32_MAX)
+        call(owner, listener->service);
+    for (size_t i = 0; i < listener->sni_count; i++)
+        call(owner, listener->snis[i].service);
+    if (listener->site)
+        site_services_each(listener->site, call, owner);
+}
+
+struct linking { /* one listener being linked */
+    struct links *links;
+    size_t listener;
+    size_t *seen; /* by service: 1 + the last listener that was linked */
+    size_t count;
+    bool put;
+};
+
+static void listener_link(void *owner, uint32_t service)
+{
+    struct linking *linking = owner;
+    if (linking->seen[service] == linking->listener + 1)
+        return;
+    linking->seen[service] = linking->listener + 1;
+    linking->count++;
+    if (linking->put)
+        links_put(linking->links, service, linking->listener);
+    else if (linking->links)
+        linking->links->ends[service]++;
+}
+
+/* How many links there are; with `links`, each is counted or put into its place. */
+static size_t listeners_link(const struct topology *topology, size_t *seen, struct links *links,
+                             bool put)
+{
+    struct linking linking = {.links = links, .seen = seen, .put = put};
+    memset(seen, 0, topology->service_count * sizeof *seen);
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        linking.listener = i;
+        services_each(&topology->listeners[i], listener_link, &linking);
+    }
+    return linking.count;
+}
+
 struct links *links_listeners_new(const struct topology *topology)
 {
-    struct links *links = links_new(topology->service_count, topology->listener_count);
-    if (!links)
+    size_t *seen = calloc(topology->service_count + 1, sizeof *seen);
+    if (!seen)
         return NULL;
-    for (size_t i = 0; i < topology->listener_count; i++)
-        links->ends[topology->listeners[i].service]++;
-    links_arrange(links);
-    for (size_t i = 0; i < topology->listener_count; i++)
-        links_put(links, topology->listeners[i].service, i);
+    struct links *links =
+        links_new(topology->service_count, listeners_link(topology, seen, NULL, false));
+    if (links) {
+        listeners_link(topology, seen, links, false);
+        links_arrange(links);
+        listeners_link(topology, seen, links, true);
+    }
+    free(seen);
     return links;
 }
 
