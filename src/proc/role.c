@@ -154,9 +154,9 @@ int role_confine(int keep_user)
     return 0;
 }
 
-int role_lock(int directory_fd, const int *calls, size_t call_count)
+static int lock(int directory_fd, bool network, const int *calls, size_t call_count)
 {
-    int error = landlock_confine(directory_fd);
+    int error = landlock_confine(directory_fd, network);
     if (error && error != -ENOSYS && error != -EOPNOTSUPP)
         return error;
 #ifdef __SANITIZE_ADDRESS__ /* whose runtime makes calls of its own */
@@ -166,4 +166,14 @@ int role_lock(int directory_fd, const int *calls, size_t call_count)
     error = syscalls_allow(calls, call_count);
     return error == -ENOTSUP || error == -ENOSYS || error == -EINVAL ? 0 : error;
 #endif
+}
+
+int role_lock(int directory_fd, const int *calls, size_t call_count)
+{
+    return lock(directory_fd, false, calls, call_count);
+}
+
+int role_lock_network(const int *calls, size_t call_count)
+{
+    return lock(-1, true, calls, call_count);
 }

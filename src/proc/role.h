@@ -43,3 +43,5 @@ int role_confine(int keep_user);
  * no system call (seccomp(2)) beyond the given numbers and what every process needs. Goes on where
  * the kernel has no such thing. 0 or -errno. */
 int role_lock(int directory_fd, const int *calls, size_t call_count);
+/* The same without any file, for a role that speaks with the network. */
+int role_lock_network(const int *calls, size_t call_count);
