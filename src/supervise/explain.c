@@ -145,6 +145,11 @@ static void service_print(const struct service *service, const struct trial *tri
 static void listener_print(const struct topology *topology, const struct listener *listener,
                            const struct trial *trial, FILE *out)
 {
+    if (listener->path != LISTENER_DIRECT) {
+        fprintf(out, "listen     %s: %s: %s\n", listener->text,
+                listener->path == LISTENER_RELAY ? "relay" : "http", listener->path_why);
+        return;
+    }
     uint16_t target = listener_target(topology, listener);
     fprintf(out, "listen     %s -> %s: %s", listener->text,
             topology->services[listener->service].name, path_of(trial));

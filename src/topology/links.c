@@ -58,76 +58,77 @@ struct links *links_users_new(const struct topology *topology)
     return links;
 }
 
-/* Calls for each service that the listener leads to, some more than once. */
-typedef void service_call(void *owner, uint32_t service);
-
-static void site_services_each(const struct site *site, service_call *call, void *owner)
-{
-    for (size_t i = 0; i < site->host_count; i++)
-        for (size_t k = 0; k < site->hosts[i].route_count; k++) {
-            const struct route *route = &site->hosts[i].routes[k];
-            for (size_t m = 0; m < route->target_count; m++)
-                call(owner, route->targets[m].service);
-        }
-}
-
-static void services_each(const struct listener *listener, service_call *call, void *owner)
-{
-    if (listener->service != UINT32_MAX)
-        call(owner, listener->service);
-    for (size_t i = 0; i < listener->sni_count; i++)
-        call(owner, listener->snis[i].service);
-    if (listener->site)
-        site_services_each(listener->site, call, owner);
-}
-
-struct linking { /* one listener being linked */
+/* The services that a listener leads to, each once; `put` says whether they are counted or noted.
+ */
+struct leading {
     struct links *links;
-    size_t listener;
-    size_t *seen; /* by service: 1 + the last listener that was linked */
-    size_t count;
+    size_t *seen; /* by service: the last listener that it was seen in, plus 1 */
     bool put;
 };
 
-static void listener_link(void *owner, uint32_t service)
+static void lead(struct leading *leading, uint32_t service, size_t listener)
 {
-    struct linking *linking = owner;
-    if (linking->seen[service] == linking->listener + 1)
+    if (leading->seen[service] == listener + 1)
         return;
-    linking->seen[service] = linking->listener + 1;
-    linking->count++;
-    if (linking->put)
-        links_put(linking->links, service, linking->listener);
-    else if (linking->links)
-        linking->links->ends[service]++;
+    leading->seen[service] = listener + 1;
+    if (leading->put)
+        links_put(leading->links, service, listener);
+    else
+        leading->links->ends[service]++;
 }
 
-/* How many links there are; with `links`, each is counted or put into its place. */
-static size_t listeners_link(const struct topology *topology, size_t *seen, struct links *links,
-                             bool put)
+static void lead_site(struct leading *leading, const struct site *site, size_t listener)
 {
-    struct linking linking = {.links = links, .seen = seen, .put = put};
-    memset(seen, 0, topology->service_count * sizeof *seen);
+    for (size_t i = 0; i < site->host_count; i++)
+        for (size_t k = 0; k < site->hosts[i].route_count; k++)
+            for (size_t m = 0; m < site->hosts[i].routes[k].target_count; m++)
+                lead(leading, site->hosts[i].routes[k].targets[m].service, listener);
+}
+
+static void lead_all(struct leading *leading, const struct topology *topology)
+{
+    memset(leading->seen, 0, topology->service_count * sizeof *leading->seen);
     for (size_t i = 0; i < topology->listener_count; i++) {
-        linking.listener = i;
-        services_each(&topology->listeners[i], listener_link, &linking);
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->service != UINT32_MAX)
+            lead(leading, listener->service, i);
+        for (size_t k = 0; k < listener->sni_count; k++)
+            lead(leading, listener->snis[k].service, i);
+        if (listener->site)
+            lead_site(leading, listener->site, i);
     }
-    return linking.count;
+}
+
+/* How many links there are at most. */
+static size_t leads_count(const struct topology *topology)
+{
+    size_t count = topology->listener_count;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        const struct site *site = listener->site;
+        count += listener->sni_count;
+        for (size_t k = 0; site && k < site->host_count; k++)
+            for (size_t m = 0; m < site->hosts[k].route_count; m++)
+                count += site->hosts[k].routes[m].target_count;
+    }
+    return count;
 }
 
 struct links *links_listeners_new(const struct topology *topology)
 {
-    size_t *seen = calloc(topology->service_count + 1, sizeof *seen);
-    if (!seen)
+    struct links *links = links_new(topology->service_count, leads_count(topology));
+    struct leading leading = {.links = links};
+    leading.seen = calloc(topology->service_count + 1, sizeof *leading.seen);
+    if (!links || !leading.seen) {
+        links_free(links);
+        free(leading.seen);
         return NULL;
-    struct links *links =
-        links_new(topology->service_count, listeners_link(topology, seen, NULL, false));
-    if (links) {
-        listeners_link(topology, seen, links, false);
-        links_arrange(links);
-        listeners_link(topology, seen, links, true);
     }
-    free(seen);
+    lead_all(&leading, topology);
+    links_arrange(links);
+    leading.put = true;
+    lead_all(&leading, topology);
+    free(leading.seen);
     return links;
 }
 

@@ -53,8 +53,8 @@ uint16_t listener_target(const struct topology *topology, const struct listener 
 {
     if (listener->target_port)
         return listener->target_port;
-    if (listener->service >= topology->service_count)
-        return 0; /* of many services, or of none */
+    if (listener->service == UINT32_MAX) /* each route or name has its own */
+        return 0;
     const struct service *service = &topology->services[listener->service];
     for (size_t i = 0; i < service->port_count; i++)
         if (service->ports[i].protocol == listener->protocol)
