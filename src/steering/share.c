@@ -398,7 +398,8 @@ void share_guard(struct share *share, int fd)
     socklen_t length = sizeof address;
     struct share_address bound;
     if (!share->sinks || getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
-        !share_address_read(&address, PROTOCOL_TCP, fd, &bound))
+        !share_address_read(&address, PROTOCOL_TCP, fd, &bound) ||
+        share_address_ip4(&bound) >> 24 == 127) /* nobody from elsewhere comes there */
         return;
     struct share_group *group = group_get(share, &bound);
     if (group && group->count)

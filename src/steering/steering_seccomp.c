@@ -191,7 +191,7 @@ static int seccomp_prepare(struct steering *base, const struct steering_instance
 static bool service_may_move(const struct topology *topology, uint32_t service)
 {
     for (size_t i = 0; i < topology->listener_count; i++)
-        if (topology->listeners[i].service == service &&
+        if (listener_leads(&topology->listeners[i], service) &&
             listener_target(topology, &topology->listeners[i]) != topology->listeners[i].port)
             return true;
     return false;
@@ -418,7 +418,8 @@ static void listeners_check(const struct topology *topology)
         const struct listener *later = &topology->listeners[i];
         for (size_t k = 0; k < i; k++) {
             const struct listener *first = &topology->listeners[k];
-            if (first->service == later->service && first->protocol == later->protocol &&
+            if (later->path == LISTENER_DIRECT && listener_leads(first, later->service) &&
+                first->protocol == later->protocol &&
                 first->port != later->port &&
                 listener_target(topology, first) == listener_target(topology, later)) {
                 log_warn("listener-not-served",
