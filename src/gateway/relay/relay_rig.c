@@ -159,11 +159,9 @@ void rig_coming(struct relay_rig *rig, uint32_t service, uint32_t coming)
     board_write_end(row);
 }
 
-struct tally_endpoint rig_endpoint(struct relay_rig *rig, uint32_t service, uint32_t number)
+struct tally_endpoint *rig_endpoint(struct relay_rig *rig, uint32_t service, uint32_t number)
 {
-    struct tally_endpoint sum;
-    tally_endpoint_sum(rig->tally, slot_of(service, number), &sum);
-    return sum;
+    return tally_endpoint(rig->tally, 0, slot_of(service, number));
 }
 
 struct tally_traffic *rig_listener(struct relay_rig *rig)

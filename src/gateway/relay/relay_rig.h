@@ -34,6 +34,6 @@ void rig_instance(struct relay_rig *rig, uint32_t service, uint32_t number, enum
                   uint16_t port);
 void rig_coming(struct relay_rig *rig, uint32_t service, uint32_t coming);
 
-struct tally_endpoint rig_endpoint(struct relay_rig *rig, uint32_t service, uint32_t number);
+struct tally_endpoint *rig_endpoint(struct relay_rig *rig, uint32_t service, uint32_t number);
 struct tally_traffic *rig_listener(struct relay_rig *rig);
 struct tally_traffic *rig_service(struct relay_rig *rig, uint32_t service);

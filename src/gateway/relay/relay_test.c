@@ -102,8 +102,8 @@ static void a_connection_is_relayed_and_counted(void **state)
     assert_int_equal(rig_listener(rig)->connections_now, 1);
     assert_int_equal(rig_listener(rig)->bytes_in, 3);
     assert_int_equal(rig_service(rig, 0)->requests_now, 1);
-    assert_int_equal(rig_endpoint(rig, 0, 1).connections_now, 1);
-    assert_int_equal(rig_endpoint(rig, 0, 1).requests_now, 1);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->connections_now, 1);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->requests_now, 1);
     close(client_fd);
     close(server_fd);
     rig_turns(rig, 3);
@@ -111,10 +111,10 @@ static void a_connection_is_relayed_and_counted(void **state)
     assert_int_equal(rig_service(rig, 0)->requests, 1);
     assert_int_equal(rig_service(rig, 0)->requests_now, 0);
     assert_int_equal(rig_service(rig, 0)->bytes_out, 6);
-    assert_int_equal(rig_endpoint(rig, 0, 1).connections_now, 0);
-    assert_int_equal(rig_endpoint(rig, 0, 1).requests_now, 0);
-    assert_int_equal(rig_endpoint(rig, 0, 1).bytes_in, 3);
-    assert_int_equal(rig_endpoint(rig, 0, 1).bytes_out, 6);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->connections_now, 0);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->requests_now, 0);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->bytes_in, 3);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->bytes_out, 6);
     close(listener);
 }
 
@@ -132,9 +132,9 @@ static void who_refuses_is_passed_over(void **state)
         close(server_fd);
     }
     rig_turns(rig, 2);
-    assert_true(rig_endpoint(rig, 0, 2).failures_connect > 0);
-    assert_int_equal(rig_endpoint(rig, 0, 2).connections_now, 0);
-    assert_int_equal(rig_endpoint(rig, 0, 1).requests, 20);
+    assert_true(rig_endpoint(rig, 0, 2)->failures_connect > 0);
+    assert_int_equal(rig_endpoint(rig, 0, 2)->connections_now, 0);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->requests, 20);
     close(listener);
 }
 
@@ -148,7 +148,7 @@ static void without_anybody_the_client_is_reset(void **state)
     fd = client(rig);
     expect_reset(rig, fd);
     close(fd);
-    assert_int_equal(rig_endpoint(rig, 0, 1).failures_connect, 3); /* 1 + 2 tries */
+    assert_int_equal(rig_endpoint(rig, 0, 1)->failures_connect, 3); /* 1 + 2 tries */
     assert_int_equal(rig_listener(rig)->connections_now, 0);
 }
 
@@ -405,10 +405,10 @@ static void who_does_not_answer_is_given_up(void **state)
     rig_instance(rig, 0, 1, BOARD_UP, port_of(&address));
     int fd = client(rig);
     rig_turns(rig, 3);
-    assert_int_equal(rig_endpoint(rig, 0, 1).connections_now, 1);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->connections_now, 1);
     int listener = server(rig, 0, 2);
     int server_fd = accepted(rig, listener);
-    assert_int_equal(rig_endpoint(rig, 0, 1).failures_connect, 1);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->failures_connect, 1);
     send(server_fd, "hi", 2, 0);
     expect(rig, fd, "hi");
     close(fd);
@@ -463,8 +463,8 @@ static void many_come_and_go(void **state)
     }
     rig_turns(rig, 3);
     assert_int_equal(rig->worker.connections, 0);
-    assert_int_equal(rig_endpoint(rig, 0, 1).requests, 600);
-    assert_int_equal(rig_endpoint(rig, 0, 1).requests_now, 0);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->requests, 600);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->requests_now, 0);
     close(listener);
 }
 
