@@ -25,16 +25,14 @@ static int connected(const char *address, uint32_t expected)
     return fd;
 }
 
-/* Connects to the instance's own address, and does not wait for it to accept. */
-static int connected_unheard(uint32_t slot)
+/* To the instance's own address; does not wait until it accepts. */
+static void connect_own(int fd, uint32_t slot)
 {
     struct sockaddr_in at = {
         .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(address_of(slot))};
     struct timeval within = {.tv_sec = 2};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &within, sizeof within), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
-    return fd;
 }
 
 static void byte_send(int fd, char byte)
@@ -101,6 +99,34 @@ static void it_ends_with_the_programs_close_whatever_the_client_does(void **stat
     usleep(20000);
     assert_int_equal(live_of(0), 0);
     assert_int_equal(total_of(0), 2);
+}
+
+/* The client does not read, so what the program has sent, and its end, wait in the kernel. */
+static void it_ends_while_the_rest_is_being_sent(void **state)
+{
+    (void)state;
+    enum { BYTES = 64 * 1024, SMALL = 2048, SETTLED_US = 50000 };
+    static char bytes[BYTES];
+    int small = SMALL;
+    size_t got = 0;
+    ssize_t more;
+    start(0, &plain);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    connect_own(fd, 0);
+    live_wait(0, 1);
+    assert_int_equal(send(fd, bytes, BYTES, 0), BYTES);
+    usleep(SETTLED_US); /* all of it has been echoed */
+    assert_int_equal(live_of(0), 1);
+    byte_send(fd, RIG_BYTE_CLOSE);
+    live_wait(0, 0);
+    while ((more = recv(fd, bytes, BYTES, 0)) > 0)
+        got += (size_t)more;
+    assert_int_equal(more, 0);
+    assert_int_equal(got, 1 + BYTES);
+    close(fd);
+    usleep(SETTLED_US);
+    assert_int_equal(live_of(0), 0);
 }
 
 static void it_ends_once_however_it_is_cut(void **state)
@@ -214,8 +240,10 @@ static void what_moves_to_a_sibling_leaves_no_trace(void **state)
     rotate(0, STEER_CYCLE, 0, 2);
     assert_int_equal(steer_migrate_enable(steer, &changed), 0);
     kill(instances[0].pid, SIGSTOP);
-    for (int i = 0; i < COUNT; i++)
-        fds[i] = connected_unheard(0);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        connect_own(fds[i], 0);
+    }
     live_wait(0, COUNT);
     rig_instance_kill(&instances[0]);
     for (int i = 0; i < COUNT; i++) {
@@ -246,6 +274,7 @@ static int tests(struct rig *with)
     const struct CMUnitTest all[] = {
         steer_test(it_counts_while_the_program_has_it),
         steer_test(it_ends_with_the_programs_close_whatever_the_client_does),
+        steer_test(it_ends_while_the_rest_is_being_sent),
         steer_test(it_ends_once_however_it_is_cut),
         steer_test(both_families_count),
         steer_test(those_of_sub_cgroups_count),
