@@ -219,7 +219,7 @@ def logged(path):
 
 
 def passed_on(lines):
-    return [(line["method"], line["uri"]) for line in lines if line.get("upstream")]
+    return [(line["method"], line["uri"]) for line in lines if line.get("instance")]
 
 
 def settled(read, within=2.0, quiet=0.4):
