@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,13 +15,13 @@ struct greeting {
     struct worker *worker;
     struct generation_use *use; /* the plan's; holds a reference */
     const struct plan_listener *plan;
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer; /* as accepted */
     struct watch watch;
     struct timer patience;
     int fd;
 };
 
-bool greeting_wanted(const struct listener *listener, const struct sockaddr_storage *peer)
+bool greeting_wanted(const struct listener *listener, const struct sockaddr *peer)
 {
     return networks_contain(listener->proxies, listener->proxy_count, peer);
 }
@@ -52,8 +53,9 @@ static void greeting_finish(struct greeting *greeting, const struct proxy_header
     int fd = greeting->fd;
     watch_stop(worker->loop, &greeting->watch);
     greeting->fd = -1;
-    h1_accept(worker, greeting->plan, fd, header->known ? &header->source : &greeting->peer,
-              header->known ? &header->destination : NULL);
+    const struct sockaddr_storage *peer = header->known ? &header->source : &greeting->peer;
+    h1_accept(worker, greeting->plan, fd, (const struct sockaddr *)peer,
+              header->known ? (const struct sockaddr *)&header->destination : NULL);
     greeting_free(greeting);
 }
 
@@ -76,15 +78,15 @@ static void greeting_ready(struct watch *watch, unsigned events)
 }
 
 void greeting_start(struct worker *worker, const struct plan_listener *plan, int fd,
-                    const struct sockaddr_storage *peer)
+                    const struct sockaddr *peer, socklen_t length)
 {
     struct greeting *greeting = calloc(1, sizeof *greeting);
     if (!greeting) {
         close(fd);
         return;
     }
-    *greeting = (struct greeting){
-        .worker = worker, .use = worker->current, .plan = plan, .peer = *peer, .fd = fd};
+    *greeting = (struct greeting){.worker = worker, .use = worker->current, .plan = plan, .fd = fd};
+    memcpy(&greeting->peer, peer, length);
     use_ref(greeting->use);
     /* Edge-triggered: bytes that were peeked at would be told of again and again. */
     if (watch_start(worker->loop, &greeting->watch, fd, WATCH_READ | (unsigned)WATCH_EDGE,

@@ -6,7 +6,7 @@
 
 #include "gateway/core/worker.h"
 
-bool greeting_wanted(const struct listener *listener, const struct sockaddr_storage *peer);
+bool greeting_wanted(const struct listener *listener, const struct sockaddr *peer);
 /* Takes the descriptor over; ends in h1_accept or in its closing. */
 void greeting_start(struct worker *worker, const struct plan_listener *plan, int fd,
-                    const struct sockaddr_storage *peer);
+                    const struct sockaddr *peer, socklen_t length);

@@ -33,14 +33,15 @@ struct listening {
 /* ---- connections -------------------------------------------------------------------------------
  */
 
-static void connection_take(struct listen_point *point, int fd, const struct sockaddr_storage *peer)
+static void connection_take(struct listen_point *point, int fd, const struct sockaddr *peer,
+                            socklen_t length)
 {
     struct worker *worker = point->listening->worker;
     const struct plan_listener *plan = point->plan;
     if (plan->listener->kind == LISTENER_STREAM)
         relay_accept(worker, plan, fd, peer);
     else if (greeting_wanted(plan->listener, peer))
-        greeting_start(worker, plan, fd, peer);
+        greeting_start(worker, plan, fd, peer, length);
     else
         h1_accept(worker, plan, fd, peer, NULL);
 }
@@ -72,7 +73,7 @@ static void point_ready(struct watch *watch, unsigned events)
         int fd =
             accept4(point->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            connection_take(point, fd, &peer);
+            connection_take(point, fd, (const struct sockaddr *)&peer, length);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

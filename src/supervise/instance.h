@@ -54,7 +54,7 @@ struct instance {
     struct output *output;
     struct readiness *readiness;
     struct probe *probe;
-    bool healthy; /* the exec check says so; true where there is none */
+    bool healthy; /* the check says so, if it is one that is made again and again; else true */
 
     struct timer deadline;     /* of the lifecycle's state */
     struct timer sweep;        /* looks again: is it drained, has the last process gone? */
@@ -93,6 +93,8 @@ void instance_kill(struct instance *instance);
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
+/* What its check found: a command (probe.h), or the gateway. */
+void instance_checked(struct instance *instance, bool well, const char *why);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
 bool instance_reaped(struct instance *instance, pid_t pid, int status);
 

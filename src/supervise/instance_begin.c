@@ -322,7 +322,8 @@ void instance_spawn(struct instance *instance)
     instance->exit_stashed = instance->main_ended = instance->executed = false;
     instance->listened = instance->binds = instance->leaving = instance->killed = false;
     instance->port_count = 0;
-    instance->healthy = instance->unit->service->check != CHECK_EXEC;
+    enum check_kind check = instance->unit->service->check;
+    instance->healthy = check != CHECK_EXEC && !check_by_gateway(check);
     instance->status[0] = 0;
     instance->started_ms = loop_now(supervisor->loop);
     instance->life.blame = BLAME_PROGRAM;

@@ -240,6 +240,7 @@ static bool main_replace(struct instance *instance)
     instance->record->start_ticks = ticks;
     instance->main_ended = false;
     instance->exit_stashed = false;
+    front_unit_write(supervisor_of(instance)->front, instance->unit);
     return instance_main_watch(instance) == 0;
 }
 
@@ -247,6 +248,7 @@ void instance_main_ended(struct instance *instance)
 {
     bool clean = instance->exit_status == 0;
     instance->main_ended = true;
+    front_unit_write(supervisor_of(instance)->front, instance->unit); /* before anything else */
     watch_stop(supervisor_of(instance)->loop, &instance->death);
     instance_report_take(
         instance); /* a child that failed at once may be seen to end before it is heard */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/scoped.h"
 #include "base/table.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
@@ -272,6 +273,7 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  supervisor->options.log_directory, strerror(-error));
         return error;
     }
+    supervisor->generation = ++records_gateway(supervisor->records)->generation;
     error = steering_begin(supervisor, why, why_size);
     return error ? error : units_begin(supervisor, why, why_size);
 }
@@ -300,6 +302,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
     }
     unsigned adopted = adopt_instances(supervisor);
     supervisor->adopted = adopted > 0;
+    error = front_start(supervisor, why, why_size);
+    if (error) {
+        supervisor_free(supervisor, !supervisor->fresh);
+        return error;
+    }
     companions_settle_found(supervisor);
     adopt_begin(supervisor);
     adopt_clear(supervisor);
@@ -307,6 +314,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
         unit_fill(&supervisor->units[i]); /* idle for now, and to be seen in `status` */
     if (adopted)
         log_info("adopted", "instances=%u", adopted);
+    error = front_wait(supervisor->front, why, why_size);
+    if (error) {
+        supervisor_free(supervisor, !supervisor->fresh);
+        return error;
+    }
     *ret_supervisor = supervisor;
     return 0;
 }
@@ -343,6 +355,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (!supervisor)
         return;
     units_end(supervisor, leave);
+    front_end(supervisor, leave);
     if (supervisor->steering)
         supervisor->steering->operations->end(supervisor->steering, leave);
     companions_end(supervisor, leave);
@@ -362,6 +375,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor->by_slot);
     free(supervisor->homes);
     topology_free(supervisor->topology);
+    fd_drop(&supervisor->options.bundle_fd);
     free(supervisor);
 }
 
@@ -502,6 +516,7 @@ static void unit_look(struct supervisor *supervisor, struct unit *unit)
     supervisor->unsettled -= !unit->settled;
     unit->settled = unit_settled(unit);
     supervisor->unsettled += !unit->settled;
+    front_unit_write(supervisor->front, unit);
 }
 
 static void change_call(struct deferred *deferred)

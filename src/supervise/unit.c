@@ -282,19 +282,24 @@ void unit_learn(struct unit *unit, const struct instance_port *port)
         unit->ports[unit->port_count++] = *port;
 }
 
+uint32_t unit_weight(const struct unit *unit, uint32_t number)
+{
+    const struct service *service = unit->service;
+    bool weighted = service->balance == BALANCE_WEIGHTED && number <= service->weight_count;
+    return weighted ? service->weights[number - 1] : 1;
+}
+
 static uint32_t weight_of(const struct unit *unit, const struct instance *instance)
 {
     if (instance->life.state != STATE_UP || !instance->healthy || instance->leaving)
         return 0;
-    const struct service *service = unit->service;
-    if (service->balance != BALANCE_WEIGHTED || !service->weight_count)
-        return 1;
-    return instance->number <= service->weight_count ? service->weights[instance->number - 1] : 1;
+    return unit_weight(unit, instance->number);
 }
 
 void unit_rotate(struct unit *unit)
 {
     struct steering *steering = unit->supervisor->steering;
+    front_unit_write(unit->supervisor->front, unit); /* also before its signal, or its start */
     struct rotation_member members[SERVICE_INSTANCES_MAX];
     uint32_t numbers[SERVICE_INSTANCES_MAX];
     size_t count = 0;
@@ -339,5 +344,6 @@ void unit_sweep(struct unit *unit)
     }
     while (unit->instance_count && !unit->instances[unit->instance_count - 1])
         unit->instance_count--;
+    front_unit_write(unit->supervisor->front, unit); /* before a slot that is free now is used */
     unit_fill(unit); /* scaled up again before the last of that number was gone */
 }

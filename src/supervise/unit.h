@@ -69,6 +69,8 @@ void unit_learn(struct unit *unit, const struct instance_port *port);
 void unit_sweep(struct unit *unit);
 /* Its rotation must be set again. */
 void unit_rotate(struct unit *unit);
+/* Of the instance of that number, while it is in rotation. */
+uint32_t unit_weight(const struct unit *unit, uint32_t number);
 
 /* NULL: no such. */
 struct instance *unit_instance(const struct unit *unit, uint32_t number);

@@ -138,9 +138,10 @@ static int ticket_seal(struct keys *keys, unsigned char *name, unsigned char *iv
     return good;
 }
 
-/* 0: not one of ours: a whole handshake; 1: opened; 2: opened, and a fresh one shall be given. */
+/* 0: not one of ours: a whole handshake; 1: opened; 2: opened, and a fresh one shall be given:
+ * `single`, since clients of TLS 1.3 use each but once (RFC 8446 §C.4). */
 static int ticket_open(struct keys *keys, const unsigned char *name, unsigned char *iv,
-                       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *digest)
+                       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *digest, bool single)
 {
     struct key key;
     int good = 0;
@@ -149,7 +150,7 @@ static int ticket_open(struct keys *keys, const unsigned char *name, unsigned ch
         if (CRYPTO_memcmp(key.name, name, NAME_BYTES) != 0)
             continue;
         good = key_apply(&key, iv, cipher, digest, 0);
-        if (good > 0 && i > 0)
+        if (good > 0 && (i > 0 || single))
             good = 2;
     }
     OPENSSL_cleanse(&key, sizeof key);
@@ -160,8 +161,9 @@ static int ticket_call(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
                        EVP_MAC_CTX *digest, int sealing)
 {
     struct keys *keys = tickets_of(ssl)->shared;
-    return sealing ? ticket_seal(keys, name, iv, cipher, digest)
-                   : ticket_open(keys, name, iv, cipher, digest);
+    return sealing
+               ? ticket_seal(keys, name, iv, cipher, digest)
+               : ticket_open(keys, name, iv, cipher, digest, SSL_version(ssl) >= TLS1_3_VERSION);
 }
 
 void tickets_use(struct tls_tickets *tickets, SSL_CTX *context)

@@ -93,6 +93,9 @@ struct site_host {
 
 enum access_log_format { ACCESS_OFF, ACCESS_TEXT, ACCESS_JSON };
 
+/* The names that `access-log … fields=` may list; ends with NULL. */
+extern const char *const access_log_fields[];
+
 struct certificate {              /* `certificate shop.pem key=shop.key;` */
     const char *certificate_file; /* absolute; PEM, the chain after it */
     const char *key_file;

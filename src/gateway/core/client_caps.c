@@ -27,17 +27,17 @@ static struct stripe {
     LIST_HEAD(, count) slots[SLOTS_PER_STRIPE];
 } stripes[STRIPES] = {[0 ... STRIPES - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
-static struct key key_of(uint32_t row, const struct sockaddr_storage *peer)
+static struct key key_of(uint32_t row, const struct sockaddr *peer)
 {
-    struct key key = {.row = row, .family = peer->ss_family};
+    struct key key = {.row = row, .family = peer->sa_family};
     const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)peer;
     const struct sockaddr_in *four = (const struct sockaddr_in *)peer;
-    if (peer->ss_family == AF_INET) {
+    if (peer->sa_family == AF_INET) {
         memcpy(key.address, &four->sin_addr, 4);
-    } else if (peer->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+    } else if (peer->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
         key.family = AF_INET; /* a dual-stack listener shows them so */
         memcpy(key.address, &six->sin6_addr.s6_addr[12], 4);
-    } else if (peer->ss_family == AF_INET6) {
+    } else if (peer->sa_family == AF_INET6) {
         memcpy(key.address, &six->sin6_addr, 8);
     }
     return key;
@@ -70,7 +70,7 @@ static struct count *count_new(struct stripe *stripe, size_t slot, const struct 
     return count;
 }
 
-bool client_caps_take(uint32_t row, const struct sockaddr_storage *peer, uint32_t max)
+bool client_caps_take(uint32_t row, const struct sockaddr *peer, uint32_t max)
 {
     struct key key = key_of(row, peer);
     size_t slot;
@@ -86,7 +86,7 @@ bool client_caps_take(uint32_t row, const struct sockaddr_storage *peer, uint32_
     return fits;
 }
 
-void client_caps_give(uint32_t row, const struct sockaddr_storage *peer)
+void client_caps_give(uint32_t row, const struct sockaddr *peer)
 {
     struct key key = key_of(row, peer);
     size_t slot;

@@ -10,5 +10,5 @@
 
 /* Counts one more for (listener's row, address). False: it has `max` already, or there is no
  * memory to know. */
-bool client_caps_take(uint32_t row, const struct sockaddr_storage *peer, uint32_t max);
-void client_caps_give(uint32_t row, const struct sockaddr_storage *peer);
+bool client_caps_take(uint32_t row, const struct sockaddr *peer, uint32_t max);
+void client_caps_give(uint32_t row, const struct sockaddr *peer);

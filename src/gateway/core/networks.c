@@ -3,15 +3,15 @@
 #include <netinet/in.h>
 #include <string.h>
 
-static bool address_of(const struct sockaddr_storage *peer, uint8_t ret_address[16])
+static bool address_of(const struct sockaddr *peer, uint8_t ret_address[16])
 {
-    if (peer->ss_family == AF_INET) {
+    if (peer->sa_family == AF_INET) {
         memset(ret_address, 0, 10);
         ret_address[10] = ret_address[11] = 0xff;
         memcpy(ret_address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
         return true;
     }
-    if (peer->ss_family != AF_INET6)
+    if (peer->sa_family != AF_INET6)
         return false;
     memcpy(ret_address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
     return true;
@@ -29,8 +29,7 @@ static bool network_contains(const struct network *network, const uint8_t addres
     return ((network->address[bytes] ^ address[bytes]) & mask) == 0;
 }
 
-bool networks_contain(const struct network *networks, size_t count,
-                      const struct sockaddr_storage *peer)
+bool networks_contain(const struct network *networks, size_t count, const struct sockaddr *peer)
 {
     uint8_t address[16];
     if (!count || !address_of(peer, address))

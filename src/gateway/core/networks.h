@@ -8,5 +8,4 @@
 #include "topology/site.h"
 
 /* IPv4 peers, also as ::ffff:a.b.c.d, are in IPv4 networks; Unix peers in none. */
-bool networks_contain(const struct network *networks, size_t count,
-                      const struct sockaddr_storage *peer);
+bool networks_contain(const struct network *networks, size_t count, const struct sockaddr *peer);

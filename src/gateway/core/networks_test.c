@@ -40,12 +40,12 @@ static void networks_bounds(void **state)
     struct sockaddr_storage first = peer("10.16.0.0"), last = peer("10.31.255.255"),
                             before = peer("10.15.255.255"), after = peer("10.32.0.0"),
                             mapped = peer("::ffff:10.20.0.1"), six = peer("2001:db8::1");
-    assert_true(networks_contain(&ten, 1, &first));
-    assert_true(networks_contain(&ten, 1, &last));
-    assert_true(networks_contain(&ten, 1, &mapped));
-    assert_false(networks_contain(&ten, 1, &before));
-    assert_false(networks_contain(&ten, 1, &after));
-    assert_false(networks_contain(&ten, 1, &six));
+    assert_true(networks_contain(&ten, 1, (struct sockaddr *)&first));
+    assert_true(networks_contain(&ten, 1, (struct sockaddr *)&last));
+    assert_true(networks_contain(&ten, 1, (struct sockaddr *)&mapped));
+    assert_false(networks_contain(&ten, 1, (struct sockaddr *)&before));
+    assert_false(networks_contain(&ten, 1, (struct sockaddr *)&after));
+    assert_false(networks_contain(&ten, 1, (struct sockaddr *)&six));
 }
 
 static void networks_all_and_none(void **state)
@@ -53,10 +53,10 @@ static void networks_all_and_none(void **state)
     (void)state;
     struct network all[2] = {network("2001:db8::", 32), network("::", 0)};
     struct sockaddr_storage four = peer("192.0.2.1"), local = {.ss_family = AF_UNIX};
-    assert_true(networks_contain(all, 2, &four));
-    assert_false(networks_contain(all, 1, &four));
-    assert_false(networks_contain(all, 0, &four));
-    assert_false(networks_contain(all, 2, &local));
+    assert_true(networks_contain(all, 2, (struct sockaddr *)&four));
+    assert_false(networks_contain(all, 1, (struct sockaddr *)&four));
+    assert_false(networks_contain(all, 0, (struct sockaddr *)&four));
+    assert_false(networks_contain(all, 2, (struct sockaddr *)&local));
 }
 
 int main(void)

@@ -229,6 +229,17 @@ static uint64_t listener_connections(const struct worker *worker, const struct p
     return sum;
 }
 
+/* Other families than these two become AF_UNSPEC: nobody's. */
+static void address_copy(union client_address *to, const struct sockaddr *from)
+{
+    if (from->sa_family == AF_INET)
+        to->v4 = *(const struct sockaddr_in *)from;
+    else if (from->sa_family == AF_INET6)
+        to->v6 = *(const struct sockaddr_in6 *)from;
+    else
+        to->any.sa_family = AF_UNSPEC;
+}
+
 static bool client_fits(struct client_base *client)
 {
     const struct listener *listener = client->plan->listener;
@@ -241,15 +252,15 @@ static bool client_fits(struct client_base *client)
     if (!listener->connections_per_client)
         return true;
     client->capped =
-        client_caps_take(client->plan->row, &client->peer, listener->connections_per_client);
+        client_caps_take(client->plan->row, &client->peer.any, listener->connections_per_client);
     return client->capped;
 }
 
 bool client_begin(struct client_base *client, struct worker *worker,
-                  const struct plan_listener *plan, const struct sockaddr_storage *peer)
+                  const struct plan_listener *plan, const struct sockaddr *peer)
 {
     *client = (struct client_base){.worker = worker, .use = worker->current, .plan = plan};
-    client->peer = *peer;
+    address_copy(&client->peer, peer);
     client->tally = tally_traffic(worker->place.tally, worker->number, TALLY_LISTENER, plan->row);
     if (!client_fits(client)) {
         tally_add(&client->tally->refused, 1);
@@ -262,11 +273,11 @@ bool client_begin(struct client_base *client, struct worker *worker,
     return true;
 }
 
-bool client_peer_set(struct client_base *client, const struct sockaddr_storage *peer)
+bool client_peer_set(struct client_base *client, const struct sockaddr *peer)
 {
     if (client->capped)
-        client_caps_give(client->plan->row, &client->peer);
-    client->peer = *peer;
+        client_caps_give(client->plan->row, &client->peer.any);
+    address_copy(&client->peer, peer);
     uint32_t max = client->plan->listener->connections_per_client;
     client->capped = max && client_caps_take(client->plan->row, peer, max);
     if (client->capped || !max)
@@ -278,20 +289,40 @@ bool client_peer_set(struct client_base *client, const struct sockaddr_storage *
 void client_end(struct client_base *client)
 {
     if (client->capped)
-        client_caps_give(client->plan->row, &client->peer);
+        client_caps_give(client->plan->row, &client->peer.any);
     client->worker->connections--;
     tally_add(&client->tally->connections_now, (uint64_t)-1);
     use_unref(client->use);
     client->use = NULL;
 }
 
-const struct sockaddr_storage *client_local(struct client_base *client, int fd)
+bool client_renew(struct client_base *client)
+{
+    struct generation_use *current = client->worker->current;
+    if (client->use == current)
+        return true;
+    const struct generation *generation = current->generation;
+    for (size_t i = 0; i < generation->plan_count; i++) {
+        const struct listener *listener = generation->plans[i].listener;
+        if (listener->kind != client->plan->listener->kind ||
+            strcmp(listener->text, client->plan->listener->text) != 0)
+            continue;
+        use_ref(current);
+        use_unref(client->use);
+        client->use = current;
+        client->plan = &generation->plans[i];
+        return true;
+    }
+    return false;
+}
+
+const struct sockaddr *client_local(struct client_base *client, int fd)
 {
     socklen_t length = sizeof client->local;
-    if (client->local.ss_family == AF_UNSPEC &&
-        getsockname(fd, (struct sockaddr *)&client->local, &length) < 0)
-        client->local.ss_family = AF_UNSPEC;
-    return &client->local;
+    if (client->local.any.sa_family == AF_UNSPEC &&
+        getsockname(fd, &client->local.any, &length) < 0)
+        client->local.any.sa_family = AF_UNSPEC;
+    return &client->local.any;
 }
 
 uint64_t worker_now_us(struct worker *worker)

@@ -8,7 +8,7 @@
  * when it comes and goes, never per request). */
 #pragma once
 
-#include <pthread.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +47,12 @@ struct worker {
     struct worker_own *own;         /* worker.c's */
 };
 
+union client_address { /* a struct sockaddr_storage would be the largest part of a connection */
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 /* What every connection of clients has in common; embedded first in the protocol's own. Kept in a
  * list of the worker, so that a generation that takes a listener away finds its connections. */
 struct client_base {
@@ -54,21 +60,24 @@ struct client_base {
     struct generation_use *use;       /* the generation that it came under; holds a reference */
     const struct plan_listener *plan; /* of that generation */
     struct tally_traffic *tally;      /* the listener's, this thread's */
-    struct sockaddr_storage peer;     /* who it is, after a PROXY header */
+    union client_address peer;        /* who it is, after a PROXY header */
     bool capped;                      /* counted among those of its address */
-    struct sockaddr_storage local;    /* what it asked for: client_local; from a PROXY header */
+    union client_address local;       /* what it asked for: client_local; from a PROXY header */
 };
 
 /* A client's connection begins and ends: counts, references, caps per client. begin: false, the cap
  * is reached (counted as refused); close the descriptor. */
 bool client_begin(struct client_base *client, struct worker *worker,
-                  const struct plan_listener *plan, const struct sockaddr_storage *peer);
+                  const struct plan_listener *plan, const struct sockaddr *peer);
 void client_end(struct client_base *client);
 /* A PROXY header said who it really is. False: that client's cap is reached; close. */
-bool client_peer_set(struct client_base *client, const struct sockaddr_storage *peer);
+bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
+/* Between two requests of a kept connection: the newest generation's plan of the same listener
+ * from now on. False: the listener is not there any more; close. */
+bool client_renew(struct client_base *client);
 
 /* The address that the client asked for; asks the socket the first time. */
-const struct sockaddr_storage *client_local(struct client_base *client, int fd);
+const struct sockaddr *client_local(struct client_base *client, int fd);
 
 /* ---- the worker's own life; threads.h starts them ---- */
 

@@ -5,6 +5,3 @@
 #include "gateway/http/exchange.h"
 
 void access_log_exchange(const struct exchange *exchange);
-/* Is there a field of that name (`access-log json fields=…`)? For the checker of configurations see
- * access_log_fields. */
-extern const char *const access_log_fields[]; /* ends with NULL */
