@@ -81,9 +81,10 @@ static int page_print(struct exchange *exchange, uint16_t status, bool json, cha
     struct slice reason = status_reason(status);
     const char *id = exchange_request_id(exchange);
     if (json)
-        return snprintf(page, PAGE_BYTES_MAX,
-                        "{\"status\":%u,\"error\":\"%.*s\",\"failed\":\"%s\",\"request_id\":\"%s\"}\n",
-                        status, (int)reason.length, reason.bytes, blamed[exchange->blame], id);
+        return snprintf(
+            page, PAGE_BYTES_MAX,
+            "{\"status\":%u,\"error\":\"%.*s\",\"failed\":\"%s\",\"request_id\":\"%s\"}\n", status,
+            (int)reason.length, reason.bytes, blamed[exchange->blame], id);
     return snprintf(page, PAGE_BYTES_MAX, "%u %.*s\n%s\nfailed: %s\nrequest: %s\n", status,
                     (int)reason.length, reason.bytes, sentences[exchange->blame],
                     blamed[exchange->blame], id);
@@ -107,7 +108,8 @@ void error_page_respond(struct exchange *exchange, uint16_t status)
     };
     const struct response_head head = {.status = status,
                                        .fields = fields,
-                                       .field_count = status == 405 && exchange->allow.length ? 4 : 3,
+                                       .field_count =
+                                           status == 405 && exchange->allow.length ? 4 : 3,
                                        .body = BODY_LENGTH,
                                        .body_length = (uint64_t)length};
     ssize_t taken = exchange_respond(exchange, &head, page, (size_t)length, true);

@@ -149,10 +149,9 @@ bool exchange_splices(struct exchange *exchange)
     return exchange->codec->splices && exchange->codec->splices(exchange);
 }
 
-ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length, bool last)
+ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length)
 {
-    return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length, last), length,
-                   last);
+    return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length), length, false);
 }
 
 void exchange_writable(struct exchange *exchange)

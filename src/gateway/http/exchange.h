@@ -70,9 +70,8 @@ struct codec {
     /* May the rest of the body be moved from a pipe (no framing, no TLS, nothing waits)? */
     bool (*splices)(struct exchange *exchange);
     /* Moves up to so many bytes of the body out of a pipe. Bytes; -EAGAIN: `response_room` will be
-     * called; -errno: the client is gone, abort follows. `last`: when all of them went, that was
-     * the body's end. */
-    ssize_t (*splice)(struct exchange *exchange, int pipe_fd, size_t length, bool last);
+     * called; -errno: the client is gone, abort follows. */
+    ssize_t (*splice)(struct exchange *exchange, int pipe_fd, size_t length);
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
@@ -97,16 +96,16 @@ struct exchange {
     void *handler_own;
     struct client_base *client;
     struct worker *worker;
-    struct generation_use *use;        /* holds a reference */
-    const struct route *route;         /* NULL: none matched */
-    uint32_t route_number;             /* of the matcher */
-    struct tally_traffic *route_tally; /* NULL: none */
+    struct generation_use *use;          /* holds a reference */
+    const struct route *route;           /* NULL: none matched */
+    uint32_t route_number;               /* of the matcher */
+    struct tally_traffic *route_tally;   /* NULL: none */
     struct tally_traffic *service_tally; /* of whom it went to; NULL: nobody */
 
-    struct head request; /* its bytes and fields lie in the arena */
-    struct bump *arena;  /* of this exchange; freed with it */
-    bool client_trusted; /* the peer is one of the site's `trust` */
-    bool secure;         /* came by TLS */
+    struct head request;               /* its bytes and fields lie in the arena */
+    struct bump *arena;                /* of this exchange; freed with it */
+    bool client_trusted;               /* the peer is one of the site's `trust` */
+    bool secure;                       /* came by TLS */
     char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
     struct slice captures[10];         /* of the route's regular expression */
     struct slice allow;                /* of a 405: the methods that there are; valid in the call */
@@ -157,6 +156,6 @@ void exchange_release(struct exchange *exchange);
 
 void exchange_interim(struct exchange *exchange, const struct response_head *head);
 bool exchange_splices(struct exchange *exchange);
-ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length, bool last);
+ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length);
 
 extern const struct handler handler_proxy, handler_redirect, handler_respond;

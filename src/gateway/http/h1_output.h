@@ -21,8 +21,8 @@ struct h1_output {
     uint64_t chunk_left; /* bytes of a chunk that was announced */
 };
 
-struct h1_piece {     /* of a message */
-    char *head;       /* NULL: it is out already */
+struct h1_piece { /* of a message */
+    char *head;   /* NULL: it is out already */
     size_t head_length;
     size_t head_room; /* bytes that `head` may be lengthened to */
     const char *body;
