@@ -92,7 +92,8 @@ static const char *include_pattern(struct tree_reader *reader, const struct node
         return NULL;
     }
     buffer_clear(reader->scratch);
-    if (!variables_expand(reader->variables, word, 0, false, reader->scratch, reader->diagnostics))
+    if (!variables_expand(reader->variables, word, 0, EXPANSION_PLAIN, reader->scratch,
+                          reader->diagnostics))
         return NULL;
     const char *path = reader->scratch->length ? reader->scratch->data : "";
     const char *directory = word->source->directory;

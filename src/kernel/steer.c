@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/table.h"
 #include "kernel/claims.h"
 #include "kernel/pins.h"
 #include "kernel/sockets.h"
@@ -578,7 +579,7 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target)
 {
-    assert(target->service < steer->services_max);
+    assert(target->service < steer->services_max || target->flags & STEER_TARGET_GATE);
     return map_set(steer, MAP_TARGETS, key, target);
 }
 
@@ -639,6 +640,29 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
     if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &known) == 0 && known >= count)
         return 0;
     return map_set(steer, MAP_SPREADS, &spread, &count);
+}
+
+/* The kernel looks at each packet whether the socket may have its family. 0 or -errno. */
+static int gate_socket_set(const struct steer *steer, uint32_t slot, uint16_t port, uint8_t family,
+                           int fd)
+{
+    struct steer_socket_key key = {
+        .slot = slot, .port = port, .protocol = STEER_TCP, .family = family};
+    uint64_t value = (uint64_t)fd;
+    return map_set(steer, MAP_SOCKETS, &key, &value);
+}
+
+int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int fd)
+{
+    uint64_t place = hash_bytes(key->address6, sizeof key->address6, hash_seed());
+    place = hash_bytes(&key->address, sizeof key->address, place);
+    uint32_t slot = STEER_GATE_FIRST | (uint32_t)(place >> 8);
+    struct steer_target target = {
+        .service = slot, .port = key->port, .flags = STEER_TARGET_GATE};
+    int error = key->family == 6 ? 0 : gate_socket_set(steer, slot, key->port, 4, fd);
+    if (!error && key->family != 4)
+        error = gate_socket_set(steer, slot, key->port, 6, fd);
+    return error ? error : steer_target_set(steer, key, &target);
 }
 
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,

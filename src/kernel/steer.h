@@ -56,6 +56,9 @@ int steer_home_set(struct steer *steer, uint32_t home);
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target);
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key);
+/* New TCP connections to the key's address and port are given to this listening socket (stays the
+ * caller's), wherever it is bound: an IPv6 one that takes IPv4 is given both families'. */
+int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int fd);
 /* Outgoing connections of `key.service` to a loopback address at key.port lead to `home`. */
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home);
 int steer_use_remove(struct steer *steer, const struct steer_use_key *key);

@@ -319,6 +319,14 @@ static bool must_be_at_home(const struct bpf_steering *steering, uint32_t servic
     return false;
 }
 
+static uint32_t member_flags(const struct bpf_steering *steering, uint32_t service)
+{
+    return (must_be_at_home(steering, service) ? (uint32_t)STEER_MEMBER_AT_HOME : 0) |
+           (topology_udp_is_relayed(steering->setup.topology, service)
+                ? (uint32_t)STEER_MEMBER_OWN_UDP
+                : 0);
+}
+
 static int bpf_prepare(struct steering *base, const struct steering_instance *instance)
 {
     struct bpf_steering *steering = of(base);
@@ -336,7 +344,7 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         .address = instance->address,
         .home = steering->ports.services[instance->service].home,
         .epoch = instance->epoch,
-        .flags = must_be_at_home(steering, instance->service) ? STEER_MEMBER_AT_HOME : 0};
+        .flags = member_flags(steering, instance->service)};
     if (slot->present && slot->instance.cgroup_id != instance->cgroup_id) /* a start has its own */
         steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);
     int error = steer_member_set(steering->steer, instance->cgroup_id, &member);
@@ -470,6 +478,11 @@ static uint32_t bpf_home(struct steering *base, uint32_t service)
     return of(base)->ports.services[service].home;
 }
 
+static int bpf_gate(struct steering *base, const struct listener *listener, int fd)
+{
+    return steering_ports_gate(&of(base)->ports, listener, fd);
+}
+
 /* ---- life
  * -------------------------------------------------------------------------------------------------
  */
@@ -538,6 +551,7 @@ static const struct steering_operations bpf_operations = {
     .found = bpf_found,
     .block = bpf_block,
     .home = bpf_home,
+    .gate = bpf_gate,
 };
 
 static uint32_t room_for(uint32_t count, uint32_t least)

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,12 @@
 #include "base/scoped.h"
 #include "topology/builder.h"
 #include "topology/order.h"
+#include "topology/pattern.h"
 #include "topology/template.h"
 
 enum {
     HINT_BYTES = 1024,
+    MESSAGE_BYTES = 512,
     CIRCLE_SHOWN_MAX = 8, /* members that a message names */
     TRIM_BYTES_MIN = 4 * 1024 * 1024,
 };
@@ -82,6 +85,60 @@ const char *builder_file(struct builder *builder, const struct statement *statem
     return builder->file_copy;
 }
 
+const struct place *builder_claim(struct builder *builder, struct table *names, const char *name,
+                                  const struct place *place)
+{
+    struct place *copy = arena_alloc(builder->tree_arena, sizeof *copy);
+    void *other = NULL;
+    *copy = *place;
+    int error = table_add(names, name, copy, &other);
+    if (error == -ENOMEM)
+        builder_no_memory(builder);
+    return error ? other : NULL;
+}
+
+static void refuse(struct builder *builder, const struct place *place, const char *hint,
+                   const char *format, va_list list)
+{
+    char message[MESSAGE_BYTES];
+    vsnprintf(message, sizeof message, format, list);
+    diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, place, hint, "%s", message);
+}
+
+void value_refuse(struct builder *builder, const struct value *value, const char *hint,
+                  const char *format, ...)
+{
+    va_list list;
+    struct place place = value_place(value);
+    va_start(list, format);
+    refuse(builder, &place, hint, format, list);
+    va_end(list);
+}
+
+void statement_refuse(struct builder *builder, const struct statement *statement, const char *hint,
+                      const char *format, ...)
+{
+    va_list list;
+    struct place place = statement_place(statement);
+    va_start(list, format);
+    refuse(builder, &place, hint, format, list);
+    va_end(list);
+}
+
+const struct statement *statement_find(const struct statement *block, enum directive_id id)
+{
+    while (block && block->directive->id != id)
+        block = block->next;
+    return block;
+}
+
+const struct statement *statement_next(const struct statement *at, enum directive_id id)
+{
+    while (at && (at->directive->id != id || !at->valid))
+        at = at->next;
+    return at;
+}
+
 void builder_quota(struct quota *quota, const struct statement *statement)
 {
     /* What is not given has number 0: no limit. */
@@ -97,6 +154,12 @@ static void log_apply(struct builder *builder, const struct statement *statement
         topology->log_directory = builder_path(builder, statement->options[0].text, false);
     topology->log_file_bytes_max = statement->options[1].number;
     topology->log_files_max = (uint32_t)statement->options[2].number;
+}
+
+static void gateway_apply(struct topology *topology, const struct statement *statement)
+{
+    topology->gateway.threads = option_number(statement, 0);
+    topology->gateway.connections_max = option_number(statement, 1);
 }
 
 static bool realm_known(const struct statement *statement, size_t index)
@@ -137,7 +200,8 @@ static void statement_apply(struct builder *builder, const struct statement *sta
         draft_add(builder, statement, variables);
         return;
     case DIRECTIVE_LISTEN:
-        publication_add(builder, statement, variables->realm ? variables->realm : "");
+    case DIRECTIVE_METRICS:
+        publication_add(builder, statement, variables);
         return;
     case DIRECTIVE_REALM:
         realm_apply(builder, statement);
@@ -159,6 +223,12 @@ static void statement_apply(struct builder *builder, const struct statement *sta
         break;
     case DIRECTIVE_LOG:
         log_apply(builder, statement);
+        break;
+    case DIRECTIVE_GATEWAY:
+        gateway_apply(topology, statement);
+        break;
+    case DIRECTIVE_ACCESS_LOG:
+        builder->access_log = access_log_take(builder, statement);
         break;
     default:
         break;
@@ -209,7 +279,9 @@ static const struct value *use_find(const struct draft *draft, struct builder *b
                                     uint32_t used)
 {
     for (size_t i = 0; i < draft->uses_count; i++) {
-        const struct draft *other = draft_resolve(builder, &draft->uses[i], draft->service.realm);
+        struct place place = value_place(&draft->uses[i]);
+        const struct draft *other =
+            draft_resolve(builder, draft->uses[i].text, &place, draft->service.realm);
         if (other && other->service.index == used)
             return &draft->uses[i];
     }
@@ -256,8 +328,11 @@ static void topology_begin(struct builder *builder, const struct input *input)
     topology->file = builder_text(builder, input->file);
     topology->directory = builder_text(builder, input->directory ? input->directory : "/");
     builder->topology = topology;
+    builder->reads_files = input->directory != NULL;
     builder->template_directory = template_quote(builder, topology->directory);
     log_apply(builder, check_defaults(&builder->checker, DIRECTIVE_LOG));
+    gateway_apply(topology, check_defaults(&builder->checker, DIRECTIVE_GATEWAY));
+    site_defaults(builder);
     draft_defaults(builder);
 }
 
@@ -323,11 +398,13 @@ static bool builder_init(struct builder *builder, const struct topology_options 
     builder->tree_arena = arena_new(bytes_max);
     builder->names = table_new();
     builder->addresses = table_new();
+    builder->files = table_new();
     builder->diagnostics = diagnostics;
     builder->drafts_tail = &builder->drafts;
     builder->publications_tail = &builder->publications;
     builder->variables.environment = options ? options->environment : NULL;
     builder->variables.run_time = template_names;
+    builder->variables.request = pattern_names;
     buffer_init(&builder->scratch, WORD_BYTES_MAX);
     builder->checker = (struct checker){
         .arena = builder->tree_arena,
@@ -341,7 +418,8 @@ static bool builder_init(struct builder *builder, const struct topology_options 
         .variables = &builder->variables,
         .scratch = &builder->scratch,
     };
-    return builder->arena && builder->tree_arena && builder->names && builder->addresses;
+    return builder->arena && builder->tree_arena && builder->names && builder->addresses &&
+           builder->files;
 }
 
 static void builder_done(struct builder *builder)
@@ -354,6 +432,9 @@ static void builder_done(struct builder *builder)
     buffer_done(&builder->scratch);
     table_free(builder->names);
     table_free(builder->addresses);
+    table_free(builder->hosts);
+    table_free(builder->routes);
+    table_free(builder->files);
     arena_free(builder->tree_arena);
     arena_free(builder->arena);
     if (large)

@@ -16,7 +16,8 @@ enum {
     SITE_HOSTS_MAX = 20000,
     SITE_ROUTES_MAX = 1000000, /* of a listener, all hosts together */
     ROUTE_TARGETS_MAX = 16,
-    HEADER_RULES_MAX = 64,
+    HEADER_RULES_MAX = 64, /* of a route, with those around it */
+    REWRITES_MAX = 64,
 };
 
 enum path_kind {

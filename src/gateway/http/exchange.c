@@ -4,7 +4,8 @@
 #include "gateway/http/access_log.h"
 #include "gateway/http/bump.h"
 #include "gateway/http/error_page.h"
-#include "gateway/http/h1_scan.h"
+#include "gateway/http/expand.h"
+#include "gateway/http/h1_text.h"
 #include "gateway/http/http_worker.h"
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
@@ -119,13 +120,34 @@ static ssize_t counted(struct exchange *exchange, ssize_t taken, size_t length, 
     return taken;
 }
 
+/* The route's rules for responses, whoever answers. What they make must end no line. */
+static bool rules_apply(struct exchange *exchange, struct response_head *head)
+{
+    uint32_t count;
+    const struct field *made =
+        expand_fields(exchange, true, head->fields, head->field_count, &count);
+    struct field *fields = made ? bump_alloc(exchange->arena, (count + 1) * sizeof *fields) : NULL;
+    if (!fields)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        fields[i] = made[i];
+        fields[i].dropped |= !field_sane(&fields[i]);
+    }
+    head->fields = fields;
+    head->field_count = count;
+    return true;
+}
+
 ssize_t exchange_respond(struct exchange *exchange, const struct response_head *head,
                          const char *bytes, size_t length, bool last)
 {
+    struct response_head ruled = *head;
+    if (exchange->route && exchange->route->headers_change_count)
+        rules_apply(exchange, &ruled); /* without memory for it: as it is */
     exchange->status = head->status;
     exchange->responded = true;
-    return counted(exchange, exchange->codec->respond(exchange, head, bytes, length, last), length,
-                   last);
+    return counted(exchange, exchange->codec->respond(exchange, &ruled, bytes, length, last),
+                   length, last);
 }
 
 ssize_t exchange_write(struct exchange *exchange, const char *bytes, size_t length, bool last)

@@ -106,6 +106,7 @@ struct exchange {
     struct bump *arena;                /* of this exchange; freed with it */
     bool client_trusted;               /* the peer is one of the site's `trust` */
     bool secure;                       /* came by TLS */
+    const char *tls_version, *tls_sni; /* for the log; NULL: none */
     char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
     struct slice captures[10];         /* of the route's regular expression */
     struct slice allow;                /* of a 405: the methods that there are; valid in the call */

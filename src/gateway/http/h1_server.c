@@ -7,6 +7,7 @@
 
 #include "gateway/core/networks.h"
 #include "gateway/http/h1_connection.h"
+#include "tls/session.h"
 
 /* ---- the worker's part ---------------------------------------------------------------------- */
 
@@ -175,6 +176,10 @@ struct h1_exchange *h1_exchange_new(struct h1_connection *connection)
         .connection = connection,
         .body_wanted = true,
     };
+    if (connection->stream.tls) {
+        own->exchange.tls_version = tls_session_version(connection->stream.tls);
+        own->exchange.tls_sni = tls_session_sni(connection->stream.tls);
+    }
     connection->exchange = own;
     connection->state = H1_EXCHANGE;
     connection->deadline_ms = UINT64_MAX;

@@ -26,7 +26,7 @@ struct match;
 struct regex;
 
 /* 0; -ENOMEM; -EINVAL with `why`: a regular expression that PCRE2 refuses, a path that none can be.
- * The site must outlive it. */
+ * The site must outlive its use. */
 int match_new(const struct site *site, struct match **ret_match, char *why, size_t why_size);
 void match_free(struct match *match); /* accepts NULL */
 uint32_t match_route_count(const struct match *match);

@@ -211,6 +211,7 @@ static int route_add(struct building *building, uint32_t host, const struct rout
         .route = route,
         .next = PLAN_NONE,
         .methods = methods_of(route),
+        .rewrite_count = (uint32_t)route->rewrite_count,
         .conditions = (uint32_t)route->header_count + (route->methods && *route->methods),
     };
     int error = path_add(building, host, number);
@@ -318,7 +319,7 @@ int match_new(const struct site *site, struct match **ret_match, char *why, size
 static void candidate_done(struct candidate *candidate)
 {
     regex_free(candidate->regex);
-    for (size_t i = 0; candidate->rewrites && i < candidate->route->rewrite_count; i++)
+    for (size_t i = 0; candidate->rewrites && i < candidate->rewrite_count; i++)
         regex_free(candidate->rewrites[i]);
 }
 

@@ -16,6 +16,7 @@ struct candidate { /* a route; stands under its number */
     uint32_t fixed;          /* of a regex or glob: bytes that it begins with */
     uint32_t methods;        /* 1 << enum http_method; 0: all */
     uint32_t conditions;
+    uint32_t rewrite_count; /* the route's, which may be gone when this is freed */
 };
 
 struct chain { /* of candidates, in the order in which they are tried */

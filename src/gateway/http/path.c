@@ -167,18 +167,32 @@ ssize_t path_normalise_glob(struct slice glob, char *out, size_t room)
     return spelling_unify(&spelling, glob, room, true) ? (ssize_t)spelling.length : -1;
 }
 
-size_t path_encode(struct slice text, bool keep_marks, char *out)
+static bool may_stand(unsigned char byte, enum path_part part)
+{
+    switch ((enum class)classes[byte]) {
+    case CLASS_PLAIN:
+    case CLASS_DOT:
+    case CLASS_PERCENT:
+        return true;
+    case CLASS_MARK:
+        return part == PATH_PART_URI || (part == PATH_PART_QUERY && byte == '?');
+    case CLASS_ENCODE:
+        return part == PATH_PART_URI && (byte == '[' || byte == ']'); /* an IPv6 address */
+    case CLASS_CONTROL:
+        break;
+    }
+    return false;
+}
+
+size_t path_encode(struct slice text, enum path_part part, char *out)
 {
     size_t length = 0;
     for (size_t i = 0; i < text.length; i++) {
         unsigned char byte = (unsigned char)text.bytes[i];
-        enum class class = classes[byte];
-        bool bracket = keep_marks && (byte == '[' || byte == ']'); /* an IPv6 address */
-        if (!bracket && (class == CLASS_ENCODE || class == CLASS_CONTROL ||
-                         (class == CLASS_MARK && !keep_marks)))
-            length += byte_encode(byte, out + length);
-        else
+        if (may_stand(byte, part))
             out[length++] = (char)byte;
+        else
+            length += byte_encode(byte, out + length);
     }
     return length;
 }

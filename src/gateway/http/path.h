@@ -19,7 +19,13 @@ ssize_t path_normalise(struct slice path, char *out, size_t room);
 /* The same for a glob: `?` stays what it is, and dots too. */
 ssize_t path_normalise_glob(struct slice glob, char *out, size_t room);
 
-/* Encodes what may not stand in a URI at all (controls, white space, `"<>\^`{|}`, bytes above 127),
- * and nothing else: for a Location or a query that is put together from outside text. `keep_marks`
- * false: `?` and `#` are encoded as well (a path). At most three times as long. The length. */
-size_t path_encode(struct slice text, bool keep_marks, char *out);
+enum path_part {
+    PATH_PART_URI,   /* all of it, scheme and host as well */
+    PATH_PART_PATH,  /* `?`, `#` and brackets are encoded, too */
+    PATH_PART_QUERY, /* `#` and brackets are */
+};
+
+/* Encodes what may not stand in that part (controls, white space, `"<>\^`{|}`, bytes above 127, and
+ * see above), and nothing else: for what is put together from outside text. At most
+ * PATH_GROWTH_MAX times as long. The length. */
+size_t path_encode(struct slice text, enum path_part part, char *out);

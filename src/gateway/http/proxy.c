@@ -10,14 +10,6 @@ static void proxy_try(struct proxy *proxy);
 
 /* ---- ends ----------------------------------------------------------------------------------- */
 
-static void waiter_end(struct proxy *proxy)
-{
-    if (!proxy->held)
-        return;
-    proxy->held = false;
-    tally_add(&proxy->exchange->service_tally->held_now, (uint64_t)-1);
-}
-
 static void endpoint_leave(struct proxy *proxy, enum endpoint_outcome outcome)
 {
     struct endpoint *endpoint = proxy->endpoint;
@@ -63,7 +55,6 @@ static void proxy_abort(struct exchange *exchange)
         return;
     proxy->aborting = true;
     waiter_stop(&proxy->waiter);
-    waiter_end(proxy);
     if (proxy->client)
         h1_client_close(proxy->client);
     proxy->client = NULL;
@@ -106,7 +97,6 @@ static bool may_try_again(struct proxy *proxy, enum h1_stage stage, bool timeout
         return false;
     if (!upstream_retry_allowed(proxy->upstream))
         return false;
-    tally_add(&proxy->exchange->service_tally->retries, 1);
     if (proxy->exchange->route_tally)
         tally_add(&proxy->exchange->route_tally->retries, 1);
     return true;
@@ -243,8 +233,9 @@ static void attempt(struct proxy *proxy)
         h1_client_close(proxy->client);
         proxy->client = NULL;
         endpoint_leave(proxy, OUTCOME_UNUSED);
-        proxy_answer(proxy, error == -EINVAL ? 400 : 503, BLAME_ENGINX,
-                     error == -EINVAL ? "rewriting made no target" : "the head found no room");
+        proxy_answer(proxy, error == -EINVAL ? 400 : 503,
+                     error == -EINVAL ? BLAME_CLIENT : BLAME_ENGINX,
+                     error == -EINVAL ? "the rewritten path is none" : "the head found no room");
     } else if (error) {
         attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
     }
@@ -255,7 +246,6 @@ static void attempt(struct proxy *proxy)
 static void waited(struct waiter *waiter, enum pick_result result)
 {
     struct proxy *proxy = (struct proxy *)((char *)waiter - offsetof(struct proxy, waiter));
-    waiter_end(proxy);
     if (result != PICK_DONE) {
         proxy_answer(proxy, 503, BLAME_UPSTREAM, "nobody came in time to serve it");
         return;
@@ -265,16 +255,8 @@ static void waited(struct waiter *waiter, enum pick_result result)
 
 static void proxy_wait(struct proxy *proxy)
 {
-    if (!upstream_wait(proxy->upstream, &proxy->waiter, waited)) {
+    if (!upstream_wait(proxy->upstream, &proxy->waiter, waited))
         proxy_answer(proxy, 503, BLAME_UPSTREAM, "too many wait for the service already");
-        return;
-    }
-    if (!proxy->waited) {
-        proxy->waited = true;
-        tally_add(&proxy->exchange->service_tally->held, 1);
-    }
-    proxy->held = true;
-    tally_add(&proxy->exchange->service_tally->held_now, 1);
 }
 
 static void proxy_try(struct proxy *proxy)

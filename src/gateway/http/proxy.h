@@ -48,10 +48,8 @@ struct proxy { /* in the exchange's arena */
     bool body_over;   /* its last byte was taken */
     bool retriable;   /* by its method */
     bool begun;       /* the first choice was made */
-    bool held;        /* counted as waiting */
     bool fresh_only;  /* no kept connection any more */
     bool aborting;
-    bool waited;
     uint8_t tries;
     uint32_t service; /* index */
 };

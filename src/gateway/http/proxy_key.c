@@ -2,6 +2,7 @@
 
 #include "gateway/http/bump.h"
 #include "gateway/http/proxy.h"
+#include "gateway/http/requester.h"
 
 /* ---- where keys come from ------------------------------------------------------------------- */
 
@@ -61,10 +62,8 @@ static struct slice query_value(const struct head *request, const char *name)
 
 static uint64_t client_hash(const struct exchange *exchange)
 {
-    const union client_address *peer = &exchange->client->peer;
-    if (peer->any.sa_family == AF_INET6)
-        return pick_hash(&peer->v6.sin6_addr, sizeof peer->v6.sin6_addr);
-    return pick_hash(&peer->v4.sin_addr, sizeof peer->v4.sin_addr);
+    char text[REQUESTER_BYTES];
+    return pick_hash(text, requester_address(exchange, text));
 }
 
 static struct slice key_of(const struct head *request, const struct service_gateway *settings)

@@ -1,6 +1,4 @@
 #include "gateway/http/bump.h"
-#include "gateway/http/expand.h"
-#include "gateway/http/h1_text.h"
 #include "gateway/http/proxy.h"
 
 enum { TRAILERS_MAX = 64 };
@@ -14,39 +12,22 @@ static void trailer_drop(struct proxy *proxy, const struct head *head)
         head->fields[head->first[FIELD_TRAILER] - 1].dropped = true;
 }
 
-/* Those of the endpoint, the cookie, after the rules. False: no memory. */
+/* Those of the endpoint, and the cookie. False: no memory. */
 static bool fields_make(struct proxy *proxy, const struct head *head, struct response_head *answer)
 {
-    struct exchange *exchange = proxy->exchange;
     struct slice cookie;
-    bool sets = proxy_cookie(proxy, &cookie);
-    bool ruled = exchange->route->headers_change_count > 0;
     answer->fields = head->fields;
     answer->field_count = head->field_count;
-    if (!sets && !ruled)
+    if (!proxy_cookie(proxy, &cookie))
         return true;
-    struct field *fields = bump_alloc(exchange->arena, (head->field_count + 1) * sizeof *fields);
+    struct field *fields =
+        bump_alloc(proxy->exchange->arena, (head->field_count + 1) * sizeof *fields);
     if (!fields)
         return false;
     memcpy(fields, head->fields, head->field_count * sizeof *fields);
-    if (sets)
-        fields[answer->field_count++] =
-            (struct field){SLICE("Set-Cookie"), cookie, FIELD_SET_COOKIE, false};
+    fields[answer->field_count++] =
+        (struct field){SLICE("Set-Cookie"), cookie, FIELD_SET_COOKIE, false};
     answer->fields = fields;
-    if (!ruled)
-        return true;
-    const struct field *expanded =
-        expand_fields(exchange, true, fields, answer->field_count, &answer->field_count);
-    if (!expanded)
-        return false;
-    struct field *sane = bump_alloc(exchange->arena, (answer->field_count + 1) * sizeof *sane);
-    if (!sane)
-        return false;
-    for (uint32_t i = 0; i < answer->field_count; i++) {
-        sane[i] = expanded[i];
-        sane[i].dropped |= !field_sane(&sane[i]);
-    }
-    answer->fields = sane;
     return true;
 }
 

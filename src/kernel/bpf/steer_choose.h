@@ -265,6 +265,8 @@ SEC("sk_lookup") int steer_lookup(struct bpf_sk_lookup *context)
     struct steer_target *target = target_find(context, address);
     if (!target)
         return slot ? SK_DROP : SK_PASS; /* a home without that port refuses */
+    if (target->flags & STEER_TARGET_GATE)
+        return listener_give(context, target->service, context->local_port, 0) ? SK_DROP : SK_PASS;
     if (target->flags & STEER_TARGET_LOOPBACK && !destination_is_loopback(context, address))
         return SK_PASS;
     if (target->flags & STEER_TARGET_LOCAL && context->ingress_ifindex != LOOPBACK_IFINDEX)

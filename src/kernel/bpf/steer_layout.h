@@ -40,7 +40,10 @@ struct steer_member { /* of `members`: cgroup id → who that is */
     __u32 epoch;   /* changes with each start, so that old connections do not count for the new */
     __u32 flags;
 };
-enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
+enum {
+    STEER_MEMBER_AT_HOME = 1, /* bind to the home address from the start */
+    STEER_MEMBER_OWN_UDP = 2, /* bind UDP to the instance's own address: the gateway relays it */
+};
 
 /* `addresses`: an instance's own address → its slot; a service's home → this. */
 #define STEER_SLOT_HOME 0xffffffffu
@@ -88,7 +91,11 @@ enum {
     STEER_TARGET_LOCAL = 1, /* only for clients on this machine (arrived by lo): an own port */
     STEER_TARGET_LOOPBACK =
         2, /* the programs bind to loopback only: other destinations are not ours */
+    STEER_TARGET_GATE =
+        4, /* the gateway's: `service` is the slot in `sockets` of its listening socket */
 };
+/* Slots of the gateway's sockets begin here; none of an instance is as high. */
+#define STEER_GATE_FIRST 0x80000000u
 
 struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
     __u32 service;
@@ -137,3 +144,4 @@ struct steer_claim {
     __u32 cluster; /* steer's number of the cluster: a hash of its name */
     __u32 owner;   /* ports: the home address of the service that holds it; else a value */
 };
+#define STEER_OWNER_GATEWAY 1u /* of a port: no service, the gateway */
