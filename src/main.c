@@ -1,10 +1,17 @@
 /* enginx: the server of servers. One executable: a command line, and the roles that its processes
  * play (proc/role.h). */
 #include "cli/cli.h"
+#include "proc/keeper.h"
+#include "proc/logger.h"
 #include "proc/role.h"
+
+static const struct role roles[] = {
+    {"keeper", "enginx-keeper", keeper_main},
+    {"logger", "enginx-logger", logger_main},
+};
 
 int main(int argc, char **argv)
 {
-    int code = role_main(argc, argv);
+    int code = role_main(argc, argv, roles, sizeof roles / sizeof *roles);
     return code >= 0 ? code : cli_main(argc, argv);
 }

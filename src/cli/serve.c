@@ -278,6 +278,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
         .log_directory = topology->log_directory ? topology->log_directory : log,
         .cgroup_base = cli->cgroup,
         .exe = cli->exe,
+        .bundle_fd = -1,
         .console = serving->console,
     };
     error = place_make(options.log_directory);

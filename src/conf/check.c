@@ -30,24 +30,26 @@ struct place statement_place(const struct statement *statement)
     return word_place(&statement->node->name, 0);
 }
 
-void check_pool_begin(struct checker *checker)
+size_t check_pool_begin(struct checker *checker)
 {
     if (!checker->pool)
         checker->pool = arena_alloc(checker->arena, POOL_BYTES);
-    checker->pool_used = 0;
-    checker->pooled = true;
+    checker->pool_depth++;
+    return checker->pool_used;
 }
 
-void check_pool_end(struct checker *checker)
+void check_pool_end(struct checker *checker, size_t mark)
 {
-    checker->pooled = false;
+    assert(checker->pool_depth && mark <= checker->pool_used);
+    checker->pool_depth--;
+    checker->pool_used = mark;
 }
 
 /* Zeroed; from the pool while there is room in it. */
 static void *memory_take(struct checker *checker, size_t count, size_t size)
 {
     size_t bytes = count * size; /* of words that were counted, so it cannot overflow */
-    if (!checker->pooled || bytes > POOL_BYTES - checker->pool_used)
+    if (!checker->pool_depth || bytes > POOL_BYTES - checker->pool_used)
         return arena_array(checker->arena, count, size);
     void *memory = checker->pool + checker->pool_used;
     size_t align = _Alignof(max_align_t);
@@ -77,11 +79,12 @@ static void unknown_directive(struct checker *checker, const struct node *node,
         return;
     }
     struct nearest nearest = {.word = name};
-    for (size_t i = 0; i < directive_count; i++)
-        if (directives[i].contexts & context)
-            nearest_try(&nearest, directives[i].name);
-    for (size_t i = 0; i < directive_count && !nearest.best; i++)
-        nearest_try(&nearest, directives[i].name);
+    const struct directive *directive;
+    for (size_t i = 0; (directive = directive_nth(i)); i++)
+        if (directive->contexts & context)
+            nearest_try(&nearest, directive->name);
+    for (size_t i = 0; !nearest.best && (directive = directive_nth(i)); i++)
+        nearest_try(&nearest, directive->name);
     if (nearest.best)
         snprintf(hint, sizeof hint, "did you mean `%s`?", nearest.best);
     diagnostics_add(checker->diagnostics, DIAGNOSTIC_ERROR, &place, *hint ? hint : NULL,
@@ -103,12 +106,11 @@ static void value_problem_report(const struct checking *checking, const struct v
 static const char *text_expand(const struct checking *checking, const struct word *word,
                                size_t skip, enum value_type type)
 {
-    bool template = value_is_template(type);
     if (!word->dollars)
         return word->text + skip;
     struct buffer *scratch = checking->checker->scratch;
     buffer_clear(scratch);
-    if (!variables_expand(checking->variables, word, skip, template, scratch,
+    if (!variables_expand(checking->variables, word, skip, value_expansion(type), scratch,
                           checking->checker->diagnostics))
         return NULL;
     return arena_strndup(checking->checker->arena, scratch->length ? scratch->data : "",
@@ -133,7 +135,7 @@ static const char *semicolon_hint(const struct checking *checking, char *text, s
 static void value_check(struct checking *checking, const struct value_spec *spec, bool option,
                         const struct word *word, uint32_t skip, struct value *ret_value)
 {
-    *ret_value = (struct value){.word = word, .skip = skip, .choice = -1};
+    *ret_value = (struct value){.word = word, .skip = skip, .choice = -1, .next = ret_value->next};
     struct place place = word_place(word, skip);
     const char *text = text_expand(checking, word, skip, spec->type);
     struct value_problem problem;
@@ -235,14 +237,22 @@ static void option_check(struct checking *checking, size_t index, const struct w
     struct statement *statement = checking->statement;
     const struct value_spec *spec = &statement->directive->options[index];
     struct place place = word_place(word, 0);
-    if (spec->planned || statement->options[index].word) {
+    bool again = statement->options[index].word != NULL;
+    if (spec->planned || (again && !spec->many)) {
         statement->valid = false;
         diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
                         "%s: `%s=` is %s", statement->directive->name, spec->name,
                         spec->planned ? "not in this version yet" : "given twice");
         return;
     }
-    value_check(checking, spec, true, word, length + 1, &options_own(checking)[index]);
+    struct value *value = &options_own(checking)[index];
+    if (again) {
+        struct value *further = memory_take(checking->checker, 1, sizeof *further);
+        further->next = value->next; /* the order of further ones says nothing */
+        value->next = further;
+        value = further;
+    }
+    value_check(checking, spec, true, word, length + 1, value);
 }
 
 /* `check exec ping evry=1s`: it may be an argument of ping, but it looks like something else. */
@@ -316,8 +326,39 @@ static void argument_suspect(const struct checking *checking, const struct word 
                         word->text, checking->statement->directive->name);
 }
 
+static bool word_is_arrow(const struct word *word)
+{
+    return !word->quoted && strcmp(word->text, "->") == 0;
+}
+
+/* Is the slot's argument left out, or complete, when this word follows? */
+static bool slot_passed(const struct checking *checking, const struct value_spec *spec,
+                        const struct word *word)
+{
+    const struct statement *statement = checking->statement;
+    if (checking->slot + 1 == DIRECTIVE_ARGUMENTS_MAX || spec[1].type == VALUE_END)
+        return false;
+    if (spec->many)
+        return word_is_arrow(word) && statement->argument_count > checking->slot;
+    return spec->optional && spec->type == VALUE_CHOICE && !value_choice_near(spec, word->text);
+}
+
+/* On to the argument that this word is. One that is left out has its place among the values. */
+static void slot_settle(struct checking *checking, const struct word *word)
+{
+    const struct value_spec *spec = slot_spec(checking);
+    struct statement *statement = checking->statement;
+    while (spec && slot_passed(checking, spec, word)) {
+        if (!spec->many)
+            statement->arguments[statement->argument_count++].choice = -1;
+        checking->slot++;
+        spec = slot_spec(checking);
+    }
+}
+
 static void argument_check(struct checking *checking, const struct word *word)
 {
+    slot_settle(checking, word);
     const struct value_spec *spec = slot_spec(checking);
     if (!spec) {
         argument_surplus(checking, word);
@@ -361,14 +402,14 @@ static bool option_given(const struct statement *statement)
     return false;
 }
 
-/* With room for that many arguments. */
+/* With room for that many arguments, and for one that is left out. */
 static struct statement *statement_new(struct checker *checker, const struct directive *directive,
                                        size_t arguments)
 {
     struct statement *statement = memory_take(checker, 1, sizeof *statement);
     statement->directive = directive;
     statement->valid = true;
-    statement->arguments = memory_take(checker, arguments, sizeof *statement->arguments);
+    statement->arguments = memory_take(checker, arguments + 1, sizeof *statement->arguments);
     statement->options = options_default(checker, directive);
     return statement;
 }
@@ -396,7 +437,7 @@ static bool block_fits(struct checker *checker, const struct statement *statemen
 {
     const struct directive *directive = statement->directive;
     const struct node *node = statement->node;
-    if (node->block == (directive->block != 0))
+    if (node->block == (directive->block != 0) || (directive->block && directive->block_optional))
         return true;
     char message[VALUE_MESSAGE_BYTES];
     struct place place = statement_place(statement);

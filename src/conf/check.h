@@ -26,7 +26,7 @@ struct checker {
     struct buffer *scratch; /* the caller's */
     char *pool; /* memory for the statements of one block after the other; NULL: not yet */
     size_t pool_used;
-    bool pooled;
+    unsigned pool_depth;                     /* blocks in blocks that take from it */
     struct value *defaults[DIRECTIVE_COUNT]; /* of the options; made when first needed */
 };
 
@@ -34,11 +34,11 @@ struct checker {
  */
 struct statement *check_block(struct checker *checker, const struct node *first,
                               enum context context, const struct variables *variables);
-/* Between these two, statements and their values are made in memory that the next check_pool_begin
- * takes again; what is expanded into texts stays. For blocks that there are many of: a statement is
- * larger than its text. */
-void check_pool_begin(struct checker *checker);
-void check_pool_end(struct checker *checker);
+/* Between these two, statements and their values are made in memory that is taken again after the
+ * second, which gets what the first returned; what is expanded into texts stays. For blocks that
+ * there are many of: a statement is larger than its text. May be nested. */
+size_t check_pool_begin(struct checker *checker);
+void check_pool_end(struct checker *checker, size_t mark);
 /* What holds when the directive is not there; arguments without a default have given = false. */
 struct statement *check_defaults(struct checker *checker, enum directive_id id);
 

@@ -103,7 +103,7 @@ static void options_of_one_are_not_those_of_another(void **state)
 static void what_is_wrong_is_marked_or_left_out(void **state)
 {
     struct fixture *fixture = *state;
-    const struct statement *at = check(fixture, "rnu x; at y; umask 9; umask 7; shell x;");
+    const struct statement *at = check(fixture, "rnu x; roll y; umask 9; umask 7; shell x;");
     assert_int_equal(diagnostics_errors(fixture->diagnostics), 4);
     assert_int_equal(at->directive->id, DIRECTIVE_UMASK);
     assert_false(at->valid);
@@ -117,11 +117,11 @@ static void a_pool_is_taken_again(void **state)
     struct fixture *fixture = *state;
     check_pool_begin(&fixture->checker);
     const struct statement *first = check(fixture, "umask 7; stop INT within=1s;");
-    check_pool_end(&fixture->checker);
+    check_pool_end(&fixture->checker, 0);
     const struct statement *apart = check(fixture, "umask 6;");
     check_pool_begin(&fixture->checker);
     const struct statement *second = check(fixture, "umask 5;");
-    check_pool_end(&fixture->checker);
+    check_pool_end(&fixture->checker, 0);
     assert_ptr_equal(first, second);
     assert_ptr_not_equal(first, apart);
     assert_int_equal(apart->arguments[0].number, 6);
@@ -138,7 +138,7 @@ static void a_pool_that_is_full_is_no_end(void **state)
         at += sprintf(at, "limit cpu %d;", i);
     check_pool_begin(&fixture->checker);
     const struct statement *statement = check(fixture, text);
-    check_pool_end(&fixture->checker);
+    check_pool_end(&fixture->checker, 0);
     for (unsigned i = 0; i < 1000; i++, statement = statement->next)
         assert_int_equal(statement->arguments[1].number, i);
 }

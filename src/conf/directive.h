@@ -10,8 +10,8 @@
 #include "conf/value.h"
 
 enum {
-    DIRECTIVE_ARGUMENTS_MAX = 4,
-    DIRECTIVE_OPTIONS_MAX = 4,
+    DIRECTIVE_ARGUMENTS_MAX = 5,
+    DIRECTIVE_OPTIONS_MAX = 9,
     /* Bounds that the topology has as well; it asserts that they are the same. */
     DIRECTIVE_INSTANCES_MAX = 1024,
     DIRECTIVE_WEIGHT_MAX = 1000,
@@ -45,6 +45,37 @@ enum directive_id {
     DIRECTIVE_RESTART,
     DIRECTIVE_STOP,
     DIRECTIVE_USES,
+    /* The gateway: at the top level, */
+    DIRECTIVE_GATEWAY,
+    DIRECTIVE_METRICS,
+    DIRECTIVE_ACCESS_LOG,
+    /* of a service, */
+    DIRECTIVE_AT,
+    DIRECTIVE_SPEAKS,
+    DIRECTIVE_SERVICE_TLS,
+    DIRECTIVE_SERVICE_PROXY,
+    DIRECTIVE_SLOW_START,
+    DIRECTIVE_CAPACITY,
+    DIRECTIVE_SERVICE_TIMEOUT,
+    DIRECTIVE_RETRY,
+    DIRECTIVE_HOLD,
+    DIRECTIVE_EJECT,
+    /* in the blocks of listen, host and route. */
+    DIRECTIVE_CERTIFICATE,
+    DIRECTIVE_LISTEN_TLS,
+    DIRECTIVE_LISTEN_PROXY,
+    DIRECTIVE_TRUST,
+    DIRECTIVE_LISTEN_TIMEOUT,
+    DIRECTIVE_BOUNDS,
+    DIRECTIVE_SNI,
+    DIRECTIVE_HOST,
+    DIRECTIVE_ROUTE,
+    DIRECTIVE_REDIRECT,
+    DIRECTIVE_RESPOND,
+    DIRECTIVE_REWRITE,
+    DIRECTIVE_HEADER,
+    DIRECTIVE_ROUTE_TIMEOUT,
+    DIRECTIVE_ROUTE_BOUNDS,
     DIRECTIVE_COUNT
 };
 
@@ -64,19 +95,20 @@ struct directive {
     const char *name;
     enum directive_id id;
     unsigned contexts;
-    unsigned block;    /* the context of its block; 0: it has none and ends with `;` */
+    unsigned block; /* the context of its block; 0: it has none and ends with `;` */
+    bool block_optional;
     bool many;         /* may stand several times in a block */
     bool needs_option; /* says nothing without one */
     struct value_spec arguments[DIRECTIVE_ARGUMENTS_MAX];
     struct value_spec options[DIRECTIVE_OPTIONS_MAX];
-    const char *syntax; /* of planned rows, whose arguments are not in the table yet */
+    const char *syntax; /* where it cannot be made from arguments and options; planned rows */
     const char *help;   /* a sentence or two */
     const char *example;
 };
 
-extern const struct directive directives[];
-extern const size_t directive_count;
-
+/* The rows, in the order of the manual; NULL behind the last. They stand in three files: the top
+ * level, services, and the blocks of listeners. */
+const struct directive *directive_nth(size_t number);
 /* The row for `name` in a context; NULL: none. */
 const struct directive *directive_find(const char *name, unsigned contexts);
 const struct directive *directive_by_id(enum directive_id id);

@@ -98,17 +98,39 @@ static void problem_at(struct lexer *lexer, const struct word *at, const char *h
     diagnostics_add(lexer->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "%s", message);
 }
 
-/* The length of a variable's name at `text`: `name` or `env.NAME`; 0: none. */
-static uint32_t name_length(const char *text)
+/* The length of what follows `env.`, `header.`, `cookie.` or `arg.`; fields of HTTP and cookies
+ * have dashes in their names, but none at the end. */
+static uint32_t member_length(const char *text, bool dashes)
 {
     uint32_t length = 0;
     if (!byte_starts_name(*text))
         return 0;
+    while (byte_in_name(text[length]) || (dashes && text[length] == '-'))
+        length++;
+    while (text[length - 1] == '-')
+        length--;
+    return length;
+}
+
+/* The length of a variable's name at `text`: `name`, `env.NAME`, `header.NAME` …, or a digit;
+ * 0: none. */
+static uint32_t name_length(const char *text)
+{
+    static const char *const prefixes[] = {"env.", "header.", "cookie.", "arg."};
+    uint32_t length = 0;
+    if (*text >= '1' && *text <= '9')
+        return 1;
+    if (!byte_starts_name(*text))
+        return 0;
     while (byte_in_name(text[length]))
         length++;
-    if (length == 3 && strncmp(text, "env", 3) == 0 && text[3] == '.' && byte_starts_name(text[4]))
-        for (length = 4; byte_in_name(text[length]);)
-            length++;
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        uint32_t prefix = (uint32_t)strlen(prefixes[i]);
+        if (length + 1 == prefix && strncmp(text, prefixes[i], prefix) == 0) {
+            uint32_t member = member_length(text + prefix, i > 0);
+            return member ? prefix + member : length;
+        }
+    }
     return length;
 }
 

@@ -110,7 +110,9 @@ static void dollars_become_canonical(void **state)
     assert_string_equal(tokens(fixture, "$env.HOME/x ${env.A_1} $env $env.1 $environment.x"),
                         "<${env.HOME}/x><${env.A_1}><${env}><${env}.1><${environment}.x>");
     assert_string_equal(tokens(fixture, "$$ 5$ $1 \"\\$a \\x24\" $$$a"),
-                        "<$$><5$$><$$1><$$a $$><$$${a}>");
+                        "<$$><5$$><${1}><$$a $$><$$${a}>");
+    assert_string_equal(tokens(fixture, "$header.X-A-/$cookie.a_b$arg.q-1 $arg.-x $0"),
+                        "<${header.X-A}-/${cookie.a_b}${arg.q-1}><${arg}.-x><$$0>");
     assert_string_equal(tokens(fixture, "$(7000 + $index)x;"), "<$(7000 + $index)x>;");
     assert_int_equal(errors(fixture), 0);
 }
@@ -156,7 +158,7 @@ static void wrong_spellings_are_reported(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const wrong[] = {"\"a",       "'a",     "a\"b",   "\"\\q\"", "\"\\x0g\"",
-                                        "\"\\x00\"", "${",     "${a",    "${a b}",  "${1}",
+                                        "\"\\x00\"", "${",     "${a",    "${a b}",  "${12}",
                                         "$(1",       "$(1\n)", "a\x01z", "\x7f",    "\"\\"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         tokens(fixture, wrong[i]);

@@ -93,14 +93,14 @@ int reference_help(FILE *out, const char *name, bool colour)
 {
     struct nearest nearest = {.word = name};
     bool found = false;
-    for (size_t i = 0; i < directive_count; i++) {
-        if (strcmp(directives[i].name, name) == 0) {
+    for (size_t i = 0; directive_nth(i); i++) {
+        if (strcmp(directive_nth(i)->name, name) == 0) {
             if (found)
                 fputc('\n', out);
-            directive_help(&directives[i], out, colour);
+            directive_help(directive_nth(i), out, colour);
             found = true;
         }
-        nearest_try(&nearest, directives[i].name);
+        nearest_try(&nearest, directive_nth(i)->name);
     }
     if (found)
         return 0;
@@ -115,14 +115,14 @@ void reference_list(FILE *out)
 {
     for (size_t group = 0; group < GROUP_COUNT; group++) {
         fprintf(out, "%s%s:\n", group ? "\n" : "", groups[group].title);
-        for (size_t i = 0; i < directive_count; i++) {
-            if (!(directives[i].contexts & groups[group].context))
+        for (size_t i = 0; directive_nth(i); i++) {
+            if (!(directive_nth(i)->contexts & groups[group].context))
                 continue;
-            const char *help = directives[i].help;
+            const char *help = directive_nth(i)->help;
             /* The first sentence; what follows is for `help DIRECTIVE`. */
             int length = (int)strcspn(help, ".:");
-            fprintf(out, "  %-12s %.*s%s\n", directives[i].name, length, help,
-                    directive_planned(&directives[i]) ? " (not in this version yet)" : "");
+            fprintf(out, "  %-12s %.*s%s\n", directive_nth(i)->name, length, help,
+                    directive_planned(directive_nth(i)) ? " (not in this version yet)" : "");
         }
     }
 }
@@ -172,25 +172,25 @@ void reference_markdown(FILE *out)
     for (size_t group = 0; group < GROUP_COUNT; group++) {
         fprintf(out, "\n## %s\n", groups[group].title);
         const char *between = "\nAs above: ";
-        for (size_t i = 0; i < directive_count; i++) {
-            if (!(directives[i].contexts & groups[group].context) ||
-                !explained_before(&directives[i], group))
+        for (size_t i = 0; directive_nth(i); i++) {
+            if (!(directive_nth(i)->contexts & groups[group].context) ||
+                !explained_before(directive_nth(i), group))
                 continue;
-            fprintf(out, "%s`%s`", between, directives[i].name);
+            fprintf(out, "%s`%s`", between, directive_nth(i)->name);
             between = ", ";
         }
         if (strcmp(between, ", ") == 0)
             fprintf(out, ".\n");
-        for (size_t i = 0; i < directive_count; i++)
-            if ((directives[i].contexts & groups[group].context) &&
-                !explained_before(&directives[i], group))
-                markdown_directive(&directives[i], out);
+        for (size_t i = 0; directive_nth(i); i++)
+            if ((directive_nth(i)->contexts & groups[group].context) &&
+                !explained_before(directive_nth(i), group))
+                markdown_directive(directive_nth(i), out);
     }
 }
 
 void reference_completion(FILE *out)
 {
-    for (size_t i = 0; i < directive_count; i++)
-        if (!directive_planned(&directives[i]))
-            fprintf(out, "%s\n", directives[i].name);
+    for (size_t i = 0; directive_nth(i); i++)
+        if (!directive_planned(directive_nth(i)))
+            fprintf(out, "%s\n", directive_nth(i)->name);
 }

@@ -68,20 +68,20 @@ static void every_directive_is_in_list_and_manual(void **state)
     FILE *out = text_open();
     reference_list(out);
     fclose(out);
-    for (size_t i = 0; i < directive_count; i++) {
+    for (size_t i = 0; directive_nth(i); i++) {
         char line[64];
-        snprintf(line, sizeof line, "\n  %s ", directives[i].name);
+        snprintf(line, sizeof line, "\n  %s ", directive_nth(i)->name);
         if (!strstr(text, line))
-            fail_msg("the list has no `%s`", directives[i].name);
+            fail_msg("the list has no `%s`", directive_nth(i)->name);
     }
     out = text_open();
     reference_markdown(out);
     fclose(out);
-    for (size_t i = 0; i < directive_count; i++) {
+    for (size_t i = 0; directive_nth(i); i++) {
         char line[64];
-        snprintf(line, sizeof line, "\n### %s\n", directives[i].name);
-        if (!strstr(text, line) || !strstr(text, directives[i].example))
-            fail_msg("the manual has no `%s`", directives[i].name);
+        snprintf(line, sizeof line, "\n### %s\n", directive_nth(i)->name);
+        if (!strstr(text, line) || !strstr(text, directive_nth(i)->example))
+            fail_msg("the manual has no `%s`", directive_nth(i)->name);
     }
 }
 
@@ -115,16 +115,16 @@ static void completion_has_what_can_be_used(void **state)
 static void rows_are_sound(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < directive_count; i++) {
-        const struct directive *row = &directives[i];
+    for (size_t i = 0; directive_nth(i); i++) {
+        const struct directive *row = directive_nth(i);
         assert_non_null(row->help);
         assert_non_null(row->example);
         assert_int_equal(strncmp(row->example, row->name, strlen(row->name)), 0);
         assert_true(row->contexts != 0);
         assert_true(row->id != DIRECTIVE_PLANNED || row->syntax);
         for (size_t j = 0; j < i; j++)
-            assert_false(strcmp(row->name, directives[j].name) == 0 &&
-                         (row->contexts & directives[j].contexts));
+            assert_false(strcmp(row->name, directive_nth(j)->name) == 0 &&
+                         (row->contexts & directive_nth(j)->contexts));
         for (size_t j = 0; j < DIRECTIVE_OPTIONS_MAX && row->options[j].type; j++) {
             struct value value;
             struct value_problem problem;

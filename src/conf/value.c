@@ -1,6 +1,5 @@
 #include "conf/value.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -10,8 +9,9 @@
 #include <string.h>
 
 #include "conf/nearest.h"
+#include "conf/value_private.h"
 
-enum { CHOICE_BYTES_MAX = 32, SHOWN_BYTES_MAX = 80 };
+enum { CHOICE_BYTES_MAX = 32, SHOWN_BYTES_MAX = VALUE_SHOWN_BYTES_MAX };
 
 struct unit {
     const char *name;
@@ -92,11 +92,42 @@ static const struct type_row types[] = {
                       .sign = "SIGNAL",
                       .shape = "a signal's name, like SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3"},
     [VALUE_ARROW] = {.noun = "->", .sign = "->"},
+    [VALUE_PATTERN] = {.noun = "a text", .sign = "TEXT"},
+    [VALUE_TARGET] = {.noun = "a name",
+                      .sign = "SERVICE",
+                      .shape = "services, like api, or api weight=95, canary weight=5"},
+    [VALUE_LIST] = {.noun = "a list", .sign = "A,B", .shape = "words with commas between them"},
+    [VALUE_NETWORK] = {.noun = "a network",
+                       .sign = "NETWORK",
+                       .shape = "an address, or a network like 10.0.0.0/8 or fd00::/8"},
+    [VALUE_ENDPOINT] = {.noun = "an endpoint",
+                        .sign = "ENDPOINT",
+                        .shape = "HOST:PORT, like 10.0.0.7:8080, [::1]:8080 or db.example:5432, "
+                                 "or unix:/path"},
+    [VALUE_HOST] = {.noun = "a host name",
+                    .sign = "NAME",
+                    .shape = "a name without a port, like shop.example, *.shop.example for all "
+                             "below it, or * for all"},
+    [VALUE_METHODS] = {.noun = "a list of methods", .sign = "METHODS", .shape = "like GET,POST"},
+    [VALUE_HEADER] = {.noun = "a header's name", .sign = "NAME", .shape = "like X-Real-IP"},
+    [VALUE_HEADER_MATCH] = {.noun = "a header",
+                            .sign = "HEADER",
+                            .shape = "\"Name\", or \"Name: value\""},
+    [VALUE_STATUS] = {.noun = "a status",
+                      .sign = "STATUS",
+                      .shape = "a number from 100 to 599, or a range like 200-399"},
+    [VALUE_BYTES] = {.noun = "a place in a datagram",
+                     .sign = "AT:BYTES",
+                     .shape = "AT:BYTES, like 0:8 for the first eight; AT up to 255, BYTES 1 to "
+                              "16"},
 };
 
-bool value_is_template(enum value_type type)
+enum expansion value_expansion(enum value_type type)
 {
-    return type == VALUE_TEMPLATE || type == VALUE_PATH || type == VALUE_ASSIGNMENT;
+    if (type == VALUE_PATTERN)
+        return EXPANSION_PATTERN;
+    bool template = type == VALUE_TEMPLATE || type == VALUE_PATH || type == VALUE_ASSIGNMENT;
+    return template ? EXPANSION_TEMPLATE : EXPANSION_PLAIN;
 }
 
 const char *value_sign(enum value_type type)
@@ -205,8 +236,7 @@ const char *value_allowed(const struct value_spec *spec, char *text, size_t size
     return text;
 }
 
-static bool problem_wrong(const struct value_spec *spec, const char *text,
-                          struct value_problem *problem)
+bool value_wrong(const struct value_spec *spec, const char *text, struct value_problem *problem)
 {
     const struct type_row *type = &types[spec->type];
     char allowed[VALUE_HINT_BYTES - SHOWN_BYTES_MAX];
@@ -233,11 +263,8 @@ static bool problem_bounds(const struct value_spec *spec, const char *text, bool
     return false;
 }
 
-enum reading { READING_DONE, READING_WRONG, READING_SMALL, READING_LARGE };
-
-/* A number with one of the type's units, within the bounds. */
-static enum reading number_read(const struct value_spec *spec, const char *text, size_t length,
-                                uint64_t *ret_number)
+enum reading value_number_read(const struct value_spec *spec, const char *text, size_t length,
+                               uint64_t *ret_number)
 {
     uint64_t number = 0;
     bool large = false;
@@ -264,21 +291,21 @@ static enum reading number_read(const struct value_spec *spec, const char *text,
     return READING_DONE;
 }
 
-static bool reading_finish(const struct value_spec *spec, const char *text, enum reading reading,
-                           struct value_problem *problem)
+bool value_reading_finish(const struct value_spec *spec, const char *text, enum reading reading,
+                          struct value_problem *problem)
 {
     if (reading == READING_DONE)
         return true;
     if (reading == READING_WRONG)
-        return problem_wrong(spec, text, problem);
+        return value_wrong(spec, text, problem);
     return problem_bounds(spec, text, reading == READING_SMALL, problem);
 }
 
 static bool number_parse(const struct value_spec *spec, const char *text, struct value *ret_value,
                          struct value_problem *problem)
 {
-    enum reading reading = number_read(spec, text, strlen(text), &ret_value->number);
-    return reading_finish(spec, text, reading, problem);
+    enum reading reading = value_number_read(spec, text, strlen(text), &ret_value->number);
+    return value_reading_finish(spec, text, reading, problem);
 }
 
 /* `A..B`, or `A` for A..A. */
@@ -288,11 +315,11 @@ static bool range_parse(const struct value_spec *spec, const char *text, struct 
     const char *dots = strstr(text, "..");
     size_t low_length = dots ? (size_t)(dots - text) : strlen(text);
     uint64_t low, high;
-    enum reading reading = number_read(spec, text, low_length, &low);
+    enum reading reading = value_number_read(spec, text, low_length, &low);
     if (reading == READING_SMALL && dots)
         reading = READING_DONE, low = 0; /* 0..4 is another matter than 0 */
     if (reading == READING_DONE && dots)
-        reading = number_read(spec, dots + 2, strlen(dots + 2), &high);
+        reading = value_number_read(spec, dots + 2, strlen(dots + 2), &high);
     else
         high = low;
     if (reading == READING_DONE && low > high) {
@@ -305,7 +332,7 @@ static bool range_parse(const struct value_spec *spec, const char *text, struct 
         ret_value->range.low = low;
         ret_value->range.high = high;
     }
-    return reading_finish(spec, text, reading, problem);
+    return value_reading_finish(spec, text, reading, problem);
 }
 
 static bool octal_parse(const struct value_spec *spec, const char *text, struct value *ret_value,
@@ -313,10 +340,10 @@ static bool octal_parse(const struct value_spec *spec, const char *text, struct 
 {
     uint64_t number = 0;
     if (!*text)
-        return problem_wrong(spec, text, problem);
+        return value_wrong(spec, text, problem);
     for (const char *at = text; *at; at++) {
         if (*at < '0' || *at > '7')
-            return problem_wrong(spec, text, problem);
+            return value_wrong(spec, text, problem);
         number = number * 8 + (uint64_t)(*at - '0');
         if (number > spec->high)
             return problem_bounds(spec, text, false, problem);
@@ -335,7 +362,7 @@ static bool name_parse(const struct value_spec *spec, const char *text,
     for (size_t i = 0; good && i < length; i++)
         good = isalnum((unsigned char)text[i]) || text[i] == '-' || text[i] == '_' ||
                (dots && text[i] == '.');
-    return good || problem_wrong(spec, text, problem);
+    return good || value_wrong(spec, text, problem);
 }
 
 static bool assignment_parse(const struct value_spec *spec, const char *text,
@@ -345,39 +372,7 @@ static bool assignment_parse(const struct value_spec *spec, const char *text,
     while (isalnum((unsigned char)text[length]) || text[length] == '_')
         length++;
     return (length && !isdigit((unsigned char)text[0]) && text[length] == '=') ||
-           problem_wrong(spec, text, problem);
-}
-
-static bool address_parse(const struct value_spec *spec, const char *text, struct value *ret_value,
-                          struct value_problem *problem)
-{
-    static const struct value_spec port_spec = {.type = VALUE_PORT};
-    char host[INET6_ADDRSTRLEN] = "*";
-    const char *colon = strrchr(text, ':');
-    const char *port_text = colon ? colon + 1 : text;
-    struct value_address address = {.family = AF_UNSPEC};
-    uint64_t port;
-    if (colon) {
-        bool brackets = text[0] == '[' && colon > text && colon[-1] == ']';
-        size_t length = (size_t)(colon - text) - (brackets ? 2 : 0);
-        if (length >= sizeof host)
-            return problem_wrong(spec, text, problem);
-        snprintf(host, sizeof host, "%.*s", (int)length, text + brackets);
-        if (brackets)
-            address.family = AF_INET6;
-        else if (strcmp(host, "*") != 0)
-            address.family = AF_INET;
-    }
-    if (address.family != AF_UNSPEC && inet_pton(address.family, host, &address.v6) != 1)
-        return problem_wrong(spec, text, problem);
-    enum reading reading = number_read(&port_spec, port_text, strlen(port_text), &port);
-    if (reading == READING_WRONG)
-        return problem_wrong(spec, text, problem);
-    if (reading != READING_DONE)
-        return reading_finish(&port_spec, port_text, reading, problem);
-    address.port = (uint16_t)port;
-    ret_value->address = address;
-    return true;
+           value_wrong(spec, text, problem);
 }
 
 static bool signal_parse(const struct value_spec *spec, const char *text, struct value *ret_value,
@@ -387,8 +382,8 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
     if (strncmp(name, "RTMIN+", 6) == 0) {
         static const struct value_spec offset_spec = {.type = VALUE_INTEGER, .high = 30};
         uint64_t offset;
-        if (number_read(&offset_spec, name + 6, strlen(name + 6), &offset) != READING_DONE)
-            return problem_wrong(spec, text, problem);
+        if (value_number_read(&offset_spec, name + 6, strlen(name + 6), &offset) != READING_DONE)
+            return value_wrong(spec, text, problem);
         ret_value->signal = SIGRTMIN + (int)offset;
         return true;
     }
@@ -399,7 +394,7 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
             return true;
         }
     }
-    problem_wrong(spec, text, problem);
+    value_wrong(spec, text, problem);
     struct nearest nearest = {.word = name};
     for (int number = 1; number < __SIGRTMIN; number++)
         if (sigabbrev_np(number))
@@ -424,26 +419,41 @@ static int16_t choice_find(const struct value_spec *spec, const char *text, bool
     return -1;
 }
 
-static bool choice_wrong(const struct value_spec *spec, const char *text,
-                         struct value_problem *problem)
+/* The choice that the text nearly is, in `best`; false: none. */
+static bool choice_nearest(const struct value_spec *spec, const char *text,
+                           char best[CHOICE_BYTES_MAX])
 {
     const char *list = spec->choices;
-    char word[CHOICE_BYTES_MAX], best[CHOICE_BYTES_MAX];
+    char word[CHOICE_BYTES_MAX];
     struct choice choice;
     struct nearest nearest = {.word = text};
     while (choice_next(&list, &choice)) {
         choice_copy(&choice, word);
         nearest_try(&nearest, word);
         if (nearest.best == word) { /* which the next word overwrites */
-            memcpy(best, word, sizeof best);
+            memcpy(best, word, sizeof word);
             nearest.best = best;
         }
     }
+    return nearest.best != NULL;
+}
+
+bool value_choice_near(const struct value_spec *spec, const char *text)
+{
+    char best[CHOICE_BYTES_MAX];
+    bool planned;
+    return choice_find(spec, text, &planned) >= 0 || choice_nearest(spec, text, best);
+}
+
+static bool choice_wrong(const struct value_spec *spec, const char *text,
+                         struct value_problem *problem)
+{
+    char best[CHOICE_BYTES_MAX];
     snprintf(problem->message, sizeof problem->message, "`%.*s` is not known here", SHOWN_BYTES_MAX,
              text);
     snprintf(problem->hint, sizeof problem->hint, "allowed: ");
     choices_add(spec->choices, problem->hint, sizeof problem->hint);
-    if (nearest.best) {
+    if (choice_nearest(spec, text, best)) {
         text_add(problem->hint, sizeof problem->hint, "; did you mean `");
         text_add(problem->hint, sizeof problem->hint, best);
         text_add(problem->hint, sizeof problem->hint, "`?");
@@ -489,9 +499,12 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
         return choice_wrong(spec, text, ret_problem);
     case VALUE_WORD:
     case VALUE_PATH:
+    case VALUE_TARGET:
+    case VALUE_LIST:
         ret_value->text = text;
-        return *text || problem_wrong(spec, text, ret_problem);
+        return *text || value_wrong(spec, text, ret_problem);
     case VALUE_TEMPLATE:
+    case VALUE_PATTERN:
         ret_value->text = text;
         return true;
     case VALUE_ASSIGNMENT:
@@ -514,7 +527,16 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
     case VALUE_OCTAL:
         return octal_parse(spec, text, ret_value, ret_problem);
     case VALUE_ADDRESS:
-        return address_parse(spec, text, ret_value, ret_problem);
+    case VALUE_NETWORK:
+    case VALUE_ENDPOINT:
+    case VALUE_HOST:
+    case VALUE_BYTES:
+        return value_network_parse(spec, text, ret_value, ret_problem);
+    case VALUE_METHODS:
+    case VALUE_HEADER:
+    case VALUE_HEADER_MATCH:
+    case VALUE_STATUS:
+        return value_http_parse(spec, text, ret_value, ret_problem);
     case VALUE_SIGNAL:
         return signal_parse(spec, text, ret_value, ret_problem);
     case VALUE_ARROW:

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "conf/lexer.h"
+#include "conf/variables.h"
 
 enum value_type {
     VALUE_END, /* no further argument in the row */
@@ -29,6 +30,17 @@ enum value_type {
     VALUE_ADDRESS,        /* 8080, 127.0.0.1:8080, [::1]:8080, *:8080 */
     VALUE_SIGNAL,         /* SIGTERM, TERM or SIGRTMIN+3 */
     VALUE_ARROW,          /* -> */
+    VALUE_PATTERN,        /* text that may keep variables of a request */
+    VALUE_TARGET,         /* a part of `api weight=95, canary weight=5` */
+    VALUE_LIST,           /* words with commas between them: a,b,c */
+    VALUE_NETWORK,        /* 10.0.0.0/8, fd00::/8, 192.0.2.1 */
+    VALUE_ENDPOINT,       /* HOST:PORT, [::1]:PORT or unix:PATH */
+    VALUE_HOST,           /* a host name, *.example.org or * */
+    VALUE_METHODS,        /* GET,POST */
+    VALUE_HEADER,         /* the name of a field of HTTP */
+    VALUE_HEADER_MATCH,   /* `Name`, or `Name: value` */
+    VALUE_STATUS,         /* 200 or 200-399 */
+    VALUE_BYTES,          /* AT:COUNT, of a datagram */
 };
 
 enum { NAME_BYTES_MAX = 63 };
@@ -37,7 +49,7 @@ struct value_spec {   /* a row's argument or option */
     const char *name; /* how help calls it: "N", "within" */
     enum value_type type;
     bool optional;
-    bool many;    /* the last argument: one or more of it */
+    bool many;    /* one or more: of the last argument, or of one that `->` follows; of an option */
     bool planned; /* recognised, but not in this version */
     uint64_t low; /* bounds in the type's unit: ms, bytes, percent; high 0: the type's own */
     uint64_t high;
@@ -55,6 +67,24 @@ struct value_address {
     };
 };
 
+struct value_network { /* IPv4 as ::ffff:a.b.c.d, its length 96 more */
+    uint8_t address[16];
+    uint8_t length; /* bits, 0 to 128 */
+};
+
+struct value_endpoint {
+    const char *host; /* not ended by a 0; NULL: `path` */
+    uint16_t host_length;
+    uint16_t port;
+    const char *path; /* of a Unix socket */
+};
+
+struct value_header {   /* of VALUE_HEADER_MATCH */
+    const char *text;   /* begins with the name */
+    const char *wanted; /* NULL: any */
+    uint16_t name_length;
+};
+
 struct value {
     const struct word *word; /* NULL: the default */
     uint32_t skip;           /* bytes of the word in front of the value: `within=` */
@@ -68,7 +98,11 @@ struct value {
         } range;
         int signal;
         struct value_address address;
+        struct value_network network;
+        struct value_endpoint endpoint;
+        struct value_header header;
     };
+    const struct value *next; /* of an option that may be given again; NULL: the last */
 };
 
 enum { VALUE_MESSAGE_BYTES = 256, VALUE_HINT_BYTES = 512 };
@@ -84,6 +118,9 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
                  struct value_problem *ret_problem);
 /* What is allowed, in words: "1 to 1024", "least, round-robin or random". */
 const char *value_allowed(const struct value_spec *spec, char *text, size_t size);
-bool value_is_template(enum value_type type);
+/* Is the text one of the spec's choices, or nearly? */
+bool value_choice_near(const struct value_spec *spec, const char *text);
+/* What may stand in the text besides itself. */
+enum expansion value_expansion(enum value_type type);
 /* What stands for such a value where syntax is shown: "N", "DURATION". */
 const char *value_sign(enum value_type type);

@@ -2,24 +2,27 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "conf/bundle.h"
 #include "conf/nearest.h"
 
 enum { VARIABLE_HINT_BYTES = 256, VARIABLE_MESSAGE_BYTES = 256, CALCULATION_MAX = 1000000000 };
 
-struct expansion {
+struct expanding {
     const struct variables *variables;
     const struct word *word;
     size_t skip;
-    bool template;
+    enum expansion kind;
     struct buffer *out;
     struct diagnostics *diagnostics;
 };
 
-__attribute__((format(printf, 3, 4))) static bool problem(const struct expansion *expansion,
+__attribute__((format(printf, 3, 4))) static bool problem(const struct expanding *expanding,
                                                           const char *hint, const char *format, ...)
 {
     char message[VARIABLE_MESSAGE_BYTES];
@@ -27,26 +30,42 @@ __attribute__((format(printf, 3, 4))) static bool problem(const struct expansion
     va_start(list, format);
     vsnprintf(message, sizeof message, format, list);
     va_end(list);
-    struct place place = word_place(expansion->word, expansion->skip);
-    diagnostics_add(expansion->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "%s", message);
+    struct place place = word_place(expanding->word, expanding->skip);
+    diagnostics_add(expanding->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "%s", message);
     return false;
 }
 
 /* A value that is put in: in a template its dollar signs mean themselves. */
-static void value_append(const struct expansion *expansion, const char *value)
+static void value_append(const struct expanding *expanding, const char *value)
 {
     for (const char *at = value; *at; at++) {
-        if (*at == '$' && expansion->template)
-            buffer_puts(expansion->out, "$");
-        buffer_append(expansion->out, at, 1);
+        if (*at == '$' && expanding->kind != EXPANSION_PLAIN)
+            buffer_puts(expanding->out, "$");
+        buffer_append(expanding->out, at, 1);
     }
 }
 
-static const char *environment_find(char *const *environment, const char *name, size_t length)
+/* The value of `env.NAME`; NULL: it is not set, or there is no memory to note that it was used. */
+static const char *environment_find(const struct variables *variables, const char *name,
+                                    size_t length)
 {
-    for (; environment && *environment; environment++)
-        if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
-            return *environment + length + 1;
+    static const char prefix[] = "env.";
+    size_t skip = strlen(prefix);
+    if (length <= skip || strncmp(name, prefix, skip) != 0)
+        return NULL;
+    name += skip;
+    length -= skip;
+    for (char *const *at = variables->environment; at && *at; at++) {
+        if (strncmp(*at, name, length) != 0 || (*at)[length] != '=')
+            continue;
+        const char *value = *at + length + 1;
+        char *copy = variables->collect ? strndup(name, length) : NULL;
+        int error = variables->collect && !copy ? -ENOMEM : 0;
+        if (copy)
+            error = bundle_add(variables->collect, BUNDLE_ENVIRONMENT, copy, value, strlen(value));
+        free(copy);
+        return error ? NULL : value;
+    }
     return NULL;
 }
 
@@ -55,7 +74,19 @@ static bool name_is(const char *name, size_t length, const char *other)
     return strlen(other) == length && memcmp(name, other, length) == 0;
 }
 
-static bool name_unknown(const struct expansion *expansion, const char *name, size_t length)
+/* A name that ends with a dot stands for all that begin so. */
+static bool name_known(const char *const *names, const char *name, size_t length)
+{
+    for (; names && *names; names++) {
+        size_t known = strlen(*names);
+        if ((*names)[known - 1] == '.' ? length > known && strncmp(name, *names, known) == 0
+                                       : name_is(name, length, *names))
+            return true;
+    }
+    return false;
+}
+
+static bool name_unknown(const struct expanding *expanding, const char *name, size_t length)
 {
     char text[NEAREST_BYTES_MAX + 1];
     char hint[VARIABLE_HINT_BYTES];
@@ -63,7 +94,10 @@ static bool name_unknown(const struct expansion *expansion, const char *name, si
     struct nearest nearest = {.word = text};
     nearest_try(&nearest, "realm");
     nearest_try(&nearest, "index");
-    for (const char *const *known = expansion->variables->run_time; known && *known; known++)
+    const char *const *known = expanding->kind == EXPANSION_PATTERN
+                                   ? expanding->variables->request
+                                   : expanding->variables->run_time;
+    for (; known && *known; known++)
         nearest_try(&nearest, *known);
     if (nearest.best)
         snprintf(hint, sizeof hint,
@@ -73,45 +107,49 @@ static bool name_unknown(const struct expansion *expansion, const char *name, si
                  "a dollar sign that means itself is written $$, or the text "
                  "stands in '…'; the caller's environment is $env.%s",
                  text);
-    return problem(expansion, hint, "unknown variable `$%.*s`", (int)length, name);
+    return problem(expanding, hint, "unknown variable `$%.*s`", (int)length, name);
 }
 
-static bool environment_append(const struct expansion *expansion, const char *name, size_t length)
+static bool environment_append(const struct expanding *expanding, const char *name, size_t length)
 {
-    const char *value = environment_find(expansion->variables->environment, name + 4, length - 4);
+    const char *value = environment_find(expanding->variables, name, length);
     if (!value)
-        return problem(expansion, "set it, or write the value",
+        return problem(expanding, "set it, or write the value",
                        "`$%.*s` is not set in the environment", (int)length, name);
-    value_append(expansion, value);
+    value_append(expanding, value);
     return true;
 }
 
-static bool name_append(const struct expansion *expansion, const char *name, size_t length)
+static bool name_append(const struct expanding *expanding, const char *name, size_t length)
 {
-    const struct variables *variables = expansion->variables;
+    const struct variables *variables = expanding->variables;
     if (length > 4 && strncmp(name, "env.", 4) == 0)
-        return environment_append(expansion, name, length);
+        return environment_append(expanding, name, length);
     bool realm = name_is(name, length, "realm");
     if (realm || name_is(name, length, "index")) {
         if (!variables->realm)
-            return problem(expansion, "it stands for a name of `realm NAMES { … }`",
+            return problem(expanding, "it stands for a name of `realm NAMES { … }`",
                            "`$%.*s` has a value only inside a realm", (int)length, name);
         if (realm)
-            value_append(expansion, variables->realm);
+            value_append(expanding, variables->realm);
         else
-            buffer_printf(expansion->out, "%u", variables->index);
+            buffer_printf(expanding->out, "%u", variables->index);
         return true;
     }
-    for (const char *const *known = variables->run_time; known && *known; known++) {
-        if (!name_is(name, length, *known))
-            continue;
-        if (!expansion->template)
-            return problem(expansion, "known here: $env.NAME, and $realm $index inside a realm",
+    bool pattern = expanding->kind == EXPANSION_PATTERN;
+    if (name_known(pattern ? variables->request : variables->run_time, name, length)) {
+        if (expanding->kind == EXPANSION_PLAIN)
+            return problem(expanding, "known here: $env.NAME, and $realm $index inside a realm",
                            "`$%.*s` is known only when an instance starts", (int)length, name);
-        buffer_printf(expansion->out, "${%s}", *known);
+        buffer_printf(expanding->out, "${%.*s}", (int)length, name);
         return true;
     }
-    return name_unknown(expansion, name, length);
+    if (isdigit((unsigned char)*name)) { /* a shell's, awk's, …: it means itself */
+        value_append(expanding, "$");
+        buffer_append(expanding->out, name, length);
+        return true;
+    }
+    return name_unknown(expanding, name, length);
 }
 
 static const char *blanks_skip(const char *at)
@@ -136,7 +174,7 @@ static const char *number_read(const char *at, int64_t *ret_number)
 }
 
 /* A number, or a variable whose value is one. NULL: neither. */
-static const char *term_read(const struct expansion *expansion, const char *at, int64_t *ret_number)
+static const char *term_read(const struct expanding *expanding, const char *at, int64_t *ret_number)
 {
     if (*at != '$')
         return number_read(at, ret_number);
@@ -145,13 +183,11 @@ static const char *term_read(const struct expansion *expansion, const char *at, 
     size_t length = 0;
     while (isalnum((unsigned char)name[length]) || name[length] == '_' || name[length] == '.')
         length++;
-    const struct variables *variables = expansion->variables;
+    const struct variables *variables = expanding->variables;
     if (name_is(name, length, "index") && variables->realm) {
         *ret_number = variables->index;
     } else {
-        const char *value = length > 4 && strncmp(name, "env.", 4) == 0
-                                ? environment_find(variables->environment, name + 4, length - 4)
-                                : NULL;
+        const char *value = environment_find(variables, name, length);
         const char *end = value ? number_read(value, ret_number) : NULL;
         if (!end || *end)
             return NULL;
@@ -162,20 +198,20 @@ static const char *term_read(const struct expansion *expansion, const char *at, 
 }
 
 /* `text` is behind `$(`. The result is behind its `)`; NULL: reported. */
-static const char *calculation_append(const struct expansion *expansion, const char *text)
+static const char *calculation_append(const struct expanding *expanding, const char *text)
 {
     size_t length = strcspn(text, ")");
     int64_t sum = 0;
     int sign = 1;
     for (const char *at = text;;) {
         int64_t number;
-        at = term_read(expansion, blanks_skip(at), &number);
+        at = term_read(expanding, blanks_skip(at), &number);
         if (!at)
             break;
         sum += sign * number;
         at = blanks_skip(at);
         if (*at == ')' && sum >= 0) {
-            buffer_printf(expansion->out, "%lld", (long long)sum);
+            buffer_printf(expanding->out, "%lld", (long long)sum);
             return at + 1;
         }
         if ((*at != '+' && *at != '-') || sum > CALCULATION_MAX || sum < -CALCULATION_MAX)
@@ -183,7 +219,7 @@ static const char *calculation_append(const struct expansion *expansion, const c
         sign = *at++ == '+' ? 1 : -1;
     }
     problem(
-        expansion,
+        expanding,
         "a sum like $(7000 + $index): whole numbers, $index inside a realm, $env.NAME, + and -; "
         "a shell's own $(…) is written $$(…), or the text stands in '…'",
         "cannot calculate `$(%.*s)`", (int)length, text);
@@ -191,32 +227,32 @@ static const char *calculation_append(const struct expansion *expansion, const c
 }
 
 /* At a dollar sign of the canonical text. The result is behind what it began; NULL: reported. */
-static const char *dollar_append(const struct expansion *expansion, const char *at)
+static const char *dollar_append(const struct expanding *expanding, const char *at)
 {
     if (at[1] == '$') {
-        buffer_puts(expansion->out, expansion->template ? "$$" : "$");
+        buffer_puts(expanding->out, expanding->kind != EXPANSION_PLAIN ? "$$" : "$");
         return at + 2;
     }
     if (at[1] == '(')
-        return calculation_append(expansion, at + 2);
+        return calculation_append(expanding, at + 2);
     assert(at[1] == '{');
     size_t length = strcspn(at + 2, "}");
-    return name_append(expansion, at + 2, length) ? at + 3 + length : NULL;
+    return name_append(expanding, at + 2, length) ? at + 3 + length : NULL;
 }
 
 bool variables_expand(const struct variables *variables, const struct word *word, size_t skip,
-                      bool template, struct buffer *out, struct diagnostics *diagnostics)
+                      enum expansion kind, struct buffer *out, struct diagnostics *diagnostics)
 {
-    struct expansion expansion = {variables, word, skip, template, out, diagnostics};
+    struct expanding expanding = {variables, word, skip, kind, out, diagnostics};
     const char *at = word->text + skip;
     while (*at) {
         size_t plain = strcspn(at, "$");
         buffer_append(out, at, plain);
         at += plain;
-        if (*at && !(at = dollar_append(&expansion, at)))
+        if (*at && !(at = dollar_append(&expanding, at)))
             return false;
     }
     if (out->overflowed)
-        return problem(&expansion, NULL, "the text is too long");
+        return problem(&expanding, NULL, "the text is too long");
     return true;
 }

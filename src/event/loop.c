@@ -111,6 +111,11 @@ void watch_stop(struct loop *loop, struct watch *watch)
     if (!watch->active)
         return;
     epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+    watch_forget(loop, watch);
+}
+
+void watch_forget(struct loop *loop, struct watch *watch)
+{
     watch->active = false;
     for (int i = 0; i < loop->ready_count; i++)
         if (loop->ready[i].data.ptr == watch)

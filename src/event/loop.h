@@ -62,6 +62,9 @@ int watch_move(struct loop *loop, struct watch *to, struct watch *from, unsigned
 int watch_change(struct loop *loop, struct watch *watch, unsigned events);
 /* Accepts an inactive one. After it, `ready` is not called any more, not even in this turn. */
 void watch_stop(struct loop *loop, struct watch *watch);
+/* The same without a system call, for a descriptor that its owner closes at once and that has no
+ * duplicate in any process: the kernel forgets it by itself. */
+void watch_forget(struct loop *loop, struct watch *watch);
 
 /* ---- timers --------------------------------------------------------------------------------- */
 

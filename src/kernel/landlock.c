@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/landlock.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -43,13 +44,15 @@ static struct rights rights_known(long version, size_t *ret_size)
     return rights;
 }
 
-int landlock_confine(int directory_fd)
+int landlock_confine(int directory_fd, bool network)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 0)
         return -errno;
     size_t size;
     struct rights rights = rights_known(version, &size);
+    if (network)
+        rights.network = 0;
     scoped_fd int rules = (int)syscall(SYS_landlock_create_ruleset, &rights, size, 0);
     if (rules < 0)
         return -errno;

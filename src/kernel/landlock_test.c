@@ -36,7 +36,7 @@ static void confined(int directory_fd, int (*tries)(void))
     if (child == 0) {
         if (chdir(directory) < 0)
             _exit(101);
-        int error = landlock_confine(directory_fd);
+        int error = landlock_confine(directory_fd, false);
         if (error == -ENOSYS || error == -EOPNOTSUPP)
             _exit(100);
         _exit(error ? 102 : tries());

@@ -7,7 +7,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,22 +18,11 @@
 #include "base/log.h"
 #include "kernel/landlock.h"
 #include "kernel/syscalls.h"
-#include "proc/keeper.h"
-#include "proc/logger.h"
 
 enum {
     ROLE_ARGS_MAX = 16,
     ROLE_NOBODY = 65534, /* Debian's nobody and nogroup; not looked up: that reads files */
     ROLE_EXIT_USAGE = 2,
-};
-
-static const struct role {
-    const char *name;
-    const char *process_name; /* 15 bytes at most (PR_SET_NAME) */
-    int (*main)(int argc, char **argv);
-} roles[] = {
-    {"keeper", "enginx-keeper", keeper_main},
-    {"logger", "enginx-logger", logger_main},
 };
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -91,11 +80,11 @@ pid_t role_start(const char *exe, const char *name, const char *const *args, int
     return error ? error : pid;
 }
 
-int role_main(int argc, char **argv)
+int role_main(int argc, char **argv, const struct role *roles, size_t role_count)
 {
     if (argc < 3 || strcmp(argv[1], "--role") != 0)
         return -1;
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+    for (size_t i = 0; i < role_count; i++) {
         if (strcmp(argv[2], roles[i].name) != 0)
             continue;
         prctl(PR_SET_NAME, roles[i].process_name, 0, 0, 0);
@@ -104,6 +93,15 @@ int role_main(int argc, char **argv)
     }
     fprintf(stderr, "enginx: there is no role \"%s\"\n", argv[2]);
     return ROLE_EXIT_USAGE;
+}
+
+void role_descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- giving up rights ----------------------------------------------------------------------- */
@@ -156,9 +154,9 @@ int role_confine(int keep_user)
     return 0;
 }
 
-int role_lock(int directory_fd, const int *calls, size_t call_count)
+static int lock(int directory_fd, bool network, const int *calls, size_t call_count)
 {
-    int error = landlock_confine(directory_fd);
+    int error = landlock_confine(directory_fd, network);
     if (error && error != -ENOSYS && error != -EOPNOTSUPP)
         return error;
 #ifdef __SANITIZE_ADDRESS__ /* whose runtime makes calls of its own */
@@ -168,4 +166,14 @@ int role_lock(int directory_fd, const int *calls, size_t call_count)
     error = syscalls_allow(calls, call_count);
     return error == -ENOTSUP || error == -ENOSYS || error == -EINVAL ? 0 : error;
 #endif
+}
+
+int role_lock(int directory_fd, const int *calls, size_t call_count)
+{
+    return lock(directory_fd, false, calls, call_count);
+}
+
+int role_lock_network(const int *calls, size_t call_count)
+{
+    return lock(-1, true, calls, call_count);
 }

@@ -14,8 +14,19 @@ enum { ROLE_FD = 3 }; /* its socket to whoever started it */
  * when it cannot be executed. */
 pid_t role_start(const char *exe, const char *name, const char *const *args, int fd);
 
-/* When argv asks for a role, runs it and gives its exit code; else -1. */
-int role_main(int argc, char **argv);
+struct role {
+    const char *name;
+    const char *process_name; /* 15 bytes at most (PR_SET_NAME) */
+    int (*main)(int argc, char **argv);
+};
+
+/* When argv asks for a role, runs it and gives its exit code; else -1. The table is main.c's, since
+ * roles live in folders that this one may not know. */
+int role_main(int argc, char **argv, const struct role *roles, size_t role_count);
+
+/* In a role that holds many descriptors: as many as its hard limit allows. Roles are started with
+ * the limits of the supervisor, which has raised its own (supervisor.c). */
+void role_descriptors_raise(void);
 
 /* In a role: points standard output and error at /dev/null. For roles that outlive the supervisor:
  * whoever reads its output through a pipe would else wait for them as well. */
@@ -32,3 +43,5 @@ int role_confine(int keep_user);
  * no system call (seccomp(2)) beyond the given numbers and what every process needs. Goes on where
  * the kernel has no such thing. 0 or -errno. */
 int role_lock(int directory_fd, const int *calls, size_t call_count);
+/* The same without any file, for a role that speaks with the network. */
+int role_lock_network(const int *calls, size_t call_count);

@@ -104,6 +104,10 @@ struct steering_operations {
     /* The service's home: as in the setup, unless another cluster has that address. NULL: always as
      * in the setup. */
     uint32_t (*home)(struct steering *steering, uint32_t service);
+    /* New TCP connections to the listener's address are the gateway's, which listens on this
+     * socket, wherever that is bound; whoever else has the port. `fd` stays the caller's. NULL: the
+     * gateway's sockets must be bound to the address itself. 0 or -errno. */
+    int (*gate)(struct steering *steering, const struct listener *listener, int fd);
 };
 
 struct steering {

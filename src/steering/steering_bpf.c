@@ -164,7 +164,7 @@ static void udp_bound(struct bpf_steering *steering, struct slot *slot, const st
                  strerror(-error));
 }
 
-static void event_handle(void *owner, const struct steer_event *event)
+void bpf_event_handle(void *owner, const struct steer_event *event)
 {
     struct bpf_steering *steering = owner;
     const struct steering_callbacks *callbacks = steering->setup.callbacks;
@@ -204,7 +204,8 @@ static void events_ready(struct watch *watch, unsigned events)
 {
     (void)events;
     struct bpf_steering *steering = watch->owner;
-    steer_events_take(steering->steer, event_handle, steering);
+    steer_events_take(steering->steer, bpf_event_handle, steering);
+    bpf_missed_find(steering);
 }
 
 /* ---- finding again what an earlier supervisor had
@@ -248,7 +249,7 @@ static void recall(struct deferred *deferred)
 {
     struct bpf_steering *steering = deferred->owner;
     /* Events first: they tell more. */
-    steer_events_take(steering->steer, event_handle, steering);
+    steer_events_take(steering->steer, bpf_event_handle, steering);
     steer_sockets_each(steering->steer, socket_recall, steering);
     for (uint32_t i = 0; i < steering->setup.slots_max; i++)
         if (steering->slots[i] && steering->slots[i]->recall)
@@ -319,6 +320,14 @@ static bool must_be_at_home(const struct bpf_steering *steering, uint32_t servic
     return false;
 }
 
+static uint32_t member_flags(const struct bpf_steering *steering, uint32_t service)
+{
+    return (must_be_at_home(steering, service) ? (uint32_t)STEER_MEMBER_AT_HOME : 0) |
+           (topology_udp_is_relayed(steering->setup.topology, service)
+                ? (uint32_t)STEER_MEMBER_OWN_UDP
+                : 0);
+}
+
 static int bpf_prepare(struct steering *base, const struct steering_instance *instance)
 {
     struct bpf_steering *steering = of(base);
@@ -336,7 +345,7 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         .address = instance->address,
         .home = steering->ports.services[instance->service].home,
         .epoch = instance->epoch,
-        .flags = must_be_at_home(steering, instance->service) ? STEER_MEMBER_AT_HOME : 0};
+        .flags = member_flags(steering, instance->service)};
     if (slot->present && slot->instance.cgroup_id != instance->cgroup_id) /* a start has its own */
         steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);
     int error = steer_member_set(steering->steer, instance->cgroup_id, &member);
@@ -470,6 +479,11 @@ static uint32_t bpf_home(struct steering *base, uint32_t service)
     return of(base)->ports.services[service].home;
 }
 
+static int bpf_gate(struct steering *base, const struct listener *listener, int fd)
+{
+    return steering_ports_gate(&of(base)->ports, listener, fd);
+}
+
 /* ---- life
  * -------------------------------------------------------------------------------------------------
  */
@@ -538,6 +552,7 @@ static const struct steering_operations bpf_operations = {
     .found = bpf_found,
     .block = bpf_block,
     .home = bpf_home,
+    .gate = bpf_gate,
 };
 
 static uint32_t room_for(uint32_t count, uint32_t least)
@@ -591,6 +606,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return error;
     }
     steering->adopted = *ret_adopted;
+    steering->events_lost = steer_events_lost(steering->steer);
     error = steering_ports_init(&steering->ports, steering->steer, setup->topology, setup->homes,
                                 *ret_adopted, setup->callbacks->keep, setup->owner, why, why_size);
     if (!error) {

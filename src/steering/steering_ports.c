@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
+#include "kernel/sockets.h"
 
 enum {
     HOME_FIRST = 0x7f560001, /* 127.86.0.1 … */
@@ -113,7 +114,7 @@ static void listeners_lead(struct steering_ports *ports, uint32_t service,
     const uint32_t *list = links_of(ports->listeners, service, &count);
     for (size_t i = 0; i < count; i++) {
         const struct listener *listener = &ports->topology->listeners[list[i]];
-        if (listener->protocol != port->protocol)
+        if (listener->protocol != port->protocol || !listener_leads(listener, service))
             continue;
         uint16_t target = listener_target(ports->topology, listener);
         if (target ? target != port->port : !first)
@@ -302,6 +303,12 @@ static int reserve_bind(const struct listener *listener, int family, int *ret_fd
     return 0;
 }
 
+int steering_ports_gate(struct steering_ports *ports, const struct listener *listener, int fd)
+{
+    struct steer_target_key key = listener_key(listener);
+    return steer_gate_set(ports->steer, &key, fd);
+}
+
 static const char *reserve_name(const struct listener *listener, char name[RESERVE_NAME_BYTES])
 {
     snprintf(name, RESERVE_NAME_BYTES, RESERVE_PREFIX "%s", listener->text);
@@ -336,8 +343,10 @@ static int listener_claim(struct steering_ports *ports, const struct listener *l
                           size_t why_size)
 {
     struct steer_claim other = {0};
-    int error = steer_claim(ports->steer, claim_kind(listener->protocol), listener->port,
-                            ports->services[listener->service].home, &other);
+    uint32_t owner = listener->path == LISTENER_DIRECT ? ports->services[listener->service].home
+                                                       : STEER_OWNER_GATEWAY;
+    int error = steer_claim(ports->steer, claim_kind(listener->protocol), listener->port, owner,
+                            &other);
     if (error == -EEXIST && other.cluster == steer_cluster_number(ports->steer))
         return 0; /* a program of this cluster came first; the exact target decides */
     if (error == -EEXIST) {
@@ -348,12 +357,26 @@ static int listener_claim(struct steering_ports *ports, const struct listener *l
     return error;
 }
 
+static void reserve_explain(const struct listener *listener, int error, char *why, size_t why_size)
+{
+    struct port_holder holder = {0};
+    if (error == -EADDRINUSE)
+        sockets_port_holder(false, listener->port, NULL, 0, &holder);
+    if (holder.pid)
+        snprintf(why, why_size, "listen %s: another program has that port: process %d (%s)",
+                 listener->text, holder.pid, holder.name);
+    else
+        snprintf(why, why_size, "listen %s: %s", listener->text,
+                 error == -EADDRINUSE ? "another program has that port" : strerror(-error));
+}
+
 static int listeners_begin(struct steering_ports *ports, bool adopted, char *why, size_t why_size)
 {
     for (size_t i = 0; i < ports->topology->listener_count; i++) {
         const struct listener *listener = &ports->topology->listeners[i];
         uint16_t target = listener_target(ports->topology, listener);
-        if (listener->protocol == PROTOCOL_UDP && target && target != listener->port) {
+        if (listener->path == LISTENER_DIRECT && listener->protocol == PROTOCOL_UDP && target &&
+            target != listener->port) {
             snprintf(why, why_size,
                      "listen %s: UDP cannot be published under another port than the program's "
                      "(%u)",
@@ -365,8 +388,7 @@ static int listeners_begin(struct steering_ports *ports, bool adopted, char *why
             return error;
         error = listener_reserve(ports, i, adopted);
         if (error) {
-            snprintf(why, why_size, "listen %s: %s", listener->text,
-                     error == -EADDRINUSE ? "another program has that port" : strerror(-error));
+            reserve_explain(listener, error, why, why_size);
             return error;
         }
     }

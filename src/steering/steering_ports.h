@@ -58,5 +58,8 @@ void steering_ports_learn(struct steering_ports *ports, uint32_t service, enum p
 void steering_ports_recall(struct steering_ports *ports, uint32_t service, enum protocol protocol,
                            uint16_t port);
 
+/* The listener's connections are the gateway's, by this socket. */
+int steering_ports_gate(struct steering_ports *ports, const struct listener *listener, int fd);
+
 /* A descriptor "reserve:…" that the keeper had. False: no such listener any more. */
 bool steering_ports_found(struct steering_ports *ports, const char *name, int fd);

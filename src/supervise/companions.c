@@ -28,6 +28,16 @@ struct kept {
 
 static void retry_due(struct timer *timer);
 
+int companions_take_found(struct supervisor *supervisor, const char *name)
+{
+    for (size_t i = 0; i < supervisor->found_count; i++) {
+        struct found_descriptor *found = &supervisor->found[i];
+        if (found->fd >= 0 && strcmp(found->name, name) == 0)
+            return fd_take(&found->fd);
+    }
+    return -1;
+}
+
 /* At once after one had lived for a while, so that little is missed; else with a pause. */
 static void retry_start(struct supervisor *supervisor)
 {
@@ -63,16 +73,9 @@ static uint32_t logger_mark(const struct logger_options *options)
 static bool logger_find(struct supervisor *supervisor, uint32_t mark)
 {
     bool same = *records_logger(supervisor->records) == mark;
-    for (size_t i = 0; same && i < supervisor->found_count; i++) {
-        struct found_descriptor *found = &supervisor->found[i];
-        if (found->fd < 0 || strcmp(found->name, KEEPER_LOGGER) != 0)
-            continue;
-        int fd = found->fd;
-        found->fd = -1;
-        return logger_adopt(supervisor->loop, fd, logger_gone, supervisor, &supervisor->logger) ==
-               0;
-    }
-    return false;
+    int fd = same ? companions_take_found(supervisor, KEEPER_LOGGER) : -1;
+    return fd >= 0 && logger_adopt(supervisor->loop, fd, logger_gone, supervisor,
+                                   &supervisor->logger) == 0;
 }
 
 static int logger_begin(struct supervisor *supervisor)
@@ -92,6 +95,8 @@ static int logger_begin(struct supervisor *supervisor)
         *records_logger(supervisor->records) = mark;
     if (!error && supervisor->keeper)
         keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+    if (!error)
+        front_logger_changed(supervisor->front);
     return error;
 }
 

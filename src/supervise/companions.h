@@ -17,5 +17,8 @@ void companions_end(struct supervisor *supervisor, bool leave);
 void companions_keep(struct supervisor *supervisor, const char *name, int fd);
 void companions_forget(struct supervisor *supervisor, const char *name);
 
+/* A descriptor of that name that the keeper held before; the caller's, who should keep it again.
+ * -1: none. Until companions_settle_found. */
+int companions_take_found(struct supervisor *supervisor, const char *name);
 /* What the keeper held before: handed to the steering, or closed. */
 void companions_settle_found(struct supervisor *supervisor);

@@ -115,6 +115,7 @@ void instance_discard(struct instance *instance)
     uint32_t slot = instance->slot;
     uint32_t epoch = instance->record->epoch;
     instance_free(instance);
+    front_slot_free(supervisor->front, slot);
     supervisor_slot_free(supervisor, slot);
     records_instance(supervisor->records, slot)->epoch = epoch; /* never the same twice */
 }
@@ -142,7 +143,7 @@ static void timeout_tell(struct instance *instance)
     const struct service *service = instance->unit->service;
     char waited[256] = "its READY=1";
     size_t at = 0;
-    if (service->check == CHECK_EXEC && instance->listened)
+    if ((service->check == CHECK_EXEC || check_by_gateway(service->check)) && instance->listened)
         snprintf(waited, sizeof waited, "its check to pass");
     else if (service->check != CHECK_NOTIFY && !service->port_count)
         snprintf(waited, sizeof waited,
@@ -338,7 +339,8 @@ static void checks_resume(struct instance *instance)
     if (error)
         log_warn("not-notified", "instance=%s error=\"%s\"", instance->name, strerror(-error));
     bool up = instance->life.state == STATE_UP || instance->life.state == STATE_DRAINING;
-    instance->healthy = up || service->check != CHECK_EXEC;
+    instance->healthy =
+        up || (service->check != CHECK_EXEC && !check_by_gateway(service->check));
     ports_relearn(instance);
     if (up && service->check == CHECK_EXEC)
         instance_probe_begin(instance);

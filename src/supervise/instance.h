@@ -54,7 +54,7 @@ struct instance {
     struct output *output;
     struct readiness *readiness;
     struct probe *probe;
-    bool healthy; /* the exec check says so; true where there is none */
+    bool healthy; /* the check says so, if it is one that is made again and again; else true */
 
     struct timer deadline;     /* of the lifecycle's state */
     struct timer sweep;        /* looks again: is it drained, has the last process gone? */
@@ -68,6 +68,7 @@ struct instance {
     char told[INSTANCE_REASON_BYTES];    /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
+    uint64_t walks_before;  /* its start, over /proc (marks.h) */
     uint64_t cpu_usec_last; /* for cpu_percent */
     uint64_t cpu_sampled_ms;
     double cpu_percent;
@@ -93,8 +94,14 @@ void instance_kill(struct instance *instance);
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
+/* What its check found: a command (probe.h), or the gateway. */
+void instance_checked(struct instance *instance, bool well, const char *why);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
 bool instance_reaped(struct instance *instance, pid_t pid, int status);
+
+/* Connections open now and in all (or STEERING_TOTAL_UNKNOWN): as the gateway counts, when only it
+ * reaches the service, else as the steering does. False: nobody counts. */
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total);
 
 /* Its processes; the number stored. */
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);

@@ -23,69 +23,51 @@ enum {
 
 /* ---- its processes -------------------------------------------------------------------------- */
 
-struct session_search {
-    pid_t session;
-    pid_t *pids;
-    size_t count, max;
-};
-
-static bool session_compare(void *owner, pid_t pid)
-{
-    struct session_search *search = owner;
-    bool known = getsid(pid) != search->session || !process_runs(pid);
-    for (size_t i = 0; i < search->count && !known; i++)
-        known = search->pids[i] == pid;
-    if (!known && search->count < search->max)
-        search->pids[search->count++] = pid;
-    return search->count < search->max;
-}
-
-/* Without cgroups: those that have its mark in their environment, and those of its session, since
- * programs that write a title of their own over their arguments write over the mark as well. */
-static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids, size_t max)
+/* Its processes where there are no cgroups, by their marks. */
+static size_t processes_by_mark(const struct instance *instance, bool sure, pid_t *ret_pids,
+                                size_t max)
 {
     char mark[INSTANCE_NAME_BYTES * 2];
+    struct supervisor *supervisor = supervisor_of(instance);
     launch_mark(instance, mark, sizeof mark);
-    struct session_search search = {
-        .session = instance->record->session, .pids = ret_pids, .max = max};
-    search.count = processes_with_environment(mark, ret_pids, max);
-    if (search.session > 0 && search.count < max)
-        processes_each(session_compare, &search);
-    return search.count;
+    if (instance->walks_before == marks_walks(supervisor->marks))
+        marks_forget(supervisor->marks);
+    if (sure)
+        marks_make_sure(supervisor->marks);
+    return marks_processes(supervisor->marks, mark + strlen(LAUNCH_MARK "="),
+                           instance->record->session, ret_pids, max);
 }
 
-/* As they are now: for what decides on life and death. */
-static size_t processes_now(const struct instance *instance, pid_t *ret_pids, size_t max)
+static size_t processes_by_group(const struct instance *instance, pid_t *ret_pids, size_t max)
 {
-    return instance->grouped ? instance_processes(instance, ret_pids, max)
-                             : processes_by_mark(instance, ret_pids, max);
-}
-
-size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
-{
-    if (!instance->grouped) {
-        char mark[INSTANCE_NAME_BYTES * 2];
-        launch_mark(instance, mark, sizeof mark);
-        return marks_processes(supervisor_of(instance)->marks, mark + strlen(LAUNCH_MARK "="),
-                               instance->record->session, ret_pids, max);
-    }
     int count = cgroup_processes(&instance->cgroup, ret_pids, max);
     return count > 0 ? (size_t)count : 0;
 }
 
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, false, ret_pids, max);
+}
+
+/* For what decides on life and death. */
+static size_t processes_surely(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, true, ret_pids, max);
+}
+
 static bool instance_populated(const struct instance *instance)
 {
-    if (instance->grouped)
-        return cgroup_populated(&instance->cgroup);
-    /* Twice, since what forks and ends while we walk through /proc can be missed once. */
     pid_t one;
-    return processes_now(instance, &one, 1) > 0 || processes_now(instance, &one, 1) > 0;
+    return instance->grouped ? cgroup_populated(&instance->cgroup)
+                             : processes_surely(instance, &one, 1) > 0;
 }
 
 static void processes_signal(const struct instance *instance, int number)
 {
     pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
-    size_t count = pids ? processes_now(instance, pids, PROCESSES_MAX) : 0;
+    size_t count = pids ? processes_surely(instance, pids, PROCESSES_MAX) : 0;
     for (size_t i = 0; i < count; i++)
         kill(pids[i], number);
     free(pids);
@@ -200,7 +182,7 @@ void instance_sweep_start(struct instance *instance)
 static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
 {
     pid_t pids[64];
-    size_t count = processes_now(instance, pids, sizeof pids / sizeof pids[0]);
+    size_t count = processes_surely(instance, pids, sizeof pids / sizeof pids[0]);
     pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     *ret_ticks = UINT64_MAX;
@@ -226,6 +208,7 @@ static bool main_replace(struct instance *instance)
     int pidfd = -1;
     /* A daemon forks twice, and the process in between may end while we look. */
     for (int tries = 0; tries < REPLACE_TRIES && pidfd < 0; tries++) {
+        marks_forget(supervisor_of(instance)->marks);
         oldest = process_oldest(instance, &ticks);
         pidfd = oldest ? process_open(oldest) : -1;
     }
@@ -240,6 +223,7 @@ static bool main_replace(struct instance *instance)
     instance->record->start_ticks = ticks;
     instance->main_ended = false;
     instance->exit_stashed = false;
+    front_unit_write(supervisor_of(instance)->front, instance->unit);
     return instance_main_watch(instance) == 0;
 }
 
@@ -247,6 +231,7 @@ void instance_main_ended(struct instance *instance)
 {
     bool clean = instance->exit_status == 0;
     instance->main_ended = true;
+    front_unit_write(supervisor_of(instance)->front, instance->unit); /* before anything else */
     watch_stop(supervisor_of(instance)->loop, &instance->death);
     instance_report_take(
         instance); /* a child that failed at once may be seen to end before it is heard */
@@ -319,11 +304,35 @@ bool instance_reaped(struct instance *instance, pid_t pid, int status)
     return true;
 }
 
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total)
+{
+    struct steering *steering;
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    if (!tally || !unit_only_by_gateway(instance->unit))
+        return steering_of(instance, &steering)
+            ->counts(steering, instance->slot, ret_live, ret_total);
+    struct tally_endpoint sum;
+    tally_endpoint_sum(tally, instance->slot, &sum);
+    *ret_live = (int64_t)sum.connections_now;
+    *ret_total = sum.connections;
+    return true;
+}
+
+/* Does nothing of it go on any more? Connections that the gateway keeps for later are nothing. */
+static bool instance_quiet(const struct instance *instance)
+{
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    int64_t live = 0;
+    uint64_t total = 0;
+    if (tally && unit_only_by_gateway(instance->unit))
+        return tally_requests_now(tally, instance->slot) == 0;
+    return instance_connections(instance, &live, &total) && live <= 0;
+}
+
 /* Draining: gone quiet? Ending without notifications: gone? */
 static void sweep_due(struct timer *timer)
 {
     struct instance *instance = timer->owner;
-    struct steering *steering;
     if (instance->main_ended) {
         if (!instance_populated(instance)) {
             instance_ended(instance);
@@ -336,10 +345,7 @@ static void sweep_due(struct timer *timer)
     }
     if (instance->life.state != STATE_DRAINING || instance->life.goal == GOAL_HOLD)
         return;
-    int64_t live = 0;
-    uint64_t total = 0;
-    bool known = steering_of(instance, &steering)->counts(steering, instance->slot, &live, &total);
-    if (known && live <= 0)
+    if (instance_quiet(instance))
         instance_feed(instance, EVENT_QUIET);
     if (instance->life.state == STATE_DRAINING)
         instance_sweep_start(instance);

@@ -10,9 +10,8 @@
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-static void instance_probed(void *owner, bool well, const char *why)
+void instance_checked(struct instance *instance, bool well, const char *why)
 {
-    struct instance *instance = owner;
     bool was = instance->healthy;
     instance->healthy = well;
     if (!well)
@@ -27,6 +26,11 @@ static void instance_probed(void *owner, bool well, const char *why)
         unit_rotate(instance->unit);
         supervisor_note_change(supervisor_of(instance), instance->unit);
     }
+}
+
+static void instance_probed(void *owner, bool well, const char *why)
+{
+    instance_checked(owner, well, why);
 }
 
 void instance_probe_begin(struct instance *instance)
@@ -81,6 +85,8 @@ void instance_consider(struct instance *instance)
         instance_probe_begin(instance);
     else if (service->check == CHECK_LISTEN)
         instance_feed(instance, EVENT_READY);
+    else if (check_by_gateway(service->check)) /* it looks at what the board says is listening */
+        front_unit_write(supervisor_of(instance)->front, instance->unit);
 }
 
 void instance_binds(struct instance *instance, const struct steering_listen *listen)
@@ -104,6 +110,7 @@ void instance_listens(struct instance *instance, const struct steering_listen *l
         (struct instance_port){.protocol = listen->protocol, .port = listen->port};
     unit_learn(instance->unit, &instance->ports[instance->port_count - 1]);
     instance_consider(instance);
+    supervisor_note_change(supervisor_of(instance), instance->unit);
 }
 
 void instance_notified(void *owner, const struct readiness_message *message)

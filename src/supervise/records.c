@@ -20,6 +20,7 @@ struct header {
     uint32_t services_max;
     uint32_t slots_max;
     uint32_t logger; /* records_logger */
+    struct gateway_record gateway;
 };
 
 struct records {
@@ -148,8 +149,10 @@ static int records_find(const char *path, uint32_t services_max, uint32_t slots_
         records_copy(fresh, old);
     if (!error)
         error = records_publish(path);
-    if (!error && old)
+    if (!error && old) {
         fresh->header->logger = old->header->logger;
+        fresh->header->gateway = old->header->gateway;
+    }
     records_close(old);
     if (error) {
         records_abandon(path);
@@ -198,6 +201,11 @@ struct service_record *records_service(struct records *records, uint32_t index)
     return (struct service_record *)(records->header + 1) + index;
 }
 
+uint32_t records_service_number(struct records *records, const struct service_record *record)
+{
+    return (uint32_t)(record - records_service(records, 0));
+}
+
 struct instance_record *records_instance(struct records *records, uint32_t slot)
 {
     return (struct instance_record *)records_service(records, records->header->services_max) + slot;
@@ -206,6 +214,11 @@ struct instance_record *records_instance(struct records *records, uint32_t slot)
 uint32_t *records_logger(struct records *records)
 {
     return &records->header->logger;
+}
+
+struct gateway_record *records_gateway(struct records *records)
+{
+    return &records->header->gateway;
 }
 
 struct service_record *records_service_find(struct records *records, const char *name)

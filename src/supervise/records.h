@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 2, RECORD_PORTS_MAX = 8 };
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 3, RECORD_PORTS_MAX = 8 };
 
 struct service_record {
     char name[RECORD_NAME_BYTES]; /* "": free */
@@ -45,12 +45,20 @@ int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
 void records_close(struct records *records);
 
 struct service_record *records_service(struct records *records, uint32_t index);
+uint32_t records_service_number(struct records *records, const struct service_record *record);
 struct instance_record *records_instance(struct records *records, uint32_t slot);
 uint32_t records_services_max(const struct records *records);
 uint32_t records_slots_max(const struct records *records);
 
 /* A mark of how the logger was started that is still in use; 0: none. */
 uint32_t *records_logger(struct records *records);
+
+struct gateway_record {
+    uint32_t generation; /* of the configuration: counts up with each that was put to use */
+    int32_t pid;         /* 0: none was started */
+    uint64_t start_ticks;
+};
+struct gateway_record *records_gateway(struct records *records);
 
 /* Frees the records of services for which the answer is false, at the beginning: what was in the
  * file once, and is not any more, should not use them up. */

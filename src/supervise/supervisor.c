@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/scoped.h"
 #include "base/table.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
@@ -171,6 +172,21 @@ static int records_begin(struct supervisor *supervisor)
     return supervisor->by_slot ? 0 : -ENOMEM;
 }
 
+void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
+                           unsigned failed)
+{
+    static const char *const names[] = {
+        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
+    for (enum cgroup_controller i = 0; i < CGROUP_CONTROLLERS; i++) {
+        const char *lack = cgroups_lack(supervisor->cgroups, i);
+        if (failed & 1u << i)
+            log_warn("quota-not-enforced", "%s=%s what=%s why=\"%s\"",
+                     *instance ? "instance" : "cluster",
+                     *instance ? instance : supervisor->topology->name, names[i],
+                     *lack ? lack : "the kernel does not take this value");
+    }
+}
+
 static void cgroups_begin(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
@@ -188,10 +204,8 @@ static void cgroups_begin(struct supervisor *supervisor)
                                  .cpu_percent = topology->quota.cpu_percent,
                                  .tasks = topology->quota.tasks};
     unsigned failed = 0;
-    error = cgroups_quota_set(supervisor->cgroups, &quota, &failed);
-    if (error || failed)
-        log_warn("quota-not-enforced", "what=cluster controllers=0x%x error=\"%s\"", failed,
-                 strerror(-error));
+    (void)cgroups_quota_set(supervisor->cgroups, &quota, &failed);
+    supervisor_quota_warn(supervisor, "", failed);
 }
 
 static int steering_begin(struct supervisor *supervisor, char *why, size_t why_size)
@@ -272,6 +286,7 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  supervisor->options.log_directory, strerror(-error));
         return error;
     }
+    supervisor->generation = ++records_gateway(supervisor->records)->generation;
     error = steering_begin(supervisor, why, why_size);
     return error ? error : units_begin(supervisor, why, why_size);
 }
@@ -300,6 +315,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
     }
     unsigned adopted = adopt_instances(supervisor);
     supervisor->adopted = adopted > 0;
+    error = front_start(supervisor, why, why_size);
+    if (error) {
+        supervisor_free(supervisor, !supervisor->fresh);
+        return error;
+    }
     companions_settle_found(supervisor);
     adopt_begin(supervisor);
     adopt_clear(supervisor);
@@ -307,6 +327,11 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
         unit_fill(&supervisor->units[i]); /* idle for now, and to be seen in `status` */
     if (adopted)
         log_info("adopted", "instances=%u", adopted);
+    error = front_wait(supervisor->front, why, why_size);
+    if (error) {
+        supervisor_free(supervisor, !supervisor->fresh);
+        return error;
+    }
     *ret_supervisor = supervisor;
     return 0;
 }
@@ -343,6 +368,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (!supervisor)
         return;
     units_end(supervisor, leave);
+    front_end(supervisor, leave);
     if (supervisor->steering)
         supervisor->steering->operations->end(supervisor->steering, leave);
     companions_end(supervisor, leave);
@@ -362,6 +388,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor->by_slot);
     free(supervisor->homes);
     topology_free(supervisor->topology);
+    fd_drop(&supervisor->options.bundle_fd);
     free(supervisor);
 }
 
@@ -502,6 +529,7 @@ static void unit_look(struct supervisor *supervisor, struct unit *unit)
     supervisor->unsettled -= !unit->settled;
     unit->settled = unit_settled(unit);
     supervisor->unsettled += !unit->settled;
+    front_unit_write(supervisor->front, unit);
 }
 
 static void change_call(struct deferred *deferred)

@@ -14,6 +14,7 @@
 #include "proc/logger.h"
 #include "steering/steering.h"
 #include "supervise/console.h"
+#include "supervise/front.h"
 #include "supervise/records.h"
 #include "supervise/unit.h"
 #include "topology/links.h"
@@ -27,6 +28,8 @@ struct supervisor_options {
     const char *log_directory;
     const char *cgroup_base;
     const char *exe;         /* of enginx itself, for the roles */
+    int bundle_fd; /* everything that the topology was read from (conf/bundle.h), for the gateway;
+                      taken over; -1: there is none */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -42,6 +45,7 @@ struct supervisor {
     struct steering *steering;
     struct keeper *keeper; /* NULL for as long as none can be started */
     struct logger *logger; /* the same */
+    struct front *front;   /* the gateway; NULL: none is needed */
     struct console *console;
     struct records *records;
     struct table *names;     /* of services, to what the topology says of them */
@@ -67,6 +71,7 @@ struct supervisor {
     bool killing;
     bool ready_told;
     uint64_t started_wall_ms;
+    uint32_t generation; /* of the configuration: counts up */
     uint32_t *homes;
     char steering_why[512];
     char cgroups_why[256];
@@ -109,3 +114,7 @@ bool supervisor_may_start(struct supervisor *supervisor);
 uint32_t supervisor_slot_take(struct supervisor *supervisor);
 uint32_t supervisor_slots_free(const struct supervisor *supervisor); /* how many are left */
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot);
+/* Warns of what is not enforced, and why: of the instance, or ("") of the cluster together.
+ * `failed` as from cgroup_open. */
+void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
+                           unsigned failed);

@@ -30,6 +30,7 @@ size_t tls_session_pending(const struct tls_session *session);
 int tls_session_shutdown(struct tls_session *session);
 
 bool tls_session_done(const struct tls_session *session);           /* the handshake is over */
+bool tls_session_resumed(const struct tls_session *session);        /* without a whole handshake */
 const char *tls_session_why(const struct tls_session *session);     /* of -EPROTO, in words */
 const char *tls_session_version(const struct tls_session *session); /* "TLSv1.3" */
 const char *tls_session_sni(const struct tls_session *session);     /* NULL: none */

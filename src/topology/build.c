@@ -4,28 +4,20 @@
 #include <ctype.h>
 #include <errno.h>
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/scoped.h"
 #include "topology/builder.h"
 #include "topology/order.h"
+#include "topology/pattern.h"
 #include "topology/template.h"
 
 enum {
     HINT_BYTES = 1024,
+    MESSAGE_BYTES = 512,
     CIRCLE_SHOWN_MAX = 8, /* members that a message names */
     TRIM_BYTES_MIN = 4 * 1024 * 1024,
-};
-
-struct input {
-    const char *path; /* for messages */
-    const char *text; /* NULL: to be read from `path` */
-    size_t length;
-    const char *directory;     /* absolute; NULL: none */
-    const char *file;          /* absolute; "": not a file */
-    const char *name_override; /* NULL: none */
 };
 
 static const enum steering_choice steering_choices[] = {STEERING_AUTO, STEERING_BPF,
@@ -82,6 +74,60 @@ const char *builder_file(struct builder *builder, const struct statement *statem
     return builder->file_copy;
 }
 
+const struct place *builder_claim(struct builder *builder, struct table *names, const char *name,
+                                  const struct place *place)
+{
+    struct place *copy = arena_alloc(builder->tree_arena, sizeof *copy);
+    void *other = NULL;
+    *copy = *place;
+    int error = table_add(names, name, copy, &other);
+    if (error == -ENOMEM)
+        builder_no_memory(builder);
+    return error ? other : NULL;
+}
+
+static void refuse(struct builder *builder, const struct place *place, const char *hint,
+                   const char *format, va_list list)
+{
+    char message[MESSAGE_BYTES];
+    vsnprintf(message, sizeof message, format, list);
+    diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, place, hint, "%s", message);
+}
+
+void value_refuse(struct builder *builder, const struct value *value, const char *hint,
+                  const char *format, ...)
+{
+    va_list list;
+    struct place place = value_place(value);
+    va_start(list, format);
+    refuse(builder, &place, hint, format, list);
+    va_end(list);
+}
+
+void statement_refuse(struct builder *builder, const struct statement *statement, const char *hint,
+                      const char *format, ...)
+{
+    va_list list;
+    struct place place = statement_place(statement);
+    va_start(list, format);
+    refuse(builder, &place, hint, format, list);
+    va_end(list);
+}
+
+const struct statement *statement_find(const struct statement *block, enum directive_id id)
+{
+    while (block && block->directive->id != id)
+        block = block->next;
+    return block;
+}
+
+const struct statement *statement_next(const struct statement *at, enum directive_id id)
+{
+    while (at && (at->directive->id != id || !at->valid))
+        at = at->next;
+    return at;
+}
+
 void builder_quota(struct quota *quota, const struct statement *statement)
 {
     /* What is not given has number 0: no limit. */
@@ -97,6 +143,12 @@ static void log_apply(struct builder *builder, const struct statement *statement
         topology->log_directory = builder_path(builder, statement->options[0].text, false);
     topology->log_file_bytes_max = statement->options[1].number;
     topology->log_files_max = (uint32_t)statement->options[2].number;
+}
+
+static void gateway_apply(struct topology *topology, const struct statement *statement)
+{
+    topology->gateway.threads = option_number(statement, 0);
+    topology->gateway.connections_max = option_number(statement, 1);
 }
 
 static bool realm_known(const struct statement *statement, size_t index)
@@ -137,7 +189,8 @@ static void statement_apply(struct builder *builder, const struct statement *sta
         draft_add(builder, statement, variables);
         return;
     case DIRECTIVE_LISTEN:
-        publication_add(builder, statement, variables->realm ? variables->realm : "");
+    case DIRECTIVE_METRICS:
+        publication_add(builder, statement, variables);
         return;
     case DIRECTIVE_REALM:
         realm_apply(builder, statement);
@@ -159,6 +212,12 @@ static void statement_apply(struct builder *builder, const struct statement *sta
         break;
     case DIRECTIVE_LOG:
         log_apply(builder, statement);
+        break;
+    case DIRECTIVE_GATEWAY:
+        gateway_apply(topology, statement);
+        break;
+    case DIRECTIVE_ACCESS_LOG:
+        builder->access_log = access_log_take(builder, statement);
         break;
     default:
         break;
@@ -188,7 +247,7 @@ static const char *name_of_file(struct builder *builder, const char *path)
     return *name ? name : "cluster";
 }
 
-static void name_settle(struct builder *builder, const struct input *input)
+static void name_settle(struct builder *builder, const struct builder_input *input)
 {
     static const struct value_spec spec = {.type = VALUE_NAME};
     struct topology *topology = builder->topology;
@@ -209,7 +268,9 @@ static const struct value *use_find(const struct draft *draft, struct builder *b
                                     uint32_t used)
 {
     for (size_t i = 0; i < draft->uses_count; i++) {
-        const struct draft *other = draft_resolve(builder, &draft->uses[i], draft->service.realm);
+        struct place place = value_place(&draft->uses[i]);
+        const struct draft *other =
+            draft_resolve(builder, draft->uses[i].text, &place, draft->service.realm);
         if (other && other->service.index == used)
             return &draft->uses[i];
     }
@@ -249,33 +310,53 @@ static void order_settle(struct builder *builder)
     topology->start_order = order;
 }
 
-static void topology_begin(struct builder *builder, const struct input *input)
+static void topology_begin(struct builder *builder, const struct builder_input *input)
 {
     struct topology *topology = arena_alloc(builder->arena, sizeof *topology);
     topology->arena = builder->arena;
     topology->file = builder_text(builder, input->file);
     topology->directory = builder_text(builder, input->directory ? input->directory : "/");
     builder->topology = topology;
+    builder->reads_files = input->directory != NULL;
     builder->template_directory = template_quote(builder, topology->directory);
     log_apply(builder, check_defaults(&builder->checker, DIRECTIVE_LOG));
+    gateway_apply(topology, check_defaults(&builder->checker, DIRECTIVE_GATEWAY));
+    site_defaults(builder);
     draft_defaults(builder);
 }
 
-static const struct source *source_open(struct builder *builder, const struct input *input)
+/* The main text, wherever it is. */
+static const struct source *source_get(struct builder *builder, const struct builder_input *input,
+                                       char problem[SOURCE_PROBLEM_BYTES])
+{
+    struct sources *sources = &builder->sources;
+    if (!input->text)
+        return sources_read(sources, input->path, problem);
+    const struct source *source = sources_copy(sources, input->text, input->length, input->path,
+                                               input->source_directory, problem);
+    if (source && sources->collect &&
+        bundle_add(sources->collect, BUNDLE_SOURCE, input->path, source->text, source->length)) {
+        snprintf(problem, SOURCE_PROBLEM_BYTES, "cannot be kept: there is no memory");
+        return NULL;
+    }
+    return source;
+}
+
+static const struct source *source_open(struct builder *builder, const struct builder_input *input)
 {
     char problem[SOURCE_PROBLEM_BYTES];
-    struct sources *sources = &builder->sources;
-    const struct source *source = input->text ? sources_copy(sources, input->text, input->length,
-                                                             input->path, input->directory, problem)
-                                              : sources_read(sources, input->path, problem);
+    const struct source *source = source_get(builder, input, problem);
     struct place place = {.file = input->path};
     if (!source)
         diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
                         "the configuration %s", problem);
+    else if (builder->sources.collect &&
+             input_keep(input, source->directory, builder->sources.collect))
+        builder_no_memory(builder);
     return source;
 }
 
-static void topology_build(struct builder *builder, const struct input *input)
+static void topology_build(struct builder *builder, const struct builder_input *input)
 {
     const struct source *source = source_open(builder, input);
     if (!source)
@@ -294,7 +375,7 @@ static void topology_build(struct builder *builder, const struct input *input)
     }
 }
 
-static void memory_report(struct builder *builder, const struct input *input)
+static void memory_report(struct builder *builder, const struct builder_input *input)
 {
     struct place place = {.file = input->path};
     diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
@@ -302,7 +383,7 @@ static void memory_report(struct builder *builder, const struct input *input)
 }
 
 /* Apart from its caller, whose variables a longjmp would leave undefined. */
-static void topology_build_trapped(struct builder *builder, const struct input *input)
+static void topology_build_trapped(struct builder *builder, const struct builder_input *input)
 {
     jmp_buf trap;
     if (setjmp(trap)) {
@@ -323,11 +404,14 @@ static bool builder_init(struct builder *builder, const struct topology_options 
     builder->tree_arena = arena_new(bytes_max);
     builder->names = table_new();
     builder->addresses = table_new();
+    builder->files = table_new();
     builder->diagnostics = diagnostics;
+    builder->sources.collect = builder->variables.collect = options ? options->collect : NULL;
     builder->drafts_tail = &builder->drafts;
     builder->publications_tail = &builder->publications;
     builder->variables.environment = options ? options->environment : NULL;
     builder->variables.run_time = template_names;
+    builder->variables.request = pattern_names;
     buffer_init(&builder->scratch, WORD_BYTES_MAX);
     builder->checker = (struct checker){
         .arena = builder->tree_arena,
@@ -341,7 +425,8 @@ static bool builder_init(struct builder *builder, const struct topology_options 
         .variables = &builder->variables,
         .scratch = &builder->scratch,
     };
-    return builder->arena && builder->tree_arena && builder->names && builder->addresses;
+    return builder->arena && builder->tree_arena && builder->names && builder->addresses &&
+           builder->files;
 }
 
 static void builder_done(struct builder *builder)
@@ -354,17 +439,20 @@ static void builder_done(struct builder *builder)
     buffer_done(&builder->scratch);
     table_free(builder->names);
     table_free(builder->addresses);
+    table_free(builder->hosts);
+    table_free(builder->routes);
+    table_free(builder->files);
     arena_free(builder->tree_arena);
     arena_free(builder->arena);
     if (large)
         malloc_trim(0);
 }
 
-static struct topology *topology_make(const struct input *input,
-                                      const struct topology_options *options,
-                                      struct diagnostics *diagnostics)
+struct topology *builder_run(const struct builder_input *input,
+                             const struct topology_options *options,
+                             struct diagnostics *diagnostics)
 {
-    struct builder builder = {0};
+    struct builder builder = {.sources = {.bundle = input->bundle}};
     size_t errors_before = diagnostics_errors(diagnostics);
     if (builder_init(&builder, options, diagnostics))
         topology_build_trapped(&builder, input);
@@ -378,52 +466,4 @@ static struct topology *topology_make(const struct input *input,
     }
     builder_done(&builder);
     return topology;
-}
-
-struct topology *topology_parse(const char *text, size_t length, const char *path,
-                                const char *directory, const struct topology_options *options,
-                                struct diagnostics *diagnostics)
-{
-    struct input input = {
-        .path = path,
-        .text = text ? text : "",
-        .length = length,
-        .directory = directory,
-        .file = path[0] == '/' ? path : "",
-        .name_override = options ? options->name_override : NULL,
-    };
-    return topology_make(&input, options, diagnostics);
-}
-
-/* The absolute folder of a path; NULL: there is none. The caller frees it. */
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return realpath(".", NULL);
-    scoped_memory char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    return folder ? realpath(folder, NULL) : NULL;
-}
-
-struct topology *topology_load(const char *path, const struct topology_options *options,
-                               struct diagnostics *diagnostics)
-{
-    const char *slash = strrchr(path, '/');
-    scoped_memory char *folder = folder_of(path);
-    scoped_memory char *file = NULL;
-    if (folder && asprintf(&file, "%s/%s", folder[1] ? folder : "", slash ? slash + 1 : path) < 0)
-        file = NULL;
-    if (!folder || !file) {
-        struct place place = {.file = path};
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                        "the configuration cannot be read: %s", strerror(folder ? ENOMEM : errno));
-        return NULL;
-    }
-    struct input input = {
-        .path = path,
-        .directory = folder,
-        .file = file,
-        .name_override = options ? options->name_override : NULL,
-    };
-    return topology_make(&input, options, diagnostics);
 }

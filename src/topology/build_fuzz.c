@@ -11,6 +11,7 @@
 
 #include "topology/addresses.h"
 #include "topology/build.h"
+#include "topology/pattern.h"
 #include "topology/template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +29,46 @@ static void expand_all(const struct service *service, const struct template_valu
     }
 }
 
+static void pattern_verify(const char *pattern)
+{
+    struct pattern_part part;
+    while (pattern && pattern_next(&pattern, &part))
+        if (part.length && !part.text)
+            abort();
+}
+
+static void route_verify(const struct topology *topology, const struct route *route)
+{
+    if (!route->name || !route->path || (route->kind == ROUTE_PROXY) != (route->target_count > 0) ||
+        (route->kind == ROUTE_REDIRECT) != (route->location != NULL))
+        abort();
+    for (size_t i = 0; i < route->target_count; i++)
+        if (route->targets[i].service >= topology->service_count)
+            abort();
+    for (size_t i = 0; i < route->headers_change_count; i++)
+        pattern_verify(route->headers_change[i].value);
+    for (size_t i = 0; i < route->rewrite_count; i++)
+        pattern_verify(route->rewrites[i].replacement);
+    pattern_verify(route->location);
+    pattern_verify(route->body);
+}
+
+static void listener_verify(const struct topology *topology, const struct listener *listener)
+{
+    const struct site *site = listener->site;
+    bool own = listener->service != UINT32_MAX;
+    if ((listener->kind == LISTENER_HTTP) != (site != NULL) || !listener->path_why ||
+        (own && listener->service >= topology->service_count) ||
+        own != (listener->kind == LISTENER_STREAM && !listener->sni_count))
+        abort();
+    for (size_t i = 0; i < listener->sni_count; i++)
+        if (listener->snis[i].service >= topology->service_count)
+            abort();
+    for (size_t i = 0; site && i < site->host_count; i++)
+        for (size_t k = 0; k < site->hosts[i].route_count; k++)
+            route_verify(topology, &site->hosts[i].routes[k]);
+}
+
 /* What the rest of enginx takes for granted. */
 static void topology_verify(const struct topology *topology)
 {
@@ -43,8 +84,9 @@ static void topology_verify(const struct topology *topology)
     addresses_homes(topology, homes);
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
-        if (!service->argc || service->argv[service->argc] || !service->instances ||
-            service->env[service->env_count] ||
+        bool elsewhere = service->gateway.remote_count > 0;
+        if (elsewhere == (service->argc > 0) || elsewhere == (service->instances > 0) ||
+            (service->argc && service->argv[service->argc]) || service->env[service->env_count] ||
             topology_service(topology, service->name) != service)
             abort();
         for (size_t j = 0; j < service->uses_count; j++)
@@ -53,8 +95,7 @@ static void topology_verify(const struct topology *topology)
         expand_all(service, &values);
     }
     for (size_t i = 0; i < topology->listener_count; i++)
-        if (topology->listeners[i].service >= topology->service_count)
-            abort();
+        listener_verify(topology, &topology->listeners[i]);
 }
 
 static void once(const uint8_t *data, size_t size, size_t bytes_max)

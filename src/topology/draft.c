@@ -18,9 +18,6 @@ static_assert((int)SERVICE_INSTANCES_MAX == (int)DIRECTIVE_INSTANCES_MAX,
 static const int limit_resources[] = {RLIMIT_NOFILE,  RLIMIT_NPROC, RLIMIT_CORE,
                                       RLIMIT_MEMLOCK, RLIMIT_STACK, RLIMIT_FSIZE,
                                       RLIMIT_AS,      RLIMIT_DATA,  RLIMIT_CPU};
-static const enum balance_policy balance_policies[] = {
-    BALANCE_LEAST, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_WEIGHTED, BALANCE_HASH};
-static const enum check_kind check_kinds[] = {CHECK_LISTEN, CHECK_NOTIFY, CHECK_EXEC};
 static const enum restart_policy restart_policies[] = {RESTART_ALWAYS, RESTART_ON_FAILURE,
                                                        RESTART_NEVER};
 
@@ -51,32 +48,6 @@ static const char **texts_take(struct builder *builder, const struct value *valu
     return texts;
 }
 
-static uint32_t option_number(const struct statement *statement, size_t option)
-{
-    return (uint32_t)statement->options[option].number;
-}
-
-static void check_apply(struct builder *builder, struct service *service,
-                        const struct statement *statement)
-{
-    size_t command = statement->argument_count - 1;
-    service->check = check_kinds[statement->arguments[0].choice];
-    service->check_every_ms = option_number(statement, 0);
-    service->check_timeout_ms = option_number(statement, 1);
-    service->check_rise = option_number(statement, 2);
-    service->check_fall = option_number(statement, 3);
-    if (service->check == CHECK_EXEC && (!command || !*statement->arguments[1].text)) {
-        struct place place = value_place(&statement->arguments[0]);
-        problem(builder, &place, statement->directive->example, "`check exec` needs a command");
-    } else if (service->check != CHECK_EXEC && command) {
-        struct place place = value_place(&statement->arguments[1]);
-        problem(builder, &place,
-                "its options: every= timeout= rise= fall=", "this kind of check has no arguments");
-    } else if (command) {
-        service->check_argv = texts_take(builder, statement->arguments + 1, command);
-    }
-}
-
 static void restart_apply(struct service *service, const struct statement *statement)
 {
     service->restart = restart_policies[statement->arguments[0].choice];
@@ -96,16 +67,6 @@ static void instances_apply(struct builder *builder, struct service *service,
                 "a range of instances is not in this version yet");
     }
     service->instances = (uint32_t)value->range.low;
-}
-
-static void balance_apply(struct builder *builder, struct service *service,
-                          const struct statement *statement)
-{
-    service->balance = balance_policies[statement->arguments[0].choice];
-    if (statement->argument_count > 1 && service->balance != BALANCE_HASH) {
-        struct place place = value_place(&statement->arguments[1]);
-        problem(builder, &place, "balance hash client;", "only `balance hash` has a key");
-    }
 }
 
 static void shell_apply(struct builder *builder, struct service *service,
@@ -178,16 +139,19 @@ static void statement_apply(struct builder *builder, struct service *service,
         service->stop_within_ms = option_number(statement, 0);
         service->stop_drain_ms = option_number(statement, 1);
         break;
-    default:
-        break; /* those that may repeat are gathered below */
+    default: /* those that may repeat are gathered below */
+        draft_gateway_apply(builder, service, statement);
+        break;
     }
 }
 
 void draft_defaults(struct builder *builder)
 {
     static const enum directive_id ids[] = {
-        DIRECTIVE_INSTANCES, DIRECTIVE_ENVIRONMENT, DIRECTIVE_PUBLISH, DIRECTIVE_BALANCE,
-        DIRECTIVE_CHECK,     DIRECTIVE_START,       DIRECTIVE_RESTART, DIRECTIVE_STOP};
+        DIRECTIVE_INSTANCES, DIRECTIVE_ENVIRONMENT,     DIRECTIVE_PUBLISH, DIRECTIVE_BALANCE,
+        DIRECTIVE_CHECK,     DIRECTIVE_START,           DIRECTIVE_RESTART, DIRECTIVE_STOP,
+        DIRECTIVE_CAPACITY,  DIRECTIVE_SERVICE_TIMEOUT, DIRECTIVE_RETRY,   DIRECTIVE_HOLD,
+        DIRECTIVE_EJECT};
     struct service *defaults = &builder->defaults;
     *defaults = (struct service){.realm = "", .umask = -1, .listens = true};
     defaults->env = arena_array(builder->arena, 1, sizeof *defaults->env);
@@ -328,7 +292,7 @@ static void weights_gather(struct builder *builder, struct draft *draft)
 {
     const struct statement *at = block_find(builder, DIRECTIVE_WEIGHT);
     struct service *service = &draft->service;
-    if (!at || !at->valid)
+    if (!at || !at->valid || block_find(builder, DIRECTIVE_AT))
         return;
     struct place place = statement_place(at);
     size_t count = at->argument_count;
@@ -350,22 +314,13 @@ static void weights_gather(struct builder *builder, struct draft *draft)
     service->weight_count = count;
 }
 
-/* A service that somebody else runs, refused already as not in this version. */
-static bool runs_elsewhere(const struct draft *draft)
-{
-    for (const struct node *at = draft->statement->node->children; at; at = at->next)
-        if (strcmp(at->name.text, "at") == 0)
-            return true;
-    return false;
-}
-
 static void program_check(struct builder *builder, const struct draft *draft)
 {
     const struct statement *run = block_find(builder, DIRECTIVE_RUN);
     const struct statement *shell = block_find(builder, DIRECTIVE_SHELL);
-    if (!run && !shell && !runs_elsewhere(draft)) {
+    if (!run && !shell && !block_find(builder, DIRECTIVE_AT)) {
         struct place place = value_place(&draft->statement->arguments[0]);
-        problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\";",
+        problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\"; or at HOST:PORT;",
                 "service `%s` has no program", draft->service.name);
     } else if (run && shell) {
         struct place place = statement_place(shell);
@@ -446,6 +401,7 @@ static void block_apply(struct builder *builder, struct draft *draft, const stru
     ports_gather(builder, draft);
     weights_gather(builder, draft);
     uses_gather(builder, draft);
+    remotes_gather(builder, draft);
     block_check(builder, draft);
 }
 
@@ -466,7 +422,7 @@ static void draft_enlist(struct builder *builder, struct draft *draft)
 void draft_add(struct builder *builder, const struct statement *statement,
                const struct variables *variables)
 {
-    check_pool_begin(&builder->checker);
+    size_t mark = check_pool_begin(&builder->checker);
     const struct statement *block =
         check_block(&builder->checker, statement->node->children, CONTEXT_SERVICE, variables);
     if (statement->valid) { /* otherwise without a name; the block was checked for its own errors */
@@ -477,14 +433,14 @@ void draft_add(struct builder *builder, const struct statement *statement,
         block_apply(builder, draft, block);
         draft_enlist(builder, draft);
     }
-    check_pool_end(&builder->checker);
+    check_pool_end(&builder->checker, mark);
 }
 
-static void draft_unknown(struct builder *builder, const struct value *value, const char *realm)
+static void draft_unknown(struct builder *builder, const char *name, const struct place *place,
+                          const char *realm)
 {
     char hint[HINT_BYTES];
-    struct place place = value_place(value);
-    struct nearest nearest = {.word = value->text};
+    struct nearest nearest = {.word = name};
     /* A hint looks at every service; for one that nobody sees that is too much. */
     for (const struct draft *at = diagnostics_full(builder->diagnostics) ? NULL : builder->drafts;
          at; at = at->next) {
@@ -494,24 +450,35 @@ static void draft_unknown(struct builder *builder, const struct value *value, co
     }
     if (nearest.best)
         snprintf(hint, sizeof hint, "did you mean `%s`?", nearest.best);
-    problem(builder, &place, nearest.best ? hint : NULL, "there is no service `%s`", value->text);
+    problem(builder, place, nearest.best ? hint : NULL, "there is no service `%s`", name);
 }
 
-const struct draft *draft_resolve(struct builder *builder, const struct value *value,
-                                  const char *realm)
+const struct draft *draft_resolve(struct builder *builder, const char *name,
+                                  const struct place *place, const char *realm)
 {
     const struct draft *draft = NULL;
     if (*realm) {
         buffer_clear(&builder->scratch);
-        buffer_printf(&builder->scratch, "%s.%s", realm, value->text);
+        buffer_printf(&builder->scratch, "%s.%s", realm, name);
         if (builder->scratch.overflowed)
             builder_no_memory(builder);
         draft = table_get(builder->names, builder->scratch.data);
     }
     if (!draft)
-        draft = table_get(builder->names, value->text);
+        draft = table_get(builder->names, name);
     if (!draft)
-        draft_unknown(builder, value, realm);
+        draft_unknown(builder, name, place, realm);
+    return draft;
+}
+
+const struct draft *draft_published(struct builder *builder, const char *name,
+                                    const struct place *place, const struct variables *variables)
+{
+    const struct draft *draft =
+        draft_resolve(builder, name, place, variables->realm ? variables->realm : "");
+    if (draft && !draft->service.listens)
+        problem(builder, place, "its `port none` says so", "`%s` listens nowhere",
+                draft->service.name);
     return draft;
 }
 
@@ -527,10 +494,10 @@ static void use_add(struct builder *builder, struct draft *draft, const struct v
                     uint32_t uses[SERVICE_USES_MAX])
 {
     struct service *service = &draft->service;
-    const struct draft *used = draft_resolve(builder, value, service->realm);
+    struct place place = value_place(value);
+    const struct draft *used = draft_resolve(builder, value->text, &place, service->realm);
     if (!used || uses_known(uses, service->uses_count, used->service.index))
         return;
-    struct place place = value_place(value);
     if (used == draft)
         problem(builder, &place, NULL, "`%s` cannot use itself", service->name);
     else if (service->uses_count == SERVICE_USES_MAX)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct links {
     size_t service_count;
@@ -57,16 +58,77 @@ struct links *links_users_new(const struct topology *topology)
     return links;
 }
 
+/* The services that a listener leads to, each once; `put` says whether they are counted or noted.
+ */
+struct leading {
+    struct links *links;
+    size_t *seen; /* by service: the last listener that it was seen in, plus 1 */
+    bool put;
+};
+
+static void lead(struct leading *leading, uint32_t service, size_t listener)
+{
+    if (leading->seen[service] == listener + 1)
+        return;
+    leading->seen[service] = listener + 1;
+    if (leading->put)
+        links_put(leading->links, service, listener);
+    else
+        leading->links->ends[service]++;
+}
+
+static void lead_site(struct leading *leading, const struct site *site, size_t listener)
+{
+    for (size_t i = 0; i < site->host_count; i++)
+        for (size_t k = 0; k < site->hosts[i].route_count; k++)
+            for (size_t m = 0; m < site->hosts[i].routes[k].target_count; m++)
+                lead(leading, site->hosts[i].routes[k].targets[m].service, listener);
+}
+
+static void lead_all(struct leading *leading, const struct topology *topology)
+{
+    memset(leading->seen, 0, topology->service_count * sizeof *leading->seen);
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->service != UINT32_MAX)
+            lead(leading, listener->service, i);
+        for (size_t k = 0; k < listener->sni_count; k++)
+            lead(leading, listener->snis[k].service, i);
+        if (listener->site)
+            lead_site(leading, listener->site, i);
+    }
+}
+
+/* How many links there are at most. */
+static size_t leads_count(const struct topology *topology)
+{
+    size_t count = topology->listener_count;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        const struct site *site = listener->site;
+        count += listener->sni_count;
+        for (size_t k = 0; site && k < site->host_count; k++)
+            for (size_t m = 0; m < site->hosts[k].route_count; m++)
+                count += site->hosts[k].routes[m].target_count;
+    }
+    return count;
+}
+
 struct links *links_listeners_new(const struct topology *topology)
 {
-    struct links *links = links_new(topology->service_count, topology->listener_count);
-    if (!links)
+    struct links *links = links_new(topology->service_count, leads_count(topology));
+    struct leading leading = {.links = links};
+    leading.seen = calloc(topology->service_count + 1, sizeof *leading.seen);
+    if (!links || !leading.seen) {
+        links_free(links);
+        free(leading.seen);
         return NULL;
-    for (size_t i = 0; i < topology->listener_count; i++)
-        links->ends[topology->listeners[i].service]++;
+    }
+    lead_all(&leading, topology);
     links_arrange(links);
-    for (size_t i = 0; i < topology->listener_count; i++)
-        links_put(links, topology->listeners[i].service, i);
+    leading.put = true;
+    lead_all(&leading, topology);
+    free(leading.seen);
     return links;
 }
 

@@ -13,7 +13,8 @@ struct links;
 
 /* The services that use each service, ascending. NULL: no memory. */
 struct links *links_users_new(const struct topology *topology);
-/* The listeners of each service, in the topology's order. NULL: no memory. */
+/* The listeners that lead to each service — by their own `->`, a route or a name of TLS — in the
+ * topology's order. NULL: no memory. */
 struct links *links_listeners_new(const struct topology *topology);
 void links_free(struct links *links); /* accepts NULL */
 

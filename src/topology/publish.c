@@ -5,21 +5,26 @@
 
 #include "topology/builder.h"
 
-enum { HINT_BYTES = 256, ADDRESS_BYTES = INET6_ADDRSTRLEN + 16 };
+enum { HINT_BYTES = 256, ADDRESS_BYTES = INET6_ADDRSTRLEN + 16, UDP_IDLE_MS = 60000 };
 
-static const enum protocol protocols[] = {PROTOCOL_TCP, PROTOCOL_UDP}; /* as the table's choices */
+/* The choices of the table, in their order. */
+static const enum protocol protocols[] = {PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_TCP};
+enum { CHOICE_HTTP = 2 };
+static const enum udp_sticky stickies[] = {STICKY_CLIENT, STICKY_SOURCE, STICKY_TOKEN};
+
 static const char *const protocol_names[] = {[PROTOCOL_TCP] = "tcp", [PROTOCOL_UDP] = "udp"};
 
 #define problem(builder, place, hint, ...)                                                         \
     diagnostics_add((builder)->diagnostics, DIAGNOSTIC_ERROR, place, hint, __VA_ARGS__)
 
-void publication_add(struct builder *builder, const struct statement *statement, const char *realm)
+void publication_add(struct builder *builder, const struct statement *statement,
+                     const struct variables *variables)
 {
     if (!statement->valid)
         return;
     struct publication *publication = arena_alloc(builder->tree_arena, sizeof *publication);
     publication->statement = statement;
-    publication->realm = realm;
+    publication->variables = *variables;
     *builder->publications_tail = publication;
     builder->publications_tail = &publication->next;
     builder->publication_count++;
@@ -91,68 +96,166 @@ static bool addresses_claim(struct builder *builder, const struct statement *sta
            address_claim(builder, statement, protocol, &six);
 }
 
-/* Whether a service states UDP ports, and this one among them. */
-static bool udp_stated(const struct service *service, uint16_t port, uint16_t *ret_first)
+/* `what` of the options is given on a listener that has no use for it. */
+static void option_refuse(struct builder *builder, const struct statement *statement, size_t option,
+                          const char *use)
 {
-    *ret_first = 0;
-    for (size_t i = 0; i < service->port_count; i++) {
-        if (service->ports[i].protocol != PROTOCOL_UDP)
-            continue;
-        if (service->ports[i].port == port)
-            return true;
-        if (!*ret_first)
-            *ret_first = service->ports[i].port;
-    }
-    return false;
+    const struct value *value = &statement->options[option];
+    if (value->word)
+        value_refuse(builder, value, NULL, "`%s=` is for %s",
+                     statement->directive->options[option].name, use);
 }
 
-/* On the direct path a UDP program answers from its own socket, so its port is the published one.
- */
-static void udp_check(struct builder *builder, const struct statement *statement,
-                      const struct service *service, struct listener *listener)
+static void idle_settle(const struct statement *statement, const struct service *service,
+                        struct listener *listener)
 {
-    static const char hint[] =
-        "replies would leave from the program's own port, and clients would not know them";
-    const struct value *option = &statement->options[0];
-    uint16_t first;
-    if (option->given && option->number != listener->port) {
-        struct place place = value_place(option);
-        problem(builder, &place, hint, "udp cannot be published under another port");
-    } else if (!udp_stated(service, listener->port, &first) && first) {
-        struct place place = value_place(&statement->arguments[0]);
-        problem(builder, &place, hint,
-                "udp cannot be published under another port: the program's is %u", first);
+    const struct value *idle = &statement->options[LISTEN_OPTION_IDLE];
+    if (idle->given)
+        listener->idle_ms = (uint32_t)idle->number;
+    else if (listener->protocol == PROTOCOL_UDP)
+        listener->idle_ms = UDP_IDLE_MS;
+    else if (service)
+        listener->idle_ms = service->gateway.tunnel_ms;
+}
+
+static void sticky_settle(struct builder *builder, const struct statement *statement,
+                          struct listener *listener)
+{
+    const struct value *sticky = &statement->options[LISTEN_OPTION_STICKY];
+    const struct value *token = &statement->options[LISTEN_OPTION_TOKEN];
+    if (token->given) {
+        listener->sticky = STICKY_TOKEN;
+        listener->token_at = (uint8_t)token->range.low;
+        listener->token_bytes = (uint8_t)token->range.high;
     }
-    listener->target_port = listener->port;
+    if (!sticky->given)
+        return;
+    if (token->given && stickies[sticky->choice] != STICKY_TOKEN)
+        value_refuse(builder, token, "sticky=token", "`token=` belongs to `sticky=token`");
+    else if (!token->given && stickies[sticky->choice] == STICKY_TOKEN)
+        value_refuse(builder, sticky, "token=0:8 for the first eight bytes",
+                     "`sticky=token` needs to know where the token stands");
+    listener->sticky = stickies[sticky->choice];
+}
+
+/* The service behind `->`; NULL: none, or not known; reported where one is needed. */
+static const struct service *stream_service(struct builder *builder,
+                                            const struct publication *publication,
+                                            struct listener *listener)
+{
+    const struct statement *statement = publication->statement;
+    listener->service = UINT32_MAX;
+    if (statement->argument_count <= LISTEN_SERVICE) {
+        if (!listener->sni_count)
+            statement_refuse(builder, statement, "listen 5432 tcp -> db;",
+                             "`listen … %s` needs `-> SERVICE`",
+                             protocol_names[listener->protocol]);
+        return NULL;
+    }
+    const struct value *target = &statement->arguments[LISTEN_SERVICE];
+    struct place place = value_place(target);
+    const struct draft *draft =
+        draft_published(builder, target->text, &place, &publication->variables);
+    if (!draft)
+        return NULL;
+    listener->service = draft->service.index;
+    return &draft->service;
+}
+
+static void stream_finish(struct builder *builder, const struct publication *publication,
+                          const struct statement *block, struct listener *listener)
+{
+    const struct statement *statement = publication->statement;
+    const struct value *port = &statement->options[LISTEN_OPTION_PORT];
+    bool udp = listener->protocol == PROTOCOL_UDP;
+    listener->kind = LISTENER_STREAM;
+    if (udp && statement->node->block)
+        statement_refuse(builder, statement, "its options: port= path= idle= sticky= token=",
+                         "`listen … udp` has no block");
+    if (udp && listen_has_tls(statement))
+        value_refuse(builder, &statement->arguments[LISTEN_TLS], NULL, "udp has no TLS");
+    if (!udp) {
+        option_refuse(builder, statement, LISTEN_OPTION_STICKY, "udp");
+        option_refuse(builder, statement, LISTEN_OPTION_TOKEN, "udp");
+    }
+    listener_block_apply(builder, publication, block, listener);
+    if (!udp)
+        listener_tls_settle(builder, publication, block, listener);
+    else
+        sticky_settle(builder, statement, listener);
+    const struct service *service = stream_service(builder, publication, listener);
+    idle_settle(statement, service, listener);
+    listener_path_settle(builder, publication, service, listener);
+    if (port->given)
+        listener->target_port = (uint16_t)port->number;
+    else if (udp && listener->path == LISTENER_DIRECT)
+        listener->target_port = listener->port; /* see listener_path.c */
+    if (port->given && service && service->gateway.remote_count)
+        value_refuse(builder, port, NULL, "`at` says the port of `%s`", service->name);
+}
+
+static void http_finish(struct builder *builder, const struct publication *publication,
+                        const struct statement *block, struct listener *listener)
+{
+    const struct statement *statement = publication->statement;
+    for (size_t i = LISTEN_OPTION_PORT; i <= LISTEN_OPTION_TOKEN; i++)
+        option_refuse(builder, statement, i,
+                      i >= LISTEN_OPTION_STICKY ? "udp" : "`listen … tcp` and `listen … udp`");
+    listener->kind = LISTENER_HTTP;
+    listener->path = LISTENER_GATEWAY_HTTP;
+    listener->path_why = "requests are led by host and path";
+    listener->service = UINT32_MAX;
+    listener_block_apply(builder, publication, block, listener);
+    listener->site = site_build(builder, publication, block);
+    listener_tls_settle(builder, publication, block, listener);
+}
+
+static void metrics_finish(struct listener *listener)
+{
+    listener->kind = LISTENER_METRICS;
+    listener->path = LISTENER_GATEWAY_HTTP;
+    listener->path_why = "the gateway has the figures";
+    listener->service = UINT32_MAX;
+}
+
+/* What its block says, and who gets its connections. */
+static void listen_finish(struct builder *builder, const struct publication *publication,
+                          struct listener *listener)
+{
+    const struct statement *statement = publication->statement;
+    size_t mark = check_pool_begin(&builder->checker);
+    builder->certificates = NULL;
+    builder->certificates_tail = &builder->certificates;
+    builder->certificate_count = 0;
+    site_tables_renew(builder);
+    const struct statement *block = check_block(&builder->checker, statement->node->children,
+                                                CONTEXT_LISTEN, &publication->variables);
+    if (statement->arguments[LISTEN_PROTOCOL].choice == CHOICE_HTTP)
+        http_finish(builder, publication, block, listener);
+    else
+        stream_finish(builder, publication, block, listener);
+    check_pool_end(&builder->checker, mark);
 }
 
 static void publication_finish(struct builder *builder, const struct publication *publication,
                                struct listener *listener)
 {
     const struct statement *statement = publication->statement;
-    const struct value *target = &statement->arguments[3];
     const struct value_address *address = &statement->arguments[0].address;
+    bool metrics = statement->directive->id == DIRECTIVE_METRICS;
     char text[ADDRESS_BYTES];
-    listener->protocol = protocols[statement->arguments[1].choice];
+    listener->protocol =
+        metrics ? PROTOCOL_TCP : protocols[statement->arguments[LISTEN_PROTOCOL].choice];
     address_take(listener, address);
     address_print(listener->protocol, address, text);
     listener->text = builder_text(builder, text);
     listener->line = statement->node->name.line;
     listener->file = builder_file(builder, statement);
     addresses_claim(builder, statement, listener->protocol, address);
-    if (statement->options[0].given)
-        listener->target_port = (uint16_t)statement->options[0].number;
-    const struct draft *draft = draft_resolve(builder, target, publication->realm);
-    if (!draft)
-        return;
-    listener->service = draft->service.index;
-    if (!draft->service.listens) {
-        struct place place = value_place(target);
-        problem(builder, &place, "its `port none` says so", "`%s` listens nowhere",
-                draft->service.name);
-    }
-    if (listener->protocol == PROTOCOL_UDP)
-        udp_check(builder, statement, &draft->service, listener);
+    if (metrics)
+        metrics_finish(listener);
+    else
+        listen_finish(builder, publication, listener);
 }
 
 void publications_finish(struct builder *builder)

@@ -16,7 +16,8 @@ enum {
     SITE_HOSTS_MAX = 20000,
     SITE_ROUTES_MAX = 1000000, /* of a listener, all hosts together */
     ROUTE_TARGETS_MAX = 16,
-    HEADER_RULES_MAX = 64,
+    HEADER_RULES_MAX = 64, /* of a route, with those around it */
+    REWRITES_MAX = 64,
 };
 
 enum path_kind {
@@ -92,6 +93,9 @@ struct site_host {
 };
 
 enum access_log_format { ACCESS_OFF, ACCESS_TEXT, ACCESS_JSON };
+
+/* The names that `access-log … fields=` may list; ends with NULL. */
+extern const char *const access_log_fields[];
 
 struct certificate {              /* `certificate shop.pem key=shop.key;` */
     const char *certificate_file; /* absolute; PEM, the chain after it */

@@ -277,5 +277,17 @@ const struct service *topology_service(const struct topology *topology, const ch
  */
 bool topology_needs_gateway(const struct topology *topology);
 
+/* Does the kernel lead this listener's connections straight to that service? */
+static inline bool listener_leads(const struct listener *listener, uint32_t service)
+{
+    return listener->path == LISTENER_DIRECT && listener->service == service;
+}
+
+/* Is the port, at whatever address, the gateway's? Programs that ask for it get it elsewhere. */
+bool topology_port_is_gated(const struct topology *topology, enum protocol protocol, uint16_t port);
+/* Does the gateway relay datagrams to the service? Then its programs must answer from an instance's
+ * own address. */
+bool topology_udp_is_relayed(const struct topology *topology, uint32_t service);
+
 /* The port that a listener's connections go to: stated, or 0 when it must be learnt. */
 uint16_t listener_target(const struct topology *topology, const struct listener *listener);

@@ -14,10 +14,11 @@
 #include "topology/topology.h"
 
 struct match;
+struct table;
 struct tls_server;
 struct tls_client;
 struct worker;
-struct upstream;
+struct held_upstream; /* worker.c */
 
 struct plan_listener {
     const struct listener *listener;
@@ -25,24 +26,32 @@ struct plan_listener {
     struct match *match;        /* LISTENER_HTTP: hosts and routes, compiled */
     struct tls_server *tls;     /* NULL: none */
     const uint32_t *route_rows; /* TALLY_ROUTE, by the matcher's route number */
-    int fd; /* of the listening socket(s): the gateway's, by name, over generations */
+    const int *fds; /* listening sockets, the gateway's, over generations; UDP: one per worker */
+    uint32_t fd_count;
 };
 
 struct generation {
     atomic_uint refs; /* workers, and the main thread */
     uint32_t number;  /* as the supervisor counts */
     struct topology *topology;
+    struct table *services;      /* by name, to the topology's */
     struct plan_listener *plans; /* of those listeners that the gateway serves */
     size_t plan_count;
-    struct tls_client **tls_to; /* by service index; NULL: plain */
+    struct tls_client **tls_to;                  /* by service index; NULL: plain */
+    void (*free)(struct generation *generation); /* of whoever built it */
 };
 
 struct generation_use { /* one per worker and generation */
     struct generation *generation;
     struct worker *worker;
-    uint32_t refs;
-    struct upstream **upstreams; /* by service index; made when first asked for */
+    uint32_t refs;                    /* connections, and the worker while it is the newest */
+    uint32_t pins;                    /* upstreams whose settings are of this generation */
+    struct held_upstream **upstreams; /* by service index; NULL: not asked for yet */
 };
+
+/* Frees what was built (topology, matchers, TLS) with the last reference; any thread. */
+void generation_ref(struct generation *generation);
+void generation_unref(struct generation *generation);
 
 void use_ref(struct generation_use *use);
 void use_unref(struct generation_use *use);

@@ -8,7 +8,7 @@
  * when it comes and goes, never per request). */
 #pragma once
 
-#include <pthread.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,8 +42,15 @@ struct worker {
     uint32_t connections;           /* of clients, open now */
     uint32_t connections_max;       /* this worker's share of the gateway's cap */
     uint64_t request_next;          /* for request ids */
-    bool accepting;                 /* false: paused for want of descriptors */
-    struct worker_private *own;
+    struct http_worker *http;       /* http/'s own state per worker */
+    struct relay_worker *relay;     /* relay/'s */
+    struct worker_own *own;         /* worker.c's */
+};
+
+union client_address { /* a struct sockaddr_storage would be the largest part of a connection */
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
 };
 
 /* What every connection of clients has in common; embedded first in the protocol's own. Kept in a
@@ -53,17 +60,47 @@ struct client_base {
     struct generation_use *use;       /* the generation that it came under; holds a reference */
     const struct plan_listener *plan; /* of that generation */
     struct tally_traffic *tally;      /* the listener's, this thread's */
-    struct sockaddr_storage peer;     /* who it is, after a PROXY header */
-    struct sockaddr_storage local;    /* what it asked for, after a PROXY header */
+    union client_address peer;        /* who it is, after a PROXY header */
+    bool capped;                      /* counted among those of its address */
+    union client_address local;       /* what it asked for: client_local; from a PROXY header */
 };
 
 /* A client's connection begins and ends: counts, references, caps per client. begin: false, the cap
  * is reached (counted as refused); close the descriptor. */
 bool client_begin(struct client_base *client, struct worker *worker,
-                  const struct plan_listener *plan, const struct sockaddr_storage *peer);
+                  const struct plan_listener *plan, const struct sockaddr *peer);
 void client_end(struct client_base *client);
+/* A PROXY header said who it really is. False: that client's cap is reached; close. */
+bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
+/* Between two requests of a kept connection: the newest generation's plan of the same listener
+ * from now on. False: the listener is not there any more; close. */
+bool client_renew(struct client_base *client);
 
-/* The upstream of a service of that generation; never NULL. */
+/* The address that the client asked for; asks the socket the first time. */
+const struct sockaddr *client_local(struct client_base *client, int fd);
+
+/* ---- the worker's own life; threads.h starts them ---- */
+
+struct worker_setup {
+    unsigned number;
+    uint32_t connections_max; /* this worker's share */
+    const struct board *board;
+    struct tally *tally;
+    const struct resolved *resolved;
+    int logger_fd; /* -1: none */
+};
+
+/* Made by the main thread, used by its own thread from then on. 0 or -errno. */
+int worker_init(struct worker *worker, const struct worker_setup *setup);
+void worker_done(struct worker *worker);
+
+/* The newest generation (a reference is taken over). What older uses still need stays until the
+ * last of their connections is gone. 0 or -ENOMEM: the old one goes on. */
+int worker_switch(struct worker *worker, struct generation *generation);
+/* The board's bell rang: every upstream hears of it. */
+void worker_news(struct worker *worker);
+
+/* The upstream of a service of that generation; NULL: no memory. */
 struct upstream *worker_upstream(const struct generation_use *use, uint32_t service);
 
 /* Microseconds for measuring latency; the turn's, read once a turn when somebody asks. */

@@ -4,10 +4,11 @@
 
 #include "gateway/core/worker.h"
 
-/* Takes the accepted descriptor over; plan->tls says whether TLS comes first. */
+/* Takes the accepted descriptor over; plan->tls says whether TLS comes first. A PROXY header was
+ * read already (gateway/greeting.h): `peer` is who it named, `local` what it says was asked for;
+ * NULL: what the socket says. */
 void h1_accept(struct worker *worker, const struct plan_listener *plan, int fd,
-               const struct sockaddr_storage *peer);
-/* A PROXY header is read first by whoever accepts for both protocols; see gateway/listen.h. */
+               const struct sockaddr *peer, const struct sockaddr *local);
 int http_worker_init(struct worker *worker); /* slabs, arenas; 0 or -ENOMEM */
 void http_worker_done(struct worker *worker);
 /* Draining: idle connections are closed, others after their response (Connection: close). */

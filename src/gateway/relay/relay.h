@@ -11,7 +11,7 @@
 
 /* Takes the accepted descriptor over. */
 void relay_accept(struct worker *worker, const struct plan_listener *plan, int fd,
-                  const struct sockaddr_storage *peer);
+                  const struct sockaddr *peer);
 /* For the worker: memory per thread that relays need; 0 or -ENOMEM. */
 int relay_worker_init(struct worker *worker);
 void relay_worker_done(struct worker *worker);

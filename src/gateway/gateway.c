@@ -1,0 +1,467 @@
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/scoped.h"
+#include "event/signals.h"
+#include "gateway/build.h"
+#include "gateway/metrics.h"
+#include "gateway/sockets.h"
+#include "gateway/threads.h"
+#include "proc/message.h"
+#include "proc/role.h"
+#include "upstream/checker.h"
+#include "upstream/resolver.h"
+
+enum { PACKETS_A_TURN_MAX = 64 };
+
+/* The process has one of these. */
+static struct {
+    struct loop *loop;
+    struct watch supervisor;
+    struct board *board;
+    struct tally *tally;
+    struct tls_tickets *tickets;
+    int bell;    /* -1: not given yet */
+    int journal; /* the logger's socket; -1: none */
+    struct watch bell_watch;
+    struct timer tickets_due;
+    struct sockets *sockets;
+    struct resolved *resolved;
+    struct resolver *resolver;
+    struct checker *checker;
+    struct metrics *metrics; /* NULL: nobody listens for it */
+    int metrics_fd;
+    struct threads *threads;
+    struct generation *prepared;  /* waits for its commit; NULL: none */
+    struct generation *switching; /* committed, not used by all workers yet */
+    struct generation *current;
+    char packet[MESSAGE_PACKET_BYTES_MAX];
+} gateway = {.bell = -1, .journal = -1, .metrics_fd = -1};
+
+/* ---- to the supervisor and the logger ----------------------------------------------------------
+ */
+
+static void tell(enum message_kind kind, uint64_t number, const char *text)
+{
+    struct message message;
+    message_init(&message, kind, "");
+    message.number = number;
+    message.bytes = text;
+    message.length = text ? strlen(text) : 0;
+    int error = message_send(ROLE_FD, PARTY_GATEWAY, &message);
+    if (error && error != -EPIPE) /* the supervisor died: a new one asks anew */
+        log_warn("not-told", "message=%s error=\"%s\"", message_name(kind), strerror(-error));
+}
+
+/* "TIME level role event …": the logger adds a time of its own. */
+static void log_send(void *context, enum log_level level, const char *line, size_t length)
+{
+    (void)context, (void)level;
+    const char *space = memchr(line, ' ', length);
+    if (gateway.journal < 0 || !space)
+        return;
+    struct message message;
+    message_init(&message, MESSAGE_CHUNK, "enginx");
+    message.bytes = space + 1;
+    message.length = length - (size_t)(space + 1 - line);
+    message_send(gateway.journal, PARTY_GATEWAY, &message); /* a full queue loses it */
+}
+
+static void health_told(void *owner, uint32_t slot, uint32_t epoch, bool well, const char *why)
+{
+    (void)owner;
+    uint64_t number = (uint64_t)slot << 32 | epoch;
+    tell(well ? MESSAGE_WELL : MESSAGE_ILL, number, well ? NULL : why);
+}
+
+/* ---- generations -------------------------------------------------------------------------------
+ */
+
+static const struct listener *metrics_listener(const struct generation *generation, int *ret_fd)
+{
+    for (size_t i = 0; i < generation->plan_count; i++) {
+        if (generation->plans[i].listener->kind != LISTENER_METRICS)
+            continue;
+        *ret_fd = generation->plans[i].fds[0];
+        return generation->plans[i].listener;
+    }
+    *ret_fd = -1;
+    return NULL;
+}
+
+static void metrics_follow(const struct generation *generation)
+{
+    int fd;
+    metrics_listener(generation, &fd);
+    if (fd != gateway.metrics_fd) {
+        metrics_free(gateway.metrics);
+        gateway.metrics =
+            fd < 0 ? NULL : metrics_new(gateway.loop, fd, gateway.board, gateway.tally);
+        gateway.metrics_fd = gateway.metrics ? fd : -1;
+        if (fd >= 0 && !gateway.metrics)
+            log_error("no-metrics", "error=\"%s\"", strerror(errno));
+    }
+    if (gateway.metrics)
+        metrics_settle(gateway.metrics, generation);
+}
+
+/* Every worker uses it: what the main thread does follows. */
+static void switched(void *owner, uint32_t number)
+{
+    (void)owner;
+    struct generation *before = gateway.current;
+    gateway.current = gateway.switching;
+    gateway.switching = NULL;
+    metrics_follow(gateway.current);
+    int error = resolver_settle(gateway.resolver, gateway.current->topology);
+    if (!error)
+        error = checker_settle(gateway.checker, gateway.current->topology);
+    if (error)
+        log_error("checks-not-settled", "error=\"%s\"", strerror(-error));
+    generation_unref(before);
+    log_info("generation", "number=%u", number);
+    tell(MESSAGE_COMMITTED, number, NULL);
+}
+
+static void resolved_changed(void *owner)
+{
+    (void)owner;
+    if (gateway.threads)
+        threads_wake(gateway.threads);
+}
+
+static void drained(void *owner)
+{
+    (void)owner;
+    loop_stop(gateway.loop);
+}
+
+static void bell_rings(struct watch *watch, unsigned events)
+{
+    (void)watch, (void)events;
+    checker_news(gateway.checker);
+}
+
+static void tickets_rotate(struct timer *timer)
+{
+    int error = tls_tickets_rotate(gateway.tickets);
+    if (error)
+        log_error("tickets-not-rotated", "error=\"%s\"", strerror(-error));
+    timer_start(gateway.loop, timer, TLS_TICKET_ROTATE_MS, tickets_rotate, NULL);
+}
+
+/* ---- the sandbox -------------------------------------------------------------------------------
+ */
+
+static const int calls[] = {
+    SYS_accept4,
+    SYS_socket,
+    SYS_connect,
+    SYS_bind,
+    SYS_shutdown,
+    SYS_sendto,
+    SYS_recvfrom,
+    SYS_sendmsg,
+    SYS_recvmsg,
+    SYS_sendmmsg,
+    SYS_recvmmsg,
+    SYS_setsockopt,
+    SYS_getsockopt,
+    SYS_getsockname,
+    SYS_getpeername,
+    SYS_readv,
+    SYS_writev,
+    SYS_splice,
+    SYS_pipe2,
+    SYS_dup3,
+    SYS_fcntl,
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_eventfd2,
+    SYS_ppoll,
+    SYS_clone,
+    SYS_clone3,
+    SYS_mprotect,
+    SYS_set_robust_list,
+    SYS_rseq,
+    SYS_sched_yield,
+    SYS_sched_getaffinity,
+    SYS_prctl,
+    SYS_getrusage,
+    SYS_sigaltstack,
+    SYS_nanosleep,
+    SYS_clock_nanosleep,
+    SYS_ioctl,
+    SYS_lseek,
+    SYS_fstat,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+    SYS_poll,
+#endif
+};
+
+/* What needs files or rights is done before: resolver_new has read resolv.conf and hosts. */
+static int confine(void)
+{
+    return role_lock_network(calls, sizeof calls / sizeof *calls);
+}
+
+/* ---- the beginning: with the first generation --------------------------------------------------
+ */
+
+static int parts_make(void)
+{
+    gateway.resolved = resolved_new();
+    if (gateway.resolved)
+        gateway.resolver =
+            resolver_new(gateway.loop, gateway.resolved, gateway.tally, resolved_changed, NULL);
+    if (gateway.resolver)
+        gateway.checker = checker_new(gateway.loop, gateway.board, gateway.resolved,
+                                      gateway.resolver, health_told, NULL);
+    if (!gateway.tickets)
+        gateway.tickets = tls_tickets_new(-1);
+    return gateway.checker && gateway.tickets ? 0 : -ENOMEM;
+}
+
+static int parts_start(const struct generation *first)
+{
+    int error = watch_start(gateway.loop, &gateway.bell_watch, gateway.bell,
+                            WATCH_READ | (unsigned)WATCH_EDGE, bell_rings, NULL);
+    if (!error)
+        error = timer_start(gateway.loop, &gateway.tickets_due, TLS_TICKET_ROTATE_MS,
+                            tickets_rotate, NULL);
+    if (error)
+        return error;
+    struct threads_setup setup = {
+        .loop = gateway.loop,
+        .count = tally_sizes(gateway.tally)->threads,
+        .connections_max = first->topology->gateway.connections_max,
+        .board = gateway.board,
+        .tally = gateway.tally,
+        .resolved = gateway.resolved,
+        .bell = gateway.bell,
+        .logger_fd = gateway.journal,
+        .switched = switched,
+        .drained = drained,
+    };
+    return threads_new(&setup, &gateway.threads);
+}
+
+/* 0 or -errno: this process is of no use. */
+static int begin(void)
+{
+    if (gateway.threads)
+        return 0;
+    if (!gateway.board || !gateway.tally || gateway.bell < 0)
+        return -EPROTO;
+    tally_restart(gateway.tally);
+    int error = parts_make();
+    if (!error)
+        error = confine();
+    return error ? error : parts_start(gateway.prepared);
+}
+
+static int generation_prepare(const struct message *message)
+{
+    char why[BUILD_WHY_BYTES];
+    struct build_setup setup = {
+        .bundle_fd = message->fd,
+        .number = (uint32_t)message->number,
+        .tally = gateway.tally,
+        .sockets = gateway.sockets,
+        .tickets = gateway.tickets,
+    };
+    generation_unref(gateway.prepared);
+    gateway.prepared = NULL;
+    int error = gateway.tally ? 0 : -EPROTO;
+    if (!error && !gateway.tickets)
+        gateway.tickets = tls_tickets_new(-1);
+    if (error)
+        return error;
+    error = generation_build(&setup, &gateway.prepared, why);
+    if (error) {
+        tell(MESSAGE_REJECTED, message->number, why);
+        return 0;
+    }
+    error = begin();
+    if (!error)
+        tell(MESSAGE_PREPARED, message->number, NULL);
+    return error;
+}
+
+static void generation_commit(uint64_t number)
+{
+    if (!gateway.prepared || gateway.prepared->number != number || gateway.switching) {
+        log_error("commit-refused", "number=%llu", (unsigned long long)number);
+        return;
+    }
+    gateway.switching = gateway.prepared;
+    gateway.prepared = NULL;
+    threads_switch(gateway.threads, gateway.switching);
+}
+
+/* ---- messages ----------------------------------------------------------------------------------
+ */
+
+static int board_take(int fd)
+{
+    return gateway.board ? -EPROTO : board_open(fd, false, &gateway.board);
+}
+
+static int tally_take(int fd)
+{
+    return gateway.tally ? -EPROTO : tally_open(fd, true, &gateway.tally);
+}
+
+static int tickets_take(int fd)
+{
+    if (gateway.tickets)
+        return -EPROTO;
+    gateway.tickets = tls_tickets_new(fd);
+    return gateway.tickets ? 0 : -errno;
+}
+
+static void listener_take(struct message *message)
+{
+    int error = message->fd < 0 ? -EMFILE
+                                : sockets_put(gateway.sockets, message->name, message->number,
+                                              fd_take(&message->fd));
+    if (error)
+        log_error("listener-not-taken", "name=%s error=\"%s\"", message->name, strerror(-error));
+}
+
+/* A new logger takes the place of the old one under the same number, which the workers know. */
+static void journal_take(struct message *message)
+{
+    if (gateway.journal < 0)
+        gateway.journal = fd_take(&message->fd);
+    else if (message->fd >= 0 && dup3(message->fd, gateway.journal, O_CLOEXEC) < 0)
+        log_error("journal-not-taken", "error=\"%s\"", strerror(errno));
+}
+
+/* 0 or -errno: nothing can go on. */
+static int obey(struct message *message)
+{
+    switch ((int)message->kind) {
+    case MESSAGE_BOARD:
+        return board_take(message->fd);
+    case MESSAGE_TALLY:
+        return tally_take(message->fd);
+    case MESSAGE_TICKETS:
+        return tickets_take(message->fd);
+    case MESSAGE_BELL:
+        fd_drop(&gateway.bell);
+        gateway.bell = fd_take(&message->fd);
+        return 0;
+    case MESSAGE_JOURNAL:
+        journal_take(message);
+        return 0;
+    case MESSAGE_LISTENER:
+        listener_take(message);
+        return 0;
+    case MESSAGE_UNLISTEN:
+        sockets_drop(gateway.sockets, message->name);
+        return 0;
+    case MESSAGE_GENERATION:
+        return generation_prepare(message);
+    case MESSAGE_COMMIT:
+        generation_commit(message->number);
+        return 0;
+    case MESSAGE_ABANDON:
+        generation_unref(gateway.prepared);
+        gateway.prepared = NULL;
+        return 0;
+    case MESSAGE_DRAIN:
+        if (gateway.threads)
+            threads_drain(gateway.threads);
+        else
+            loop_stop(gateway.loop);
+        return 0;
+    default:
+        return -EPROTO;
+    }
+}
+
+static void supervisor_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    for (int i = 0; i < PACKETS_A_TURN_MAX; i++) {
+        struct message message;
+        int error = message_receive(ROLE_FD, PARTY_SUPERVISOR, PARTY_GATEWAY, gateway.packet,
+                                    sizeof gateway.packet, &message);
+        if (error == -EAGAIN)
+            return;
+        if (error == -EPIPE) { /* it died; we serve on, and the next one finds us by the keeper */
+            watch_stop(gateway.loop, watch);
+            return;
+        }
+        if (!error)
+            error = obey(&message);
+        if (error) {
+            log_error("gateway-broken", "error=\"%s\"", strerror(-error));
+            _exit(EXIT_FAILURE);
+        }
+        fd_drop(&message.fd);
+    }
+}
+
+/* ---- the process -------------------------------------------------------------------------------
+ */
+
+static void signal_came(void *owner, int number, int sender)
+{
+    (void)owner, (void)number, (void)sender;
+    loop_stop(gateway.loop);
+}
+
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int setup(void)
+{
+    descriptors_raise();
+    int error = role_confine(0);
+    if (error)
+        return error;
+    role_detach();
+    log_setup("gateway", getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, log_send, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    gateway.loop = loop_new();
+    gateway.sockets = sockets_new();
+    if (!gateway.loop || !gateway.sockets)
+        return -ENOMEM;
+    const int numbers[] = {SIGTERM, SIGINT, 0};
+    if (!signals_new(gateway.loop, numbers, signal_came, NULL))
+        return -errno;
+    return watch_start(gateway.loop, &gateway.supervisor, ROLE_FD, WATCH_READ, supervisor_ready,
+                       NULL);
+}
+
+int gateway_main(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    int error = setup();
+    if (!error)
+        error = loop_run(gateway.loop);
+    if (error)
+        log_error("gateway-ended", "error=\"%s\"", strerror(-error));
+    /* Not by return: threads run, and the kernel closes everything. */
+    _exit(error ? EXIT_FAILURE : EXIT_SUCCESS);
+}

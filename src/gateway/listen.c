@@ -1,0 +1,213 @@
+#include "gateway/listen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "gateway/greeting.h"
+#include "gateway/http/h1_server.h"
+#include "gateway/relay/relay.h"
+#include "gateway/relay/sessions.h"
+
+struct listen_point {
+    LIST_ENTRY(listen_point) next;
+    struct listening *listening;
+    const struct plan_listener *plan; /* of the newest generation */
+    struct watch watch;
+    struct sessions *sessions; /* UDP */
+    int fd;
+    bool seen; /* in the generation that is being taken up */
+};
+
+struct listening {
+    struct worker *worker;
+    LIST_HEAD(, listen_point) points;
+    struct timer pause; /* accepting rests for want of descriptors */
+    bool stopped;
+};
+
+/* ---- connections -------------------------------------------------------------------------------
+ */
+
+static void connection_take(struct listen_point *point, int fd, const struct sockaddr *peer,
+                            socklen_t length)
+{
+    struct worker *worker = point->listening->worker;
+    const struct plan_listener *plan = point->plan;
+    if (plan->listener->kind == LISTENER_STREAM)
+        relay_accept(worker, plan, fd, peer);
+    else if (greeting_wanted(plan->listener, peer))
+        greeting_start(worker, plan, fd, peer, length);
+    else
+        h1_accept(worker, plan, fd, peer, NULL);
+}
+
+static void points_watch(struct listening *listening, bool watch);
+
+static void pause_over(struct timer *timer)
+{
+    struct listening *listening = timer->owner;
+    if (!listening->stopped)
+        points_watch(listening, true);
+}
+
+/* It would be ready again and again. */
+static void accept_pause(struct listening *listening, int error)
+{
+    log_warn("accept-paused", "error=\"%s\" ms=%d", strerror(error), ACCEPT_PAUSE_MS);
+    points_watch(listening, false);
+    timer_start(listening->worker->loop, &listening->pause, ACCEPT_PAUSE_MS, pause_over, listening);
+}
+
+static void point_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct listen_point *point = watch->owner;
+    for (int i = 0; i < ACCEPTS_A_TURN_MAX && watch->active; i++) {
+        struct sockaddr_storage peer;
+        socklen_t length = sizeof peer;
+        int fd =
+            accept4(point->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            connection_take(point, fd, (const struct sockaddr *)&peer, length);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            accept_pause(point->listening, errno);
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+/* ---- points ------------------------------------------------------------------------------------
+ */
+
+static bool is_datagram(const struct listen_point *point)
+{
+    return point->plan->listener->protocol == PROTOCOL_UDP;
+}
+
+static void point_watch(struct listen_point *point, bool watch)
+{
+    struct loop *loop = point->listening->worker->loop;
+    if (is_datagram(point) || point->watch.active == watch)
+        return;
+    if (!watch) {
+        watch_stop(loop, &point->watch);
+        return;
+    }
+    int error = watch_start(loop, &point->watch, point->fd, WATCH_READ | (unsigned)WATCH_EXCLUSIVE,
+                            point_ready, point);
+    if (error)
+        log_error("not-listening", "listener=%s error=\"%s\"", point->plan->listener->text,
+                  strerror(-error));
+}
+
+static void points_watch(struct listening *listening, bool watch)
+{
+    struct listen_point *point;
+    LIST_FOREACH (point, &listening->points, next) {
+        point_watch(point, watch);
+    }
+}
+
+static void point_free(struct listen_point *point)
+{
+    watch_stop(point->listening->worker->loop, &point->watch);
+    sessions_free(point->sessions);
+    LIST_REMOVE(point, next);
+    free(point);
+}
+
+static struct listen_point *point_find(struct listening *listening, int fd)
+{
+    struct listen_point *point;
+    LIST_FOREACH (point, &listening->points, next) {
+        /* The text lives in a generation that may be gone: the descriptor is the identity. */
+        if (!point->seen && point->fd == fd)
+            return point;
+    }
+    return NULL;
+}
+
+static void point_add(struct listening *listening, const struct plan_listener *plan, int fd)
+{
+    struct listen_point *point = calloc(1, sizeof *point);
+    if (!point) {
+        log_error("not-listening", "listener=%s error=\"%s\"", plan->listener->text,
+                  strerror(ENOMEM));
+        return;
+    }
+    *point = (struct listen_point){.listening = listening, .plan = plan, .fd = fd, .seen = true};
+    LIST_INSERT_HEAD(&listening->points, point, next);
+    if (is_datagram(point))
+        point->sessions = sessions_new(listening->worker, plan, fd);
+    else
+        point_watch(point, true);
+    if (is_datagram(point) && !point->sessions)
+        log_error("not-listening", "listener=%s error=\"%s\"", plan->listener->text,
+                  strerror(errno));
+}
+
+static void plan_settle(struct listening *listening, const struct plan_listener *plan)
+{
+    struct worker *worker = listening->worker;
+    int fd = plan->fds[worker->number % plan->fd_count];
+    struct listen_point *point = point_find(listening, fd);
+    if (!point) {
+        point_add(listening, plan, fd);
+        return;
+    }
+    point->seen = true;
+    point->plan = plan;
+    if (point->sessions)
+        sessions_settle(point->sessions, worker->current, plan);
+}
+
+void listening_settle(struct listening *listening)
+{
+    const struct generation *generation = listening->worker->current->generation;
+    struct listen_point *point, *next;
+    LIST_FOREACH (point, &listening->points, next) {
+        point->seen = false;
+    }
+    for (size_t i = 0; i < generation->plan_count; i++)
+        if (generation->plans[i].listener->kind != LISTENER_METRICS) /* the main thread's */
+            plan_settle(listening, &generation->plans[i]);
+    for (point = LIST_FIRST(&listening->points); point; point = next) {
+        next = LIST_NEXT(point, next);
+        if (!point->seen)
+            point_free(point);
+    }
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+struct listening *listening_new(struct worker *worker)
+{
+    struct listening *listening = calloc(1, sizeof *listening);
+    if (listening)
+        listening->worker = worker;
+    return listening;
+}
+
+void listening_stop(struct listening *listening)
+{
+    listening->stopped = true;
+    points_watch(listening, false);
+}
+
+void listening_free(struct listening *listening)
+{
+    if (!listening)
+        return;
+    timer_stop(listening->worker->loop, &listening->pause);
+    while (!LIST_EMPTY(&listening->points))
+        point_free(LIST_FIRST(&listening->points));
+    free(listening);
+}

@@ -1,0 +1,22 @@
+/* Listening, by one worker: which sockets it takes connections and datagrams from, after each
+ * switch to a new generation, and whom it gives them to (HTTP, relay, UDP sessions). All workers
+ * watch the same TCP sockets, each woken alone (EPOLLEXCLUSIVE); of UDP sockets each has its own.
+ *
+ * When no descriptor is left accepting pauses for ACCEPT_PAUSE_MS, and what is there goes on being
+ * served. Peers that must send a PROXY header to an HTTP listener are asked for it here, before the
+ * connection becomes HTTP's. */
+#pragma once
+
+#include "gateway/core/worker.h"
+
+enum { ACCEPT_PAUSE_MS = 50, ACCEPTS_A_TURN_MAX = 32, GREETING_MS = 5000 };
+
+struct listening;
+
+struct listening *listening_new(struct worker *worker); /* NULL: no memory */
+/* worker->current is a new generation: takes up what is new, lets go of what is not there any more.
+ */
+void listening_settle(struct listening *listening);
+/* Takes nothing more; sessions and connections go on. */
+void listening_stop(struct listening *listening);
+void listening_free(struct listening *listening);

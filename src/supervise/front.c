@@ -1,0 +1,218 @@
+#include "supervise/front_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/scoped.h"
+
+/* ---- what the gateway says -------------------------------------------------------------------- */
+
+static void health_heard(const struct front *front, const struct message *message)
+{
+    uint32_t slot = (uint32_t)(message->number >> 32);
+    uint32_t epoch = (uint32_t)message->number;
+    const struct supervisor *supervisor = front->supervisor;
+    struct instance *instance =
+        slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
+    if (!instance || instance->record->epoch != epoch || instance->main_ended ||
+        !check_by_gateway(instance->unit->service->check))
+        return; /* of one that has ended meanwhile */
+    char why[FRONT_WHY_BYTES];
+    snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);
+    instance_checked(instance, message->kind == MESSAGE_WELL, why);
+}
+
+static void rejected_heard(struct front *front, struct front_generation *generation,
+                           const struct message *message)
+{
+    snprintf(front->why, sizeof front->why, "%.*s", (int)message->length, message->bytes);
+    log_error("gateway-rejected", "generation=%u why=\"%s\"", generation->number, front->why);
+    generation->stage = STAGE_NONE;
+    front->rejected = true;
+}
+
+static void committed_heard(const struct front *front, struct front_generation *generation)
+{
+    generation->stage = STAGE_COMMITTED;
+    log_info("gateway-serves", "pid=%d generation=%u ms=%llu", front->pid, generation->number,
+             (unsigned long long)(loop_now(front->supervisor->loop) - front->started_ms));
+}
+
+static struct front_generation *generation_find(struct front *front, uint64_t number)
+{
+    if (front->next.number == number && front->next.stage != STAGE_NONE)
+        return &front->next;
+    return front->current.number == number ? &front->current : NULL;
+}
+
+static void generation_heard(struct front *front, const struct message *message)
+{
+    struct front_generation *generation = generation_find(front, message->number);
+    if (!generation)
+        return; /* one that was abandoned */
+    bool preparing = generation->stage == STAGE_PREPARING;
+    if (preparing && message->kind == MESSAGE_PREPARED)
+        generation->stage = generation == &front->current ? STAGE_TO_COMMIT : STAGE_PREPARED;
+    else if (preparing && message->kind == MESSAGE_REJECTED)
+        rejected_heard(front, generation, message);
+    else if (generation->stage == STAGE_COMMITTING && message->kind == MESSAGE_COMMITTED)
+        committed_heard(front, generation);
+    front_tell(front);
+}
+
+void front_heard(struct front *front, const struct message *message)
+{
+    if (message->kind == MESSAGE_WELL || message->kind == MESSAGE_ILL)
+        health_heard(front, message);
+    else
+        generation_heard(front, message);
+}
+
+void front_lost(struct front *front)
+{
+    front->current.stage = STAGE_TO_SEND;
+    if (front->next.stage == STAGE_NONE)
+        return;
+    front->next.stage = STAGE_NONE;
+    front->rejected = true;
+    snprintf(front->why, sizeof front->why, "the gateway died while it prepared it");
+}
+
+/* ---- begin and end ---------------------------------------------------------------------------- */
+
+static uint32_t threads_of(const struct topology *topology)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t threads = topology->gateway.threads ? topology->gateway.threads : (uint32_t)cores;
+    if (threads < 1)
+        return 1;
+    return threads > TALLY_THREADS_MAX ? TALLY_THREADS_MAX : threads;
+}
+
+static struct front *front_new(struct supervisor *supervisor)
+{
+    struct front *front = calloc(1, sizeof *front);
+    if (!front)
+        return NULL;
+    *front = (struct front){.supervisor = supervisor,
+                            .board_fd = -1,
+                            .bell = -1,
+                            .tally_fd = -1,
+                            .tickets_fd = -1,
+                            .pidfd = -1,
+                            .socket = -1,
+                            .threads = threads_of(supervisor->topology),
+                            .current = {.number = supervisor->generation,
+                                        .bundle_fd = fd_take(&supervisor->options.bundle_fd),
+                                        .stage = STAGE_TO_SEND},
+                            .next = {.bundle_fd = -1}};
+    return front;
+}
+
+static void board_fill(struct front *front)
+{
+    struct supervisor *supervisor = front->supervisor;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        front_unit_write(front, &supervisor->units[i]);
+    front_board_sweep(front);
+}
+
+static int front_assemble(struct front *front, char *why, size_t why_size)
+{
+    const struct topology *topology = front->supervisor->topology;
+    bool fresh = true;
+    int error = front_memory_begin(front, &fresh);
+    if (error) {
+        snprintf(why, why_size, "the memory shared with the gateway: %s", strerror(-error));
+        return error;
+    }
+    board_fill(front);
+    /* Before its sockets are opened: those that the keeper has not are new to it. */
+    front_sockets_find(front, topology);
+    bool lives = front_process_adopt(front, !fresh);
+    error = front_sockets_open(front, topology, why, why_size);
+    if (!error)
+        error = front_sockets_gate(front, topology);
+    if (!error && !lives)
+        error = front_process_start(front);
+    if (error && !why[0])
+        snprintf(why, why_size, "the gateway: %s", strerror(-error));
+    if (!error)
+        front_tell(front);
+    return error;
+}
+
+int front_start(struct supervisor *supervisor, char *why, size_t why_size)
+{
+    if (!topology_needs_gateway(supervisor->topology))
+        return 0;
+    if (supervisor->options.bundle_fd < 0) {
+        snprintf(why, why_size, "the gateway has no configuration");
+        return -EINVAL;
+    }
+    supervisor->front = front_new(supervisor);
+    return supervisor->front ? front_assemble(supervisor->front, why, why_size) : -ENOMEM;
+}
+
+int front_wait(struct front *front, char *why, size_t why_size)
+{
+    if (!front)
+        return 0;
+    struct loop *loop = front->supervisor->loop;
+    uint64_t until_ms = loop_now(loop) + FRONT_PREPARE_MS;
+    while (front->current.stage != STAGE_COMMITTED && !front->rejected &&
+           loop_now(loop) < until_ms) {
+        int error = loop_turn(loop, (int)(until_ms - loop_now(loop)));
+        if (error)
+            return error;
+    }
+    if (front->current.stage == STAGE_COMMITTED)
+        return 0;
+    snprintf(why, why_size, "the gateway %s", front->rejected ? front->why : "does not start");
+    return front->rejected ? -EINVAL : -ETIMEDOUT;
+}
+
+void front_end(struct supervisor *supervisor, bool leave)
+{
+    struct front *front = supervisor->front;
+    if (!front)
+        return;
+    if (leave)
+        front_process_leave(front);
+    else
+        front_process_end(front);
+    while (front->sockets) {
+        struct front_socket *socket = front->sockets;
+        front->sockets = socket->next;
+        front_socket_free(front, socket, leave);
+    }
+    front_memory_end(front, leave);
+    fd_drop(&front->current.bundle_fd);
+    fd_drop(&front->next.bundle_fd);
+    free(front);
+    supervisor->front = NULL;
+}
+
+/* ---- questions -------------------------------------------------------------------------------- */
+
+pid_t front_pid(const struct front *front)
+{
+    return front ? front->pid : 0;
+}
+
+const struct tally *front_tally(const struct front *front)
+{
+    return front ? front->tally : NULL;
+}
+
+void front_logger_changed(struct front *front)
+{
+    if (!front)
+        return;
+    front->handed &= ~(1u << HANDED_JOURNAL);
+    front_tell(front);
+}

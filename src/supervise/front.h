@@ -1,0 +1,58 @@
+/* The front: the supervisor's side of the gateway (gateway/gateway.h). It starts that process,
+ * makes what outlives it — listening sockets, the board, the tally, the memory of TLS tickets —
+ * and gives it everything; when the process dies, another gets the same, so that connections wait
+ * in the sockets' queues meanwhile and none is refused. The keeper holds all of it, the socket to
+ * the process too: a new supervisor goes on with a gateway that lives (front_socket.h opens,
+ * front_link.h speaks, front_board.h writes).
+ *
+ * A configuration comes as a bundle in two steps: the gateway prepares it beside the one in use and
+ * says `prepared` (or why not), and takes it into use at `commit`. Without listeners and checks
+ * that need it there is no front (supervisor->front is NULL), and all functions accept that.
+ * The supervisor's thread; nothing blocks but front_wait, FRONT_PREPARE_MS at most. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "upstream/board.h"
+#include "upstream/tally.h"
+
+struct front;
+struct instance;
+struct supervisor;
+struct topology;
+struct unit;
+
+enum { FRONT_PREPARE_MS = 10000 };
+
+/* Begins with the supervisor's topology and bundle, once its units are there and while what the
+ * keeper held is at hand: goes on with a gateway that lives, or starts one. 0 or -errno, with `why`
+ * in words: a port that is taken. */
+int front_start(struct supervisor *supervisor, char *why, size_t why_size);
+/* Turns the loop until the gateway has taken the configuration into use. 0 or -errno, with `why`:
+ * what it does not accept. */
+int front_wait(struct front *front, char *why, size_t why_size);
+/* `leave`: the gateway lives on, and the keeper holds what is its. */
+void front_end(struct supervisor *supervisor, bool leave);
+
+pid_t front_pid(const struct front *front); /* 0: it is about to be started again */
+
+/* ---- what instances are ----------------------------------------------------------------------
+ */
+
+/* Writes what is new of the unit's instances to the board, and rings once after this turn. */
+void front_unit_write(struct front *front, struct unit *unit);
+/* The slot is nobody's any more. */
+void front_slot_free(struct front *front, uint32_t slot);
+/* The logger is another process now. */
+void front_logger_changed(struct front *front);
+
+/* ---- what the gateway counted ----------------------------------------------------------------
+ */
+
+/* NULL: there is no front. */
+const struct tally *front_tally(const struct front *front);
+/* The service's number on the board and in the tally, whether there is a front or not. */
+uint32_t front_number(const struct unit *unit);

@@ -1,0 +1,123 @@
+/* What the files of kind front_*.c share of supervise/front.h. */
+#pragma once
+
+#include "event/loop.h"
+#include "proc/message.h"
+#include "supervise/front.h"
+#include "supervise/supervisor.h"
+
+enum { FRONT_NAME_BYTES = 160, FRONT_WHY_BYTES = 512 };
+
+/* The names under which the keeper holds what is the gateway's. */
+#define FRONT_KEPT_SOCKET   "gateway"
+#define FRONT_KEPT_BOARD    "gateway-board"
+#define FRONT_KEPT_BELL     "gateway-bell"
+#define FRONT_KEPT_TALLY    "gateway-tally"
+#define FRONT_KEPT_TICKETS  "gateway-tickets"
+#define FRONT_KEPT_LISTENER "gateway-listener:" /* with the listener's text, and #worker */
+
+/* A listening socket; for UDP one of several. */
+struct front_socket {
+    struct front_socket *next;
+    char name[FRONT_NAME_BYTES]; /* the listener's text, which is what messages call it */
+    uint32_t worker;             /* UDP: the gateway's thread that it is for */
+    int fd;
+    bool sent;    /* the process has it */
+    bool wanted;  /* the configuration in use, or the one in preparation, has it */
+    bool retired; /* none has it any more: to be unlistened, closed and forgotten */
+};
+
+enum front_stage { /* of a configuration, as far as this process of the gateway knows it */
+                   STAGE_NONE,
+                   STAGE_TO_SEND,
+                   STAGE_PREPARING,
+                   STAGE_PREPARED,
+                   STAGE_TO_COMMIT,
+                   STAGE_COMMITTING,
+                   STAGE_COMMITTED,
+};
+
+struct front_generation {
+    uint32_t number;
+    int bundle_fd; /* -1: there is none */
+    enum front_stage stage;
+};
+
+enum front_handed { /* descriptors that the process gets once; bits of front.handed */
+                    HANDED_BOARD,
+                    HANDED_BELL,
+                    HANDED_TALLY,
+                    HANDED_TICKETS,
+                    HANDED_JOURNAL,
+                    HANDED_COUNT,
+};
+
+struct front {
+    struct supervisor *supervisor;
+
+    struct board *board;
+    int board_fd; /* for reading only: what the gateway gets */
+    int bell;
+    struct deferred ring;
+    struct tally *tally;
+    int tally_fd;
+    int tickets_fd;
+    uint32_t threads; /* of the gateway */
+    struct front_socket *sockets;
+
+    struct front_generation current; /* in use, or to be as soon as the process is there */
+    struct front_generation next;    /* being prepared beside it */
+    char why[FRONT_WHY_BYTES];       /* why the last one was rejected */
+    bool rejected;
+
+    pid_t pid; /* 0: none */
+    int pidfd;
+    int socket;
+    unsigned handed; /* bits: what this process has */
+    uint64_t started_ms;
+    uint32_t failures; /* deaths in a row, each soon after a start */
+    struct watch death;
+    struct watch messages;
+    struct timer again; /* the next start, or the next try to send */
+};
+
+/* ---- front_link.c: the process, and what is said ---------------------------------------------- */
+
+/* Starts a process; everything is sent to it. 0 or -errno. */
+int front_process_start(struct front *front);
+/* Goes on with the one that an earlier supervisor started, if it lives and its socket and memory
+ * were kept; else that one is ended. */
+bool front_process_adopt(struct front *front, bool memory_kept);
+/* Ends it, by SIGKILL: for when there is nothing to be served any more. */
+void front_process_end(struct front *front);
+/* Lets it live on. */
+void front_process_leave(struct front *front);
+/* Sends what it has not been sent yet, as far as it takes it just now. */
+void front_tell(struct front *front);
+
+/* ---- front.c: what it says --------------------------------------------------------------------- */
+
+void front_heard(struct front *front, const struct message *message);
+/* The process died, with all that it knew. */
+void front_lost(struct front *front);
+
+/* ---- front_socket.c: listening sockets -------------------------------------------------------- */
+
+/* Takes what the keeper held of the topology's listeners. */
+void front_sockets_find(struct front *front, const struct topology *topology);
+/* Opens what they need and is not open, and marks it `wanted`. 0, or -errno with `why`. */
+int front_sockets_open(struct front *front, const struct topology *topology, char *why,
+                       size_t why_size);
+/* Tells the steering that connections to these listeners are the gateway's. */
+int front_sockets_gate(struct front *front, const struct topology *topology);
+/* Closes and forgets one that is not in the list any more. */
+void front_socket_free(struct front *front, struct front_socket *socket, bool leave);
+
+/* ---- front_board.c: the memory that is shared -------------------------------------------------- */
+
+/* Makes board, tally and tickets, or takes what the keeper held (*ret_fresh: false). 0 or -errno.
+ */
+int front_memory_begin(struct front *front, bool *ret_fresh);
+void front_memory_end(struct front *front, bool leave);
+/* After all units were written: slots that are nobody's. */
+void front_board_sweep(struct front *front);
