@@ -249,6 +249,17 @@ static size_t chunks_intake(struct h1_connection *connection, char *bytes, size_
     return used - left;
 }
 
+/* Until more of it must have come, or its rate is to be looked at. */
+static uint64_t body_delay_ms(const struct h1_connection *connection)
+{
+    const struct site *site = h1_site(connection);
+    uint64_t now_ms = loop_now(connection->base.worker->loop);
+    uint64_t window_ms = connection->exchange->rate_ms + RATE_WINDOW_MS;
+    if (!site->rate_bytes_min || now_ms + site->body_ms < window_ms)
+        return site->body_ms;
+    return window_ms > now_ms ? window_ms - now_ms : 1;
+}
+
 /* False: it waits, for bytes or for the handler. */
 static bool body_intake(struct h1_connection *connection, char *bytes, size_t length, size_t *used)
 {
@@ -256,11 +267,8 @@ static bool body_intake(struct h1_connection *connection, char *bytes, size_t le
     if (!own->body_wanted)
         return false;
     if (!length && own->body_told && !own->chunks_over) {
-        const struct site *site = h1_site(connection);
         connection->starved = true;
-        h1_deadline(connection, site->rate_bytes_min && site->body_ms > RATE_WINDOW_MS
-                                    ? RATE_WINDOW_MS
-                                    : site->body_ms);
+        h1_deadline(connection, body_delay_ms(connection));
         return false;
     }
     *used += own->exchange.request.body == BODY_CHUNKED ? chunks_intake(connection, bytes, length)
