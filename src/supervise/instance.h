@@ -99,6 +99,10 @@ void instance_checked(struct instance *instance, bool well, const char *why);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
 bool instance_reaped(struct instance *instance, pid_t pid, int status);
 
+/* Connections open now and in all (or STEERING_TOTAL_UNKNOWN): as the gateway counts, when only it
+ * reaches the service, else as the steering does. False: nobody counts. */
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total);
+
 /* Its processes; the number stored. */
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);
 

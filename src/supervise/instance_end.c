@@ -304,11 +304,35 @@ bool instance_reaped(struct instance *instance, pid_t pid, int status)
     return true;
 }
 
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total)
+{
+    struct steering *steering;
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    if (!tally || !unit_only_by_gateway(instance->unit))
+        return steering_of(instance, &steering)
+            ->counts(steering, instance->slot, ret_live, ret_total);
+    struct tally_endpoint sum;
+    tally_endpoint_sum(tally, instance->slot, &sum);
+    *ret_live = (int64_t)sum.connections_now;
+    *ret_total = sum.connections;
+    return true;
+}
+
+/* Does nothing of it go on any more? Connections that the gateway keeps for later are nothing. */
+static bool instance_quiet(const struct instance *instance)
+{
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    int64_t live = 0;
+    uint64_t total = 0;
+    if (tally && unit_only_by_gateway(instance->unit))
+        return tally_requests_now(tally, instance->slot) == 0;
+    return instance_connections(instance, &live, &total) && live <= 0;
+}
+
 /* Draining: gone quiet? Ending without notifications: gone? */
 static void sweep_due(struct timer *timer)
 {
     struct instance *instance = timer->owner;
-    struct steering *steering;
     if (instance->main_ended) {
         if (!instance_populated(instance)) {
             instance_ended(instance);
@@ -321,10 +345,7 @@ static void sweep_due(struct timer *timer)
     }
     if (instance->life.state != STATE_DRAINING || instance->life.goal == GOAL_HOLD)
         return;
-    int64_t live = 0;
-    uint64_t total = 0;
-    bool known = steering_of(instance, &steering)->counts(steering, instance->slot, &live, &total);
-    if (known && live <= 0)
+    if (instance_quiet(instance))
         instance_feed(instance, EVENT_QUIET);
     if (instance->life.state == STATE_DRAINING)
         instance_sweep_start(instance);

@@ -298,6 +298,18 @@ static uint32_t weight_of(const struct unit *unit, const struct instance *instan
     return unit_weight(unit, instance->number);
 }
 
+bool unit_only_by_gateway(const struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
+    size_t count, users;
+    const uint32_t *list = links_of(supervisor->listeners, unit->service->index, &count);
+    links_of(supervisor->users, unit->service->index, &users);
+    bool only = count > 0 && users == 0 && !unit->service->publish;
+    for (size_t i = 0; i < count; i++)
+        only &= supervisor->topology->listeners[list[i]].path != LISTENER_DIRECT;
+    return only;
+}
+
 void unit_rotate(struct unit *unit)
 {
     struct steering *steering = unit->supervisor->steering;
