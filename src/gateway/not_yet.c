@@ -1,5 +1,4 @@
 /* What other branches bring within minutes; this file goes when they land. */
-#include "gateway/metrics.h"
 #include "gateway/relay/sessions.h"
 #include "upstream/checker.h"
 
@@ -22,20 +21,6 @@ WEAK int checker_settle(struct checker *checker, const struct topology *topology
 WEAK void checker_news(struct checker *checker)
 {
     (void)checker;
-}
-WEAK struct metrics *metrics_new(struct loop *loop, int fd, const struct board *board,
-                                 const struct tally *tally)
-{
-    (void)loop, (void)fd, (void)board, (void)tally;
-    return NULL;
-}
-WEAK void metrics_settle(struct metrics *metrics, const struct generation *generation)
-{
-    (void)metrics, (void)generation;
-}
-WEAK void metrics_free(struct metrics *metrics)
-{
-    (void)metrics;
 }
 WEAK struct sessions *sessions_new(struct worker *worker, const struct plan_listener *plan, int fd)
 {
