@@ -28,7 +28,6 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
-#include "kernel/sockets.h"
 #include "steering/notified.h"
 
 enum {
@@ -151,6 +150,7 @@ static void seccomp_end(struct steering *base, bool leave)
     deferred_stop(steering->setup.loop, &steering->sweep_found);
     share_free(steering->share, leave);
     redirects_free(steering->redirects);
+    connections_free(steering->connections);
     free(steering->slots);
     free(steering->share_slots);
     free(steering->homes);
@@ -300,7 +300,7 @@ static bool seccomp_counts(struct steering *base, uint32_t slot_number, int64_t 
         while (same != member && same->bound.port != member->bound.port)
             same = same->next_of_slot;
         if (same == member && member->bound.protocol == PROTOCOL_TCP)
-            live += sockets_connections(pids, count, member->bound.port);
+            live += connections_held(steering->connections, pids, count, member->bound.port);
     }
     *ret_live = (int64_t)live;
     *ret_total = STEERING_TOTAL_UNKNOWN;
@@ -453,6 +453,7 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
     steering->slots = calloc(setup->slots_max + 1, sizeof(struct notified *));
     steering->share_slots = calloc(setup->slots_max + 1, sizeof *steering->share_slots);
     steering->redirects = redirects_new(setup->loop);
+    steering->connections = connections_new(setup->loop);
     if (steering->homes && steering->learnt && steering->slots && steering->share_slots) {
         memcpy(steering->homes, setup->homes, services * sizeof *steering->homes);
         steering->share = share_new(&(struct share_setup){.loop = setup->loop,
@@ -464,7 +465,7 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
                                                           .forget = setup->callbacks->forget,
                                                           .owner = setup->owner});
     }
-    if (!steering->share || !steering->redirects) {
+    if (!steering->share || !steering->redirects || !steering->connections) {
         seccomp_end(&steering->steering, true);
         snprintf(why, why_size, "no memory");
         return -ENOMEM;

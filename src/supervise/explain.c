@@ -24,6 +24,7 @@ struct trial { /* what a real start would find */
     char why[1024];
     char cgroups_why[256];
     const char *controllers[CGROUP_CONTROLLERS];
+    char lacks[CGROUP_CONTROLLERS][512];
     bool cgroups;
 };
 
@@ -99,8 +100,10 @@ static void trial_run(struct trial *trial, const struct topology *topology, cons
     struct cgroups *cgroups = NULL;
     trial->cgroups = cgroups_open(cgroup_base, name, &cgroups, trial->cgroups_why,
                                   sizeof trial->cgroups_why) == 0;
-    for (int i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++)
-        trial->controllers[i] = cgroups_backend(cgroups, (enum cgroup_controller)i);
+    for (enum cgroup_controller i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++) {
+        trial->controllers[i] = cgroups_backend(cgroups, i);
+        snprintf(trial->lacks[i], sizeof trial->lacks[i], "%s", cgroups_lack(cgroups, i));
+    }
     steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
     if (trial->cgroups)
         cgroups_destroy(cgroups);
@@ -122,6 +125,9 @@ static void quotas_print(const struct trial *trial, FILE *out)
                 backend ? backend : "");
         fputs(i + 1 < CGROUP_CONTROLLERS ? "," : "\n", out);
     }
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        if (!trial->controllers[i])
+            fprintf(out, "           no %s: %s\n", names[i], trial->lacks[i]);
 }
 
 const char *explain_path(const struct listener *listener, bool steered)

@@ -23,69 +23,51 @@ enum {
 
 /* ---- its processes -------------------------------------------------------------------------- */
 
-struct session_search {
-    pid_t session;
-    pid_t *pids;
-    size_t count, max;
-};
-
-static bool session_compare(void *owner, pid_t pid)
-{
-    struct session_search *search = owner;
-    bool known = getsid(pid) != search->session || !process_runs(pid);
-    for (size_t i = 0; i < search->count && !known; i++)
-        known = search->pids[i] == pid;
-    if (!known && search->count < search->max)
-        search->pids[search->count++] = pid;
-    return search->count < search->max;
-}
-
-/* Without cgroups: those that have its mark in their environment, and those of its session, since
- * programs that write a title of their own over their arguments write over the mark as well. */
-static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids, size_t max)
+/* Its processes where there are no cgroups, by their marks. */
+static size_t processes_by_mark(const struct instance *instance, bool sure, pid_t *ret_pids,
+                                size_t max)
 {
     char mark[INSTANCE_NAME_BYTES * 2];
+    struct supervisor *supervisor = supervisor_of(instance);
     launch_mark(instance, mark, sizeof mark);
-    struct session_search search = {
-        .session = instance->record->session, .pids = ret_pids, .max = max};
-    search.count = processes_with_environment(mark, ret_pids, max);
-    if (search.session > 0 && search.count < max)
-        processes_each(session_compare, &search);
-    return search.count;
+    if (instance->walks_before == marks_walks(supervisor->marks))
+        marks_forget(supervisor->marks);
+    if (sure)
+        marks_make_sure(supervisor->marks);
+    return marks_processes(supervisor->marks, mark + strlen(LAUNCH_MARK "="),
+                           instance->record->session, ret_pids, max);
 }
 
-/* As they are now: for what decides on life and death. */
-static size_t processes_now(const struct instance *instance, pid_t *ret_pids, size_t max)
+static size_t processes_by_group(const struct instance *instance, pid_t *ret_pids, size_t max)
 {
-    return instance->grouped ? instance_processes(instance, ret_pids, max)
-                             : processes_by_mark(instance, ret_pids, max);
-}
-
-size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
-{
-    if (!instance->grouped) {
-        char mark[INSTANCE_NAME_BYTES * 2];
-        launch_mark(instance, mark, sizeof mark);
-        return marks_processes(supervisor_of(instance)->marks, mark + strlen(LAUNCH_MARK "="),
-                               instance->record->session, ret_pids, max);
-    }
     int count = cgroup_processes(&instance->cgroup, ret_pids, max);
     return count > 0 ? (size_t)count : 0;
 }
 
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, false, ret_pids, max);
+}
+
+/* For what decides on life and death. */
+static size_t processes_surely(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, true, ret_pids, max);
+}
+
 static bool instance_populated(const struct instance *instance)
 {
-    if (instance->grouped)
-        return cgroup_populated(&instance->cgroup);
-    /* Twice, since what forks and ends while we walk through /proc can be missed once. */
     pid_t one;
-    return processes_now(instance, &one, 1) > 0 || processes_now(instance, &one, 1) > 0;
+    return instance->grouped ? cgroup_populated(&instance->cgroup)
+                             : processes_surely(instance, &one, 1) > 0;
 }
 
 static void processes_signal(const struct instance *instance, int number)
 {
     pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
-    size_t count = pids ? processes_now(instance, pids, PROCESSES_MAX) : 0;
+    size_t count = pids ? processes_surely(instance, pids, PROCESSES_MAX) : 0;
     for (size_t i = 0; i < count; i++)
         kill(pids[i], number);
     free(pids);
@@ -200,7 +182,7 @@ void instance_sweep_start(struct instance *instance)
 static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
 {
     pid_t pids[64];
-    size_t count = processes_now(instance, pids, sizeof pids / sizeof pids[0]);
+    size_t count = processes_surely(instance, pids, sizeof pids / sizeof pids[0]);
     pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     *ret_ticks = UINT64_MAX;
@@ -226,6 +208,7 @@ static bool main_replace(struct instance *instance)
     int pidfd = -1;
     /* A daemon forks twice, and the process in between may end while we look. */
     for (int tries = 0; tries < REPLACE_TRIES && pidfd < 0; tries++) {
+        marks_forget(supervisor_of(instance)->marks);
         oldest = process_oldest(instance, &ticks);
         pidfd = oldest ? process_open(oldest) : -1;
     }

@@ -22,6 +22,7 @@ struct unit {
     uint32_t wanted;
     bool begun;    /* what it uses was up once: instances may start */
     bool ended;    /* going down: no further starts */
+    bool out;      /* and none of it is in rotation any more */
     bool outdated; /* adopted instances were started from another definition than the file's now */
     bool noted;    /* waits in the supervisor's list of changed units */
     bool settled;  /* as of the last look at its changes */

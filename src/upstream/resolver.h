@@ -38,8 +38,12 @@ void resolved_free(struct resolved *resolved);
 
 /* The place of a remote (its text is its identity, over reloads); UINT32_MAX: not known. */
 uint32_t resolved_find(const struct resolved *resolved, const char *text);
+/* Changes with every change of any remote: one load. */
+uint32_t resolved_changes(const struct resolved *resolved);
 /* Changes with every change of the remote at this place. */
 uint32_t resolved_version(const struct resolved *resolved, uint32_t place);
+/* Was it asked for, and nothing has come yet, neither an answer nor a failure? */
+bool resolved_pending(const struct resolved *resolved, uint32_t place);
 /* A consistent copy. The number of addresses; 0: none known (yet). */
 uint32_t resolved_read(const struct resolved *resolved, uint32_t place,
                        struct resolved_address ret_addresses[RESOLVE_ADDRESSES_MAX],

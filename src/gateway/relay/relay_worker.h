@@ -1,0 +1,27 @@
+/* What relays and tunnels keep per worker: objects that are recycled, who has more to do in this
+ * turn, who is quiet. Private to relay/. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "base/slab.h"
+#include "gateway/core/worker.h"
+#include "gateway/relay/wheel.h"
+
+struct approach; /* relay.c: a connection that is no tunnel yet */
+
+struct relay_worker {
+    struct slab tunnels;
+    struct slab approaches;
+    struct slab relayed;
+    LIST_HEAD(, approach) approaching;
+    struct wheel quiet;      /* every tunnel stands in it */
+    struct tunnel *runnable; /* those that go on at the end of the turn, in their order */
+    struct tunnel **runnable_last;
+    size_t runnable_count;
+    struct deferred run;
+};
+
+/* tunnel.c */
+void tunnels_init(struct relay_worker *relay, struct worker *worker);
+void tunnels_done(struct relay_worker *relay); /* cuts all */
