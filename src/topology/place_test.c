@@ -1,4 +1,4 @@
-#include "topology/follow.h"
+#include "topology/place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,18 +21,6 @@ static struct topology *parsed(const char *text)
     assert_non_null(topology);
     diagnostics_free(diagnostics);
     return topology;
-}
-
-static bool all_free(void *owner, uint32_t index)
-{
-    (void)owner, (void)index;
-    return true;
-}
-
-static bool none_free(void *owner, uint32_t index)
-{
-    (void)owner, (void)index;
-    return false;
 }
 
 /* "a -c": service 0 is a, 1 is absent and was c. */
@@ -61,7 +49,8 @@ static void services_keep_their_places(void **state)
         parsed("service d { run d; port 1; }" C B A
                "listen 1 tcp -> c; listen 2 tcp { sni x -> d; sni y -> a; }"
                "listen 3 http { host z { route /x -> b, d weight=3; } }");
-    assert_int_equal(topology_follow(after, before, none_free, NULL), 0);
+    static const uint32_t places[] = {3, 2, 1, 0};
+    assert_int_equal(topology_place(after, places, 4, before), 0);
     expect(after, "a b c d");
     assert_int_equal(after->services[1].uses[0], 0);
     assert_int_equal(after->services[2].uses[0], 1);
@@ -86,26 +75,22 @@ static void services_keep_their_places(void **state)
 static void what_is_gone_leaves_its_place(void **state)
 {
     (void)state;
+    static const uint32_t first_places[] = {0, 1, 3}, second_places[] = {0, 1};
+    static const uint32_t third_places[] = {0, 2};
     struct topology *first = parsed(A B C);
+    assert_int_equal(topology_place(first, first_places, 4, NULL), 0);
+    expect(first, "a b - c");
+    assert_true(first->services[2].absent);
     struct topology *second = parsed(A LONE);
-    assert_int_equal(topology_follow(second, first, none_free, NULL), 0);
-    expect(second, "a b -c");
-    assert_int_equal(second->services[2].instances, 0);
-    /* Its place is given away only when it is free. */
+    assert_int_equal(topology_place(second, second_places, 4, first), 0);
+    expect(second, "a b - -c");
+    assert_int_equal(second->services[3].instances, 0);
     struct topology *third = parsed(A "service e { run e; port 1; }");
-    assert_int_equal(topology_follow(third, second, none_free, NULL), 0);
-    expect(third, "a -b -c e");
-    struct topology *fourth = parsed("service f { run f; port 2; }" A);
-    assert_int_equal(topology_follow(fourth, third, all_free, NULL), 0);
-    expect(fourth, "a f -c -e");
-    struct topology *fifth = parsed(A B C); /* and one of that name is a new one */
-    assert_int_equal(topology_follow(fifth, fourth, all_free, NULL), 0);
-    expect(fifth, "a -f b c");
+    assert_int_equal(topology_place(third, third_places, 4, second), 0);
+    expect(third, "a -b e -c");
     topology_free(first);
     topology_free(second);
     topology_free(third);
-    topology_free(fourth);
-    topology_free(fifth);
 }
 
 int main(void)
