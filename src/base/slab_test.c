@@ -33,7 +33,6 @@ static void objects_are_apart_and_come_again(void **state)
     assert_null(slab.chunks);
 }
 
-#ifndef __SANITIZE_ADDRESS__
 static void the_last_given_is_the_next_taken(void **state)
 {
     (void)state;
@@ -43,6 +42,8 @@ static void the_last_given_is_the_next_taken(void **state)
     void *two = slab_take(&slab);
     slab_give(&slab, one);
     slab_give(&slab, two);
+    if (!slab.spare)
+        skip(); /* under AddressSanitizer nothing is recycled */
     assert_ptr_equal(slab_take(&slab), two);
     assert_ptr_equal(slab_take(&slab), one);
     slab_done(&slab);
@@ -53,20 +54,19 @@ static void a_large_object_has_a_chunk_of_its_own(void **state)
     (void)state;
     struct slab slab;
     slab_init(&slab, 100000);
-    memset(slab_take(&slab), 1, 100000);
-    memset(slab_take(&slab), 2, 100000);
+    void *one = memset(slab_take(&slab), 1, 100000);
+    void *two = memset(slab_take(&slab), 2, 100000);
+    slab_give(&slab, one);
+    slab_give(&slab, two);
     slab_done(&slab);
 }
-#endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_are_apart_and_come_again),
-#ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(the_last_given_is_the_next_taken),
         cmocka_unit_test(a_large_object_has_a_chunk_of_its_own),
-#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 enum bundle_kind {
-    BUNDLE_ROOT,        /* name: the path of the main file; bytes: the cluster's name (-c) or "" */
+    BUNDLE_ROOT,        /* name: the main file, as messages name it; bytes: see topology/build.c */
     BUNDLE_SOURCE,      /* name: a path; bytes: the text */
     BUNDLE_MATCHES,     /* name: an include pattern; bytes: paths, each ended by a 0 */
     BUNDLE_FILE,        /* name: a path; bytes: of a certificate, a key, … */
@@ -32,7 +32,8 @@ int bundle_seal(const struct bundle *bundle);
 /* Maps what another process sealed; `fd` stays the caller's and may be closed. 0 or -errno
  * (-EPROTO: not a bundle; every offset in it was checked). */
 int bundle_open(int fd, struct bundle **ret_bundle);
-/* Valid until bundle_free; followed by a 0 that *ret_length does not count. NULL: not in it. */
+/* Valid until bundle_free; followed by a 0 that *ret_length (may be NULL) does not count. NULL: not
+ * in it. */
 const char *bundle_find(const struct bundle *bundle, enum bundle_kind kind, const char *name,
                         size_t *ret_length);
 /* The n-th of a kind (NULL: no such), its name in *ret_name. */

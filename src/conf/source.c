@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/scoped.h"
+#include "conf/bundle.h"
 
 static void source_free(struct source *source)
 {
@@ -133,11 +135,61 @@ static int source_fill(struct sources *sources, struct source *source, const cha
     return source_is_text(source, problem) ? 0 : 1;
 }
 
+/* The same from a bundle, in which no two paths are one file. */
+static int source_unpack(struct sources *sources, struct source *source,
+                         const struct bundle *bundle, const char *path,
+                         char problem[SOURCE_PROBLEM_BYTES])
+{
+    const char *text = bundle_find(bundle, BUNDLE_SOURCE, path, &source->length);
+    if (!text)
+        return -ENOENT;
+    if (!source_fits(sources, source->length, problem))
+        return 1;
+    source->inode = (ino_t)(uintptr_t)text;
+    source->text = malloc(source->length + 1);
+    source->path = strdup(path);
+    source->directory = path_directory(path);
+    if (!source->text || !source->path || !source->directory)
+        return -ENOMEM;
+    memcpy(source->text, text, source->length + 1);
+    return source_is_text(source, problem) ? 0 : 1;
+}
+
+/* The text as it was when it was read first. */
+static int source_replace(struct source *source, const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    free(source->text);
+    source->text = copy;
+    source->length = strlen(copy);
+    return 0;
+}
+
+/* A file that was read before has the text that it had then: it may have changed, and whoever reads
+ * the bundle knows it only once. */
+static int source_get(struct sources *sources, struct source *source, const char *path,
+                      char problem[SOURCE_PROBLEM_BYTES])
+{
+    if (sources->bundle)
+        return source_unpack(sources, source, sources->bundle, path, problem);
+    int error = source_fill(sources, source, path, problem);
+    const char *before = NULL;
+    if (!error && sources->collect)
+        before = bundle_find(sources->collect, BUNDLE_SOURCE, path, NULL);
+    if (!error && before)
+        error = source_replace(source, before);
+    else if (!error && sources->collect)
+        error = bundle_add(sources->collect, BUNDLE_SOURCE, path, source->text, source->length);
+    return error;
+}
+
 struct source *sources_read(struct sources *sources, const char *path,
                             char problem[SOURCE_PROBLEM_BYTES])
 {
     struct source *source = calloc(1, sizeof *source);
-    int error = source ? source_fill(sources, source, path, problem) : -ENOMEM;
+    int error = source ? source_get(sources, source, path, problem) : -ENOMEM;
     if (error < 0)
         snprintf(problem, SOURCE_PROBLEM_BYTES, "cannot be read: %s", strerror(-error));
     if (!error)

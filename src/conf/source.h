@@ -23,10 +23,14 @@ struct source {
     ino_t inode;
 };
 
+struct bundle;
+
 struct sources {
     struct source *first; /* the newest */
     size_t count;
     size_t bytes;
+    struct bundle *collect;      /* what is read from the disk is added to it; NULL: nowhere */
+    const struct bundle *bundle; /* read from this, and never from the disk; NULL: from the disk */
 };
 
 void sources_done(struct sources *sources);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/bundle.h"
+
 struct list { /* nodes being put one behind the other */
     struct node **tail;
 };
@@ -102,33 +104,68 @@ static const char *include_pattern(struct tree_reader *reader, const struct node
     return arena_printf(reader->arena, "%s/%s", directory, path);
 }
 
+/* The paths that a pattern matches, each ended by a 0, in the arena. False: the folder cannot be
+ * searched. */
+static bool disk_match(struct tree_reader *reader, const char *pattern, const char **ret_paths,
+                       size_t *ret_length)
+{
+    glob_t *matches = calloc(1, sizeof *matches);
+    struct inclusion *inclusion = &reader->inclusions[reader->depth - 1];
+    inclusion->matches = matches; /* an arena that is exhausted leaves it to tree_reader_done */
+    int error = matches ? glob(pattern, 0, NULL, matches) : GLOB_NOSPACE;
+    if (!error) {
+        size_t length = 0;
+        for (size_t i = 0; i < matches->gl_pathc; i++)
+            length += strlen(matches->gl_pathv[i]) + 1;
+        char *at = arena_alloc(reader->arena, length);
+        *ret_paths = at;
+        *ret_length = length;
+        for (size_t i = 0; i < matches->gl_pathc; i++)
+            at = stpcpy(at, matches->gl_pathv[i]) + 1;
+    }
+    if (matches)
+        globfree(matches);
+    free(matches);
+    inclusion->matches = NULL;
+    return !error || error == GLOB_NOMATCH;
+}
+
+/* As disk_match; each pattern is searched for once, and whoever reads a bundle gets the same. */
+static bool paths_match(struct tree_reader *reader, const char *pattern, const char **ret_paths,
+                        size_t *ret_length)
+{
+    struct bundle *collect = reader->sources->collect;
+    const struct bundle *known = reader->sources->bundle ? reader->sources->bundle : collect;
+    const char *paths = known ? bundle_find(known, BUNDLE_MATCHES, pattern, ret_length) : NULL;
+    *ret_paths = paths;
+    if (paths)
+        return true;
+    if (reader->sources->bundle || !disk_match(reader, pattern, ret_paths, ret_length))
+        return false;
+    return !collect ||
+           !bundle_add(collect, BUNDLE_MATCHES, pattern, *ret_paths, *ret_paths ? *ret_length : 0);
+}
+
 static void include_do(struct tree_reader *reader, const struct node *node, struct list *list)
 {
     const char *pattern = include_pattern(reader, node);
+    const char *paths;
+    size_t length = 0;
     if (!pattern)
         return;
     if (reader->depth > INCLUDE_DEPTH_MAX) {
         problem(reader, node->words, NULL, "files include files too deeply: at most 16 levels");
         return;
     }
-    glob_t *matches = calloc(1, sizeof *matches);
-    struct inclusion *inclusion = &reader->inclusions[reader->depth - 1];
-    inclusion->matches = matches;
-    int error = matches ? glob(pattern, 0, NULL, matches) : GLOB_NOSPACE;
-    if (error == GLOB_NOMATCH) {
-        /* No file is fine for a pattern: a folder of services may be empty. */
-        if (!strpbrk(pattern, "*?["))
-            file_include(reader, node, pattern, list);
-    } else if (error) {
+    if (!paths_match(reader, pattern, &paths, &length)) {
         problem(reader, node->words, NULL, "the folder cannot be searched");
-    } else {
-        for (size_t i = 0; i < matches->gl_pathc; i++)
-            file_include(reader, node, matches->gl_pathv[i], list);
+        return;
     }
-    if (matches)
-        globfree(matches);
-    free(matches);
-    inclusion->matches = NULL;
+    /* No file is fine for a pattern: a folder of services may be empty. */
+    if (!length && !strpbrk(pattern, "*?["))
+        file_include(reader, node, pattern, list);
+    for (size_t at = 0; at < length; at += strlen(paths + at) + 1)
+        file_include(reader, node, paths + at, list);
 }
 
 static bool node_is_include(const struct node *node)

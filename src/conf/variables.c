@@ -2,10 +2,13 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "conf/bundle.h"
 #include "conf/nearest.h"
 
 enum { VARIABLE_HINT_BYTES = 256, VARIABLE_MESSAGE_BYTES = 256, CALCULATION_MAX = 1000000000 };
@@ -42,11 +45,27 @@ static void value_append(const struct expanding *expanding, const char *value)
     }
 }
 
-static const char *environment_find(char *const *environment, const char *name, size_t length)
+/* The value of `env.NAME`; NULL: it is not set, or there is no memory to note that it was used. */
+static const char *environment_find(const struct variables *variables, const char *name,
+                                    size_t length)
 {
-    for (; environment && *environment; environment++)
-        if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
-            return *environment + length + 1;
+    static const char prefix[] = "env.";
+    size_t skip = strlen(prefix);
+    if (length <= skip || strncmp(name, prefix, skip) != 0)
+        return NULL;
+    name += skip;
+    length -= skip;
+    for (char *const *at = variables->environment; at && *at; at++) {
+        if (strncmp(*at, name, length) != 0 || (*at)[length] != '=')
+            continue;
+        const char *value = *at + length + 1;
+        char *copy = variables->collect ? strndup(name, length) : NULL;
+        int error = variables->collect && !copy ? -ENOMEM : 0;
+        if (copy)
+            error = bundle_add(variables->collect, BUNDLE_ENVIRONMENT, copy, value, strlen(value));
+        free(copy);
+        return error ? NULL : value;
+    }
     return NULL;
 }
 
@@ -93,7 +112,7 @@ static bool name_unknown(const struct expanding *expanding, const char *name, si
 
 static bool environment_append(const struct expanding *expanding, const char *name, size_t length)
 {
-    const char *value = environment_find(expanding->variables->environment, name + 4, length - 4);
+    const char *value = environment_find(expanding->variables, name, length);
     if (!value)
         return problem(expanding, "set it, or write the value",
                        "`$%.*s` is not set in the environment", (int)length, name);
@@ -168,9 +187,7 @@ static const char *term_read(const struct expanding *expanding, const char *at, 
     if (name_is(name, length, "index") && variables->realm) {
         *ret_number = variables->index;
     } else {
-        const char *value = length > 4 && strncmp(name, "env.", 4) == 0
-                                ? environment_find(variables->environment, name + 4, length - 4)
-                                : NULL;
+        const char *value = environment_find(variables, name, length);
         const char *end = value ? number_read(value, ret_number) : NULL;
         if (!end || *end)
             return NULL;

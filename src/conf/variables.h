@@ -16,8 +16,11 @@
 #include "conf/diagnostics.h"
 #include "conf/lexer.h"
 
+struct bundle;
+
 struct variables {
     char *const *environment; /* NULL: empty */
+    struct bundle *collect;   /* what is used of it is added there; NULL: nowhere */
     const char *realm;        /* NULL: outside a realm */
     uint32_t index;
     const char *const *run_time; /* names that templates may keep; ends with NULL; may be NULL */

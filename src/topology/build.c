@@ -6,10 +6,8 @@
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/scoped.h"
 #include "topology/builder.h"
 #include "topology/order.h"
 #include "topology/pattern.h"
@@ -20,15 +18,6 @@ enum {
     MESSAGE_BYTES = 512,
     CIRCLE_SHOWN_MAX = 8, /* members that a message names */
     TRIM_BYTES_MIN = 4 * 1024 * 1024,
-};
-
-struct input {
-    const char *path; /* for messages */
-    const char *text; /* NULL: to be read from `path` */
-    size_t length;
-    const char *directory;     /* absolute; NULL: none */
-    const char *file;          /* absolute; "": not a file */
-    const char *name_override; /* NULL: none */
 };
 
 static const enum steering_choice steering_choices[] = {STEERING_AUTO, STEERING_BPF,
@@ -258,7 +247,7 @@ static const char *name_of_file(struct builder *builder, const char *path)
     return *name ? name : "cluster";
 }
 
-static void name_settle(struct builder *builder, const struct input *input)
+static void name_settle(struct builder *builder, const struct builder_input *input)
 {
     static const struct value_spec spec = {.type = VALUE_NAME};
     struct topology *topology = builder->topology;
@@ -322,7 +311,7 @@ static void order_settle(struct builder *builder)
     topology->start_count = topology->service_count;
 }
 
-static void topology_begin(struct builder *builder, const struct input *input)
+static void topology_begin(struct builder *builder, const struct builder_input *input)
 {
     struct topology *topology = arena_alloc(builder->arena, sizeof *topology);
     topology->arena = builder->arena;
@@ -337,21 +326,38 @@ static void topology_begin(struct builder *builder, const struct input *input)
     draft_defaults(builder);
 }
 
-static const struct source *source_open(struct builder *builder, const struct input *input)
+/* The main text, wherever it is. */
+static const struct source *source_get(struct builder *builder, const struct builder_input *input,
+                                       char problem[SOURCE_PROBLEM_BYTES])
+{
+    struct sources *sources = &builder->sources;
+    if (!input->text)
+        return sources_read(sources, input->path, problem);
+    const struct source *source = sources_copy(sources, input->text, input->length, input->path,
+                                               input->source_directory, problem);
+    if (source && sources->collect &&
+        bundle_add(sources->collect, BUNDLE_SOURCE, input->path, source->text, source->length)) {
+        snprintf(problem, SOURCE_PROBLEM_BYTES, "cannot be kept: there is no memory");
+        return NULL;
+    }
+    return source;
+}
+
+static const struct source *source_open(struct builder *builder, const struct builder_input *input)
 {
     char problem[SOURCE_PROBLEM_BYTES];
-    struct sources *sources = &builder->sources;
-    const struct source *source = input->text ? sources_copy(sources, input->text, input->length,
-                                                             input->path, input->directory, problem)
-                                              : sources_read(sources, input->path, problem);
+    const struct source *source = source_get(builder, input, problem);
     struct place place = {.file = input->path};
     if (!source)
         diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
                         "the configuration %s", problem);
+    else if (builder->sources.collect &&
+             input_keep(input, source->directory, builder->sources.collect))
+        builder_no_memory(builder);
     return source;
 }
 
-static void topology_build(struct builder *builder, const struct input *input)
+static void topology_build(struct builder *builder, const struct builder_input *input)
 {
     const struct source *source = source_open(builder, input);
     if (!source)
@@ -370,7 +376,7 @@ static void topology_build(struct builder *builder, const struct input *input)
     }
 }
 
-static void memory_report(struct builder *builder, const struct input *input)
+static void memory_report(struct builder *builder, const struct builder_input *input)
 {
     struct place place = {.file = input->path};
     diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
@@ -378,7 +384,7 @@ static void memory_report(struct builder *builder, const struct input *input)
 }
 
 /* Apart from its caller, whose variables a longjmp would leave undefined. */
-static void topology_build_trapped(struct builder *builder, const struct input *input)
+static void topology_build_trapped(struct builder *builder, const struct builder_input *input)
 {
     jmp_buf trap;
     if (setjmp(trap)) {
@@ -401,6 +407,7 @@ static bool builder_init(struct builder *builder, const struct topology_options 
     builder->addresses = table_new();
     builder->files = table_new();
     builder->diagnostics = diagnostics;
+    builder->sources.collect = builder->variables.collect = options ? options->collect : NULL;
     builder->drafts_tail = &builder->drafts;
     builder->publications_tail = &builder->publications;
     builder->variables.environment = options ? options->environment : NULL;
@@ -442,11 +449,11 @@ static void builder_done(struct builder *builder)
         malloc_trim(0);
 }
 
-static struct topology *topology_make(const struct input *input,
-                                      const struct topology_options *options,
-                                      struct diagnostics *diagnostics)
+struct topology *builder_run(const struct builder_input *input,
+                             const struct topology_options *options,
+                             struct diagnostics *diagnostics)
 {
-    struct builder builder = {0};
+    struct builder builder = {.sources = {.bundle = input->bundle}};
     size_t errors_before = diagnostics_errors(diagnostics);
     if (builder_init(&builder, options, diagnostics))
         topology_build_trapped(&builder, input);
@@ -460,52 +467,4 @@ static struct topology *topology_make(const struct input *input,
     }
     builder_done(&builder);
     return topology;
-}
-
-struct topology *topology_parse(const char *text, size_t length, const char *path,
-                                const char *directory, const struct topology_options *options,
-                                struct diagnostics *diagnostics)
-{
-    struct input input = {
-        .path = path,
-        .text = text ? text : "",
-        .length = length,
-        .directory = directory,
-        .file = path[0] == '/' ? path : "",
-        .name_override = options ? options->name_override : NULL,
-    };
-    return topology_make(&input, options, diagnostics);
-}
-
-/* The absolute folder of a path; NULL: there is none. The caller frees it. */
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return realpath(".", NULL);
-    scoped_memory char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    return folder ? realpath(folder, NULL) : NULL;
-}
-
-struct topology *topology_load(const char *path, const struct topology_options *options,
-                               struct diagnostics *diagnostics)
-{
-    const char *slash = strrchr(path, '/');
-    scoped_memory char *folder = folder_of(path);
-    scoped_memory char *file = NULL;
-    if (folder && asprintf(&file, "%s/%s", folder[1] ? folder : "", slash ? slash + 1 : path) < 0)
-        file = NULL;
-    if (!folder || !file) {
-        struct place place = {.file = path};
-        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                        "the configuration cannot be read: %s", strerror(folder ? ENOMEM : errno));
-        return NULL;
-    }
-    struct input input = {
-        .path = path,
-        .directory = folder,
-        .file = file,
-        .name_override = options ? options->name_override : NULL,
-    };
-    return topology_make(&input, options, diagnostics);
 }

@@ -2,6 +2,7 @@
  * resolves names, orders and bounds. All errors are collected in the diagnostics. */
 #pragma once
 
+#include "conf/bundle.h"
 #include "conf/diagnostics.h"
 #include "topology/topology.h"
 
@@ -13,6 +14,7 @@ struct topology_options {
     const char *name_override; /* -c NAME; NULL: `cluster` or the file's name */
     char *const *environment;  /* for $env.NAME; NULL: empty */
     size_t bytes_max;          /* for tests; 0: TOPOLOGY_BYTES_MAX */
+    struct bundle *collect;    /* everything that was read is added to it; NULL: nowhere */
 };
 
 /* Reads `path` and what it includes. NULL: `diagnostics` says why. */
@@ -23,3 +25,6 @@ struct topology *topology_load(const char *path, const struct topology_options *
 struct topology *topology_parse(const char *text, size_t length, const char *path,
                                 const char *directory, const struct topology_options *options,
                                 struct diagnostics *diagnostics);
+/* The same topology from what topology_options.collect got, on any machine: the disk and the
+ * environment are not looked at. NULL: `diagnostics` says why. */
+struct topology *topology_load_bundle(const struct bundle *bundle, struct diagnostics *diagnostics);

@@ -441,7 +441,7 @@ static const struct {
      "shop.conf:1:35: error: only `balance weighted` has weights"},
     {"run x; balance least client;",
      "shop.conf:1:34: error: only `balance hash` and `balance sticky` have a key"},
-    {"run x; balance hash cookie;", "shop.conf:1:33: error: balance: `cookie` is not known here"},
+    {"run x; balance hash cookie;", "shop.conf:1:33: error: `cookie` is not a key to balance by"},
     {"run x; limit nofile 1; limit nofile 2;", "shop.conf:1:42: error: this limit is given twice"},
     {"run x; port 80; port 80;", "shop.conf:1:34: error: port 80 is given twice"},
     {"run x; port 80; port none;", "shop.conf:1:34: error: `port none` stands alone"},

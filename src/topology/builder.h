@@ -8,6 +8,17 @@
 #include "conf/check.h"
 #include "topology/build.h"
 
+struct builder_input { /* what a topology is built from */
+    const char *path;  /* for messages */
+    const char *text;  /* NULL: to be read from `path` */
+    size_t length;
+    const char *directory;        /* absolute; NULL: none */
+    const char *source_directory; /* what includes of `text` start from; NULL: it has none */
+    const char *file;             /* absolute; "": not a file */
+    const char *name_override;    /* NULL: none */
+    const struct bundle *bundle;  /* what everything is read from; NULL: the disk */
+};
+
 struct draft { /* a service being built; lives in the tree's arena */
     struct draft *next;
     struct service service;            /* its texts live in the topology's arena already */
@@ -66,6 +77,14 @@ struct builder {
     const char *file_seen;          /* the last source's path, and its copy in the arena */
     const char *file_copy;
 };
+
+/* build.c: builds it all. NULL: reported. */
+struct topology *builder_run(const struct builder_input *input,
+                             const struct topology_options *options,
+                             struct diagnostics *diagnostics);
+/* load.c: notes in a bundle what topology_load_bundle needs to know of the input. 0 or -errno. */
+int input_keep(const struct builder_input *input, const char *source_directory,
+               struct bundle *bundle);
 
 _Noreturn void builder_no_memory(struct builder *builder);
 /* A copy in the topology's arena. */

@@ -45,7 +45,8 @@ static void hash_key_unknown(struct builder *builder, const struct value *value)
     for (size_t i = 0; i < HASH_KEYS; i++)
         nearest_try(&nearest, hash_keys[i].name);
     if (nearest.best)
-        snprintf(hint, sizeof hint, "did you mean `%s`?", nearest.best);
+        snprintf(hint, sizeof hint, "did you mean `%s%s`?", nearest.best,
+                 nearest.best[strlen(nearest.best) - 1] == ':' ? "NAME" : "");
     value_refuse(builder, value, hint, "`%.64s` is not a key to balance by", value->text);
 }
 

@@ -64,15 +64,36 @@ static bool disk_read(const char *path, char **ret_text, size_t *ret_length,
     return !error;
 }
 
+/* The file's bytes, from the bundle or the disk; what has to be freed is in *ret_owned. NULL:
+ * `problem` is written. */
+static const char *file_bytes(struct builder *builder, const char *path, char **ret_owned,
+                              size_t *ret_length, char problem[PROBLEM_BYTES])
+{
+    const struct sources *sources = &builder->sources;
+    if (sources->bundle) {
+        const char *bytes = bundle_find(sources->bundle, BUNDLE_FILE, path, ret_length);
+        if (!bytes)
+            snprintf(problem, PROBLEM_BYTES, "was not given");
+        return bytes;
+    }
+    if (!disk_read(path, ret_owned, ret_length, problem))
+        return NULL;
+    int error = sources->collect
+                    ? bundle_add(sources->collect, BUNDLE_FILE, path, *ret_owned, *ret_length)
+                    : 0;
+    if (error)
+        snprintf(problem, PROBLEM_BYTES, "cannot be kept: %s",
+                 error == -EFBIG ? "all files together are too large" : strerror(-error));
+    return error ? NULL : *ret_owned;
+}
+
 static void file_load(struct builder *builder, const char *path, struct pem_file *file)
 {
-    scoped_memory char *text = NULL;
+    scoped_memory char *owned = NULL;
     size_t length = 0;
-    (void)builder;
-    if (!disk_read(path, &text, &length, file->problem))
-        return;
-    for (size_t i = 0; i < KINDS; i++)
-        file->has[i] = memmem(text, length, kinds[i].mark, strlen(kinds[i].mark)) != NULL;
+    const char *bytes = file_bytes(builder, path, &owned, &length, file->problem);
+    for (size_t i = 0; bytes && i < KINDS; i++)
+        file->has[i] = memmem(bytes, length, kinds[i].mark, strlen(kinds[i].mark)) != NULL;
 }
 
 /* Each file is read once, however many name it. */

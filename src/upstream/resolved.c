@@ -8,12 +8,13 @@
 #include "base/table.h"
 #include "upstream/resolved_private.h"
 
-enum { SPINS_MAX = 1000 };
+/* A remote's row is the first free one from the place on that the hash of its text gives. */
+enum { SPINS_MAX = 1000, ROW_NEVER_USED = 0, ROW_FREE = 1, HASH_MIN = 2 };
 
 struct resolved_row {
     _Atomic uint32_t version; /* odd: being written */
     _Atomic uint32_t pending;
-    uint64_t hash; /* of the text; 0: nobody's */
+    uint64_t hash; /* of the text; ROW_…: nobody's */
     char text[RESOLVED_TEXT_BYTES];
     uint64_t count;
     struct resolved_address addresses[RESOLVE_ADDRESSES_MAX];
@@ -22,7 +23,6 @@ _Static_assert(sizeof(struct resolved_address) % 8 == 0, "copied in words");
 
 struct resolved {
     _Atomic uint32_t changes;
-    _Atomic uint32_t used; /* rows that ever were somebody's */
     struct resolved_row rows[RESOLVED_REMOTES_MAX];
 };
 
@@ -76,7 +76,7 @@ static bool version_holds(const struct resolved_row *row, uint32_t version)
 static uint64_t text_hash(const char *text)
 {
     uint64_t hash = hash_bytes(text, strlen(text), hash_seed());
-    return hash ? hash : 1;
+    return hash < HASH_MIN ? hash + HASH_MIN : hash;
 }
 
 static bool row_is(const struct resolved_row *row, uint64_t hash, const char *text)
@@ -95,10 +95,15 @@ static bool row_is(const struct resolved_row *row, uint64_t hash, const char *te
 uint32_t resolved_find(const struct resolved *resolved, const char *text)
 {
     uint64_t hash = text_hash(text);
-    uint32_t used = atomic_load_explicit(&resolved->used, memory_order_acquire);
-    for (uint32_t place = 0; place < used; place++)
-        if (row_is(&resolved->rows[place], hash, text))
+    uint32_t place = (uint32_t)(hash % RESOLVED_REMOTES_MAX);
+    for (uint32_t i = 0; i < RESOLVED_REMOTES_MAX; i++) {
+        const struct resolved_row *row = &resolved->rows[place];
+        if (row_is(row, hash, text))
             return place;
+        if (__atomic_load_n(&row->hash, __ATOMIC_RELAXED) == ROW_NEVER_USED)
+            break;
+        place = (place + 1) % RESOLVED_REMOTES_MAX;
+    }
     return UINT32_MAX;
 }
 
@@ -155,7 +160,7 @@ static void row_end(struct resolved *resolved, struct resolved_row *row)
     atomic_store_explicit(&resolved->changes, changes + 1, memory_order_release);
 }
 
-static void row_name(struct resolved *resolved, uint32_t place, const char *text)
+static void row_name(struct resolved *resolved, uint32_t place, const char *text, uint64_t hash)
 {
     struct resolved_row *row = &resolved->rows[place];
     uint64_t copy[RESOLVED_TEXT_BYTES / 8] = {0};
@@ -163,7 +168,7 @@ static void row_name(struct resolved *resolved, uint32_t place, const char *text
     row_begin(row);
     words_store(row->text, copy, sizeof copy);
     __atomic_store_n(&row->count, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&row->hash, *text ? text_hash(text) : 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&row->hash, hash, __ATOMIC_RELAXED);
     row_end(resolved, row);
 }
 
@@ -174,21 +179,23 @@ uint32_t resolved_take(struct resolved *resolved, const char *text)
     uint32_t place = resolved_find(resolved, text);
     if (place != UINT32_MAX)
         return place;
-    uint32_t used = atomic_load_explicit(&resolved->used, memory_order_relaxed);
-    for (place = 0; place < used && resolved->rows[place].hash; place++)
-        ;
-    if (place == RESOLVED_REMOTES_MAX)
-        return UINT32_MAX;
-    atomic_store_explicit(&resolved->rows[place].pending, 1, memory_order_relaxed);
-    row_name(resolved, place, text);
-    if (place == used)
-        atomic_store_explicit(&resolved->used, used + 1, memory_order_release);
-    return place;
+    uint64_t hash = text_hash(text);
+    place = (uint32_t)(hash % RESOLVED_REMOTES_MAX);
+    for (uint32_t i = 0; i < RESOLVED_REMOTES_MAX; i++) {
+        struct resolved_row *row = &resolved->rows[place];
+        if (row->hash < HASH_MIN) {
+            atomic_store_explicit(&row->pending, 1, memory_order_relaxed);
+            row_name(resolved, place, text, hash);
+            return place;
+        }
+        place = (place + 1) % RESOLVED_REMOTES_MAX;
+    }
+    return UINT32_MAX;
 }
 
 void resolved_drop(struct resolved *resolved, uint32_t place)
 {
-    row_name(resolved, place, "");
+    row_name(resolved, place, "", ROW_FREE);
 }
 
 void resolved_write(struct resolved *resolved, uint32_t place,

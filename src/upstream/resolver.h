@@ -1,7 +1,13 @@
 /* The resolver: names of remote endpoints (`at HOST:PORT`) to addresses, by c-ares, on the
  * gateway's main thread, without blocking. A name is asked again when its TTL ends (RESOLVE_TTL_…
  * bound it); the last good answer is kept while the servers fail. All addresses of a name are
- * endpoints. What is known stands in `struct resolved`, which the threads read: a version and, per
+ * endpoints. Paths of Unix sockets and numeric addresses need no question.
+ *
+ * /etc/resolv.conf and /etc/hosts are read when it is made, which is before the sandbox; after
+ * that it opens sockets only. So a change of these files counts from the gateway's next start on.
+ * `localhost` is 127.0.0.1.
+ *
+ * What is known stands in `struct resolved`, which the threads read: a version and, per
  * remote, a list of addresses, written under a sequence lock.
  *
  * It also holds what the checker (checker.h) found of remote endpoints: well or ill. */
@@ -55,7 +61,9 @@ struct tally;
 struct resolver *resolver_new(struct loop *loop, struct resolved *resolved, struct tally *tally,
                               void (*changed)(void *owner), void *owner);
 void resolver_free(struct resolver *resolver);
-/* The remotes of a topology: new ones are asked for, those that are gone forgotten. 0 or -errno. */
+/* The remotes of a topology: new ones are asked for, those that are gone forgotten a minute later,
+ * so it may be called before all threads use that topology. 0 or -errno (-ENOSPC: more than
+ * RESOLVED_REMOTES_MAX). */
 int resolver_settle(struct resolver *resolver, const struct topology *topology);
 /* For the checker. `index`: of the address in the list. */
 void resolver_health_set(struct resolver *resolver, uint32_t place, uint32_t index, bool ill);

@@ -238,7 +238,7 @@ static void a_remote_that_is_ill_gets_nothing(void **state)
     assert_ptr_equal(rig_choose(rig), first);
 }
 
-/* The resolver gave a remote's place to another while an old upstream remembers it. */
+/* The resolver gave a remote's place to another while an upstream remembers it. */
 static void a_place_that_became_anothers_is_noticed(void **state)
 {
     struct rig *rig = *state;
@@ -250,11 +250,37 @@ static void a_place_that_became_anothers_is_noticed(void **state)
     resolved_write(rig->resolved, one, addresses, 1);
     assert_string_equal(rig_choose(rig)->name, "10.0.0.1:80");
     resolved_drop(rig->resolved, one);
-    assert_int_equal(resolved_take(rig->resolved, "else.example:80"), one);
+    char other[32] = "";
+    for (unsigned i = 0; i < 100000; i++) { /* until one falls into that place */
+        snprintf(other, sizeof other, "else%u.example:80", i);
+        uint32_t place = resolved_take(rig->resolved, other);
+        if (place == one)
+            break;
+        resolved_drop(rig->resolved, place);
+    }
+    assert_int_equal(resolved_find(rig->resolved, other), one);
     resolved_write(rig->resolved, one, addresses + 1, 1);
     assert_int_equal(rig_pick(rig, &any), -1);
     assert_int_equal(resolved_find(rig->resolved, "one.example:80"), UINT32_MAX);
-    assert_int_equal(resolved_find(rig->resolved, "else.example:80"), one);
+}
+
+static void remotes_are_found_until_all_places_are_taken(void **state)
+{
+    struct rig *rig = *state;
+    char text[32];
+    for (unsigned i = 0; i < RESOLVED_REMOTES_MAX; i++) {
+        snprintf(text, sizeof text, "host%u:80", i);
+        assert_true(resolved_take(rig->resolved, text) < RESOLVED_REMOTES_MAX);
+    }
+    assert_int_equal(resolved_take(rig->resolved, "one.example:80"), UINT32_MAX);
+    uint32_t place = resolved_find(rig->resolved, "host77:80");
+    assert_int_equal(resolved_take(rig->resolved, "host77:80"), place);
+    resolved_drop(rig->resolved, place);
+    for (unsigned i = 0; i < RESOLVED_REMOTES_MAX; i++) {
+        snprintf(text, sizeof text, "host%u:80", i);
+        assert_true((resolved_find(rig->resolved, text) == UINT32_MAX) == (i == 77));
+    }
+    assert_int_equal(resolved_take(rig->resolved, "one.example:80"), place);
 }
 
 int main(void)
@@ -271,6 +297,7 @@ int main(void)
         WITH_RIG(addresses_of_a_name_are_endpoints),
         WITH_RIG(a_remote_that_is_ill_gets_nothing),
         WITH_RIG(a_place_that_became_anothers_is_noticed),
+        WITH_RIG(remotes_are_found_until_all_places_are_taken),
     };
     return cmocka_run_group_tests_name("roster", tests, NULL, NULL);
 }

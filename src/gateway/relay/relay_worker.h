@@ -22,6 +22,8 @@ struct relay_worker {
     struct deferred run;
 };
 
+enum { TUNNEL_BYTES = 216 }; /* a tunnel's; tunnel.c makes sure */
+
 /* tunnel.c */
 void tunnels_init(struct relay_worker *relay, struct worker *worker);
 void tunnels_done(struct relay_worker *relay); /* cuts all */

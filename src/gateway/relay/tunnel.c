@@ -54,6 +54,8 @@ struct tunnel {
     bool runnable;
 };
 
+_Static_assert(sizeof(struct tunnel) <= TUNNEL_BYTES, "each connection has one");
+
 /* What came of moving bytes: how the tunnel goes on. */
 enum pump {
     PUMP_WAITS, /* for one of the streams, which tells */
