@@ -406,6 +406,11 @@ int steer_home_set(struct steer *steer, uint32_t home)
     return map_set(steer, MAP_ADDRESSES, &home, &home_mark);
 }
 
+int steer_home_remove(struct steer *steer, uint32_t home)
+{
+    return map_remove(steer, MAP_ADDRESSES, &home);
+}
+
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home)
 {
     return map_set(steer, MAP_USES, key, &home);

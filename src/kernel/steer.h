@@ -55,6 +55,7 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
 /* The address is a service's home: connections to a port without target are refused. (Members'
  * homes are known by themselves.) */
 int steer_home_set(struct steer *steer, uint32_t home);
+int steer_home_remove(struct steer *steer, uint32_t home);
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target);
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key);
