@@ -262,7 +262,9 @@ const struct directive directives[] = {
                   .help = "bad checks in a row until it is not"}},
      .help =
          "When an instance is healthy: it listens; it says READY=1 (sd_notify(3)); or a command, "
-         "its arguments following, ends with 0.",
+         "its arguments following, ends with 0. With notify, STATUS=, STOPPING=1 and MAINPID= (of "
+         "one "
+         "of its own processes) are heeded too.",
      .example = "check exec mariadb-admin ping every=2s;"},
     {.name = "start",
      .id = DIRECTIVE_START,
