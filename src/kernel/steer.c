@@ -361,7 +361,7 @@ int steer_home_set(struct steer *steer, uint32_t home)
 
 int steer_home_remove(struct steer *steer, uint32_t home)
 {
-    return map_remove(steer, MAP_ADDRESSES, &home);
+    return steer_map_remove(steer, MAP_ADDRESSES, &home);
 }
 
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home)
@@ -429,7 +429,7 @@ static int gate_socket_set(const struct steer *steer, uint32_t slot, uint16_t po
     struct steer_socket_key key = {
         .slot = slot, .port = port, .protocol = STEER_TCP, .family = family};
     uint64_t value = (uint64_t)fd;
-    return map_set(steer, MAP_SOCKETS, &key, &value);
+    return steer_map_set(steer, MAP_SOCKETS, &key, &value);
 }
 
 int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int fd)
