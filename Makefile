@@ -25,9 +25,10 @@ test:
 	@$(PYTHON) tools/test
 
 bench:
-	@tools/install build run test
+	@tools/install build run test bench
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py
+	@unshare -n sh -c 'ip link set lo up && exec $(PYTHON) tests/bench/gateway/bench.py $(ROWS)'
 
 vm:
 	@tools/install build vm

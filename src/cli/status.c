@@ -71,6 +71,20 @@ static void instance_print(const json_t *instance, const char *service, bool col
         printf("  %-16s %s\n", "", text_of(instance, "reason"));
 }
 
+/* What went through the gateway, if anything did. */
+static void traffic_print(const json_t *service)
+{
+    const json_t *latency = json_object_get(service, "latency_ms");
+    if (json_integer_value(json_object_get(service, "requests_total")) == 0)
+        return;
+    printf("  %.1f requests/s",
+           json_real_value(json_object_get(service, "requests_per_second")));
+    if (json_is_object(latency))
+        printf("  p50 %.1f p95 %.1f p99 %.1f ms", json_real_value(json_object_get(latency, "p50")),
+               json_real_value(json_object_get(latency, "p95")),
+               json_real_value(json_object_get(latency, "p99")));
+}
+
 static void service_print(const json_t *service, bool colour)
 {
     size_t index;
@@ -81,7 +95,9 @@ static void service_print(const json_t *service, bool colour)
            text_of(service, "path"));
     list_print("listens", json_object_get(service, "listeners"));
     list_print("ports", json_object_get(service, "ports"));
-    printf("  home %s\n", text_of(service, "home"));
+    printf("  home %s", text_of(service, "home"));
+    traffic_print(service);
+    printf("\n");
     printf("  %-16s %-8s %-15s %8s %8s %6s %9s %6s %10s  %s\n", "INSTANCE", "STATE", "ADDRESS",
            "PID", "RESTARTS", "CONNS", "IN ALL", "CPU", "MEMORY", "SINCE");
     json_array_foreach (instances, index, instance)

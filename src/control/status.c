@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "control/text.h"
 #include "kernel/process.h"
+#include "supervise/explain.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 
@@ -79,14 +80,66 @@ static void usage_add(json_t *object, struct instance *instance)
 
 static void connections_add(json_t *object, const struct instance *instance)
 {
-    struct steering *steering = instance->unit->supervisor->steering;
     int64_t live = 0;
-    uint64_t total = UINT64_MAX;
-    bool known = steering->operations->counts(steering, instance->slot, &live, &total);
+    uint64_t total = STEERING_TOTAL_UNKNOWN;
+    bool known = instance_connections(instance, &live, &total);
     json_object_set_new(object, "connections", known ? json_integer(live) : json_null());
     json_object_set_new(object, "connections_total",
-                        known && total != UINT64_MAX ? json_integer((json_int_t)total)
+                        known && total != STEERING_TOTAL_UNKNOWN ? json_integer((json_int_t)total)
                                                      : json_null());
+}
+
+/* ---- traffic through the gateway --------------------------------------------------------------
+ */
+
+static json_t *count_json(uint64_t count)
+{
+    return json_integer((json_int_t)count);
+}
+
+static void requests_add(json_t *object, const struct instance *instance)
+{
+    const struct tally *tally = front_tally(instance->unit->supervisor->front);
+    struct tally_endpoint sum;
+    if (tally)
+        tally_endpoint_sum(tally, instance->slot, &sum);
+    json_object_set_new(object, "requests_total", tally ? count_json(sum.requests) : json_null());
+    json_object_set_new(object, "requests", tally ? count_json(sum.requests_now) : json_null());
+}
+
+static json_t *milliseconds(uint64_t us)
+{
+    return json_real((double)us / 1000.0);
+}
+
+static json_t *latency_json(const struct traffic *traffic)
+{
+    if (!traffic->timed)
+        return json_null();
+    json_t *object = json_object();
+    json_object_set_new(object, "p50", milliseconds(traffic->p50_us));
+    json_object_set_new(object, "p95", milliseconds(traffic->p95_us));
+    json_object_set_new(object, "p99", milliseconds(traffic->p99_us));
+    return object;
+}
+
+static void traffic_add(json_t *object, struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
+    const struct tally *tally = front_tally(supervisor->front);
+    if (!tally) {
+        json_object_set_new(object, "requests_total", json_null());
+        json_object_set_new(object, "requests_per_second", json_null());
+        json_object_set_new(object, "latency_ms", json_null());
+        return;
+    }
+    struct tally_traffic sum;
+    tally_traffic_sum(tally, TALLY_SERVICE, front_number(unit), &sum);
+    const struct traffic *traffic = traffic_look(&unit->traffic, &sum, loop_now(supervisor->loop));
+    json_object_set_new(object, "requests_total", count_json(traffic->requests));
+    json_object_set_new(object, "requests_per_second",
+                        json_real((double)(int64_t)(traffic->requests_per_second * 10) / 10));
+    json_object_set_new(object, "latency_ms", latency_json(traffic));
 }
 
 /* ---- the document -----------------------------------------------------------------------------
@@ -123,6 +176,7 @@ static json_t *instance_status(struct instance *instance)
     json_object_set_new(object, "since", time_text(record->since_wall_ms));
     json_object_set_new(object, "restarts", json_integer(record->restarts));
     connections_add(object, instance);
+    requests_add(object, instance);
     usage_add(object, instance);
     const char *how = instance_exit_text(instance, text, sizeof text);
     json_object_set_new(object, "exit", how ? json_string(how) : json_null());
@@ -160,18 +214,47 @@ static json_t *listeners_of(const struct unit *unit)
     return listeners;
 }
 
-static json_t *unit_status(struct unit *unit)
+/* How its connections come: by its first listener; by none, straight to its home. */
+static const char *path_of(const struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
+    size_t count;
+    const uint32_t *list = links_of(supervisor->listeners, unit->service->index, &count);
+    bool steered = strcmp(supervisor->steering->operations->name, "none") != 0;
+    return explain_path(count ? &supervisor->topology->listeners[list[0]] : NULL, steered);
+}
+
+static json_t *paths_of(const struct unit *unit)
 {
     const struct supervisor *supervisor = unit->supervisor;
     bool steered = strcmp(supervisor->steering->operations->name, "none") != 0;
+    json_t *paths = json_array();
+    size_t count;
+    const uint32_t *list = links_of(supervisor->listeners, unit->service->index, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct listener *listener = &supervisor->topology->listeners[list[i]];
+        json_t *path = json_object();
+        json_object_set_new(path, "listener", json_text(listener->text));
+        json_object_set_new(path, "path", json_string(explain_path(listener, steered)));
+        json_object_set_new(path, "why", json_text(listener->path_why));
+        json_array_append_new(paths, path);
+    }
+    return paths;
+}
+
+static json_t *unit_status(struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
     json_t *object = json_object();
     json_object_set_new(object, "name", json_text(unit->service->name));
-    json_object_set_new(object, "path", json_string(steered ? "direct" : "none"));
+    json_object_set_new(object, "path", json_string(path_of(unit)));
     json_object_set_new(object, "mechanism", json_string(supervisor->steering->operations->name));
     json_object_set_new(object, "why", json_text(supervisor->steering_why));
     json_object_set_new(object, "home", address_text(unit->home));
     json_object_set_new(object, "ports", ports_of(unit));
     json_object_set_new(object, "listeners", listeners_of(unit));
+    json_object_set_new(object, "paths", paths_of(unit));
+    traffic_add(object, unit);
     json_object_set_new(object, "wanted", json_integer(unit->wanted));
     json_t *instances = json_array();
     for (uint32_t i = 0; i < unit->instance_count; i++)
@@ -185,7 +268,7 @@ json_t *status_build(struct supervisor *supervisor)
 {
     json_t *status = json_object();
     json_object_set_new(status, "cluster", json_text(supervisor->topology->name));
-    json_object_set_new(status, "generation", json_integer(1));
+    json_object_set_new(status, "generation", json_integer(supervisor->generation));
     json_object_set_new(status, "version", json_string(ENGINX_VERSION));
     json_object_set_new(status, "pid", json_integer(getpid()));
     json_object_set_new(status, "since", time_text(supervisor->started_wall_ms));
@@ -195,6 +278,7 @@ json_t *status_build(struct supervisor *supervisor)
                         json_integer(supervisor->keeper ? keeper_pid(supervisor->keeper) : 0));
     json_object_set_new(status, "logger_pid",
                         json_integer(supervisor->logger ? logger_pid(supervisor->logger) : 0));
+    json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
     json_t *services = json_array();
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         json_array_append_new(services, unit_status(&supervisor->units[i]));

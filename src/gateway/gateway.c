@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,18 +164,52 @@ static void tickets_rotate(struct timer *timer)
  */
 
 static const int calls[] = {
-    SYS_accept4,         SYS_socket,      SYS_connect,     SYS_bind,
-    SYS_shutdown,        SYS_sendto,      SYS_recvfrom,    SYS_sendmsg,
-    SYS_recvmsg,         SYS_sendmmsg,    SYS_recvmmsg,    SYS_setsockopt,
-    SYS_getsockopt,      SYS_getsockname, SYS_getpeername, SYS_readv,
-    SYS_writev,          SYS_splice,      SYS_pipe2,       SYS_fcntl,
-    SYS_epoll_create1,   SYS_epoll_ctl,   SYS_epoll_pwait, SYS_eventfd2,
-    SYS_ppoll,           SYS_clone,       SYS_clone3,      SYS_mprotect,
-    SYS_set_robust_list, SYS_rseq,        SYS_sched_yield, SYS_sched_getaffinity,
-    SYS_prctl,           SYS_getrusage,   SYS_sigaltstack, SYS_nanosleep,
-    SYS_clock_nanosleep, SYS_ioctl,       SYS_lseek,       SYS_fstat,
+    SYS_accept4,
+    SYS_socket,
+    SYS_connect,
+    SYS_bind,
+    SYS_shutdown,
+    SYS_sendto,
+    SYS_recvfrom,
+    SYS_sendmsg,
+    SYS_recvmsg,
+    SYS_sendmmsg,
+    SYS_recvmmsg,
+    SYS_setsockopt,
+    SYS_getsockopt,
+    SYS_getsockname,
+    SYS_getpeername,
+    SYS_readv,
+    SYS_writev,
+    SYS_splice,
+    SYS_pipe2,
+    SYS_dup3,
+    SYS_fcntl,
+    SYS_newfstatat, /* fstat(3) of a bundle */
+    SYS_pread64,
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_eventfd2,
+    SYS_ppoll,
+    SYS_clone,
+    SYS_clone3,
+    SYS_mprotect,
+    SYS_set_robust_list,
+    SYS_rseq,
+    SYS_sched_yield,
+    SYS_sched_getaffinity,
+    SYS_prctl,
+    SYS_getrusage,
+    SYS_sigaltstack,
+    SYS_nanosleep,
+    SYS_clock_nanosleep,
+    SYS_ioctl,
+    SYS_lseek,
+    SYS_fstat,
 #ifdef SYS_epoll_wait
-    SYS_epoll_wait,      SYS_poll,
+    SYS_epoll_wait,
+    SYS_poll,
 #endif
 };
 
@@ -308,6 +343,15 @@ static void listener_take(struct message *message)
         log_error("listener-not-taken", "name=%s error=\"%s\"", message->name, strerror(-error));
 }
 
+/* A new logger takes the place of the old one under the same number, which the workers know. */
+static void journal_take(struct message *message)
+{
+    if (gateway.journal < 0)
+        gateway.journal = fd_take(&message->fd);
+    else if (message->fd >= 0 && dup3(message->fd, gateway.journal, O_CLOEXEC) < 0)
+        log_error("journal-not-taken", "error=\"%s\"", strerror(errno));
+}
+
 /* 0 or -errno: nothing can go on. */
 static int obey(struct message *message)
 {
@@ -323,8 +367,7 @@ static int obey(struct message *message)
         gateway.bell = fd_take(&message->fd);
         return 0;
     case MESSAGE_JOURNAL:
-        fd_drop(&gateway.journal);
-        gateway.journal = fd_take(&message->fd);
+        journal_take(message);
         return 0;
     case MESSAGE_LISTENER:
         listener_take(message);

@@ -50,6 +50,8 @@ int cgroups_destroy(struct cgroups *cgroups);
 const char *cgroups_path(const struct cgroups *cgroups);
 /* "v2", "v1" or NULL: nobody enforces it here. */
 const char *cgroups_backend(const struct cgroups *cgroups, enum cgroup_controller controller);
+/* Why nobody does, for the user; "" where somebody does. */
+const char *cgroups_lack(const struct cgroups *cgroups, enum cgroup_controller controller);
 /* The cluster's own quota: a ceiling for everything below. Swap is not counted. `ret_failed` (may
  * be NULL) gets a set of 1 << controller for what could not be set; the return value is 0, or the
  * first failure. On v1 no member may have more cpu than the ceiling, so a lowered ceiling lowers

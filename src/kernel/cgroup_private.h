@@ -6,7 +6,10 @@
 #include "kernel/cgroup.h"
 #include "kernel/hierarchy.h"
 
-enum { CGROUP_DEPTH_MAX = 16 }; /* of groups below a member; deeper ones are left alone */
+enum {
+    CGROUP_DEPTH_MAX = 16, /* of groups below a member; deeper ones are left alone */
+    CGROUP_WHY_BYTES = 512,
+};
 
 struct cgroup_folder {
     char path[HIERARCHY_PATH_BYTES]; /* "" : none */
@@ -18,6 +21,8 @@ struct cgroups {
     struct cgroup_folder v1[CGROUP_CONTROLLERS];
     bool v2_has[CGROUP_CONTROLLERS];
     bool ceiling[CGROUP_CONTROLLERS]; /* the cluster has a quota of this kind */
+    char lack[CGROUP_CONTROLLERS]
+             [CGROUP_WHY_BYTES]; /* why nobody enforces it; "" : somebody does */
 };
 
 extern const char *const cgroup_controller_names[CGROUP_CONTROLLERS];

@@ -172,6 +172,8 @@ static void limits_that_nobody_enforces_are_reported(void **state)
     folder_put("base/shop", "cpu\n");
     assert_int_equal(open_on(pure_v2, "0::/\n", true, &cgroups, why, sizeof why), 0);
     assert_null(cgroups_backend(cgroups, CGROUP_MEMORY));
+    assert_non_null(strstr(cgroups_lack(cgroups, CGROUP_MEMORY), " has no memory controller"));
+    assert_string_equal(cgroups_lack(cgroups, CGROUP_CPU), "");
     struct cgroup_quota quota = {.memory_bytes = 1 << 20, .cpu_percent = 10};
     assert_int_equal(cgroups_quota_set(cgroups, &quota, &failed), -ENOTSUP);
     assert_int_equal(failed, 1 << CGROUP_MEMORY);
@@ -211,6 +213,9 @@ static void v1_holds_what_v2_does_not(void **state)
     assert_string_equal(cgroups_backend(cgroups, CGROUP_CPU), "v1");
     assert_null(cgroups_backend(cgroups, CGROUP_MEMORY)); /* no folder can be made there */
     assert_null(cgroups_backend(cgroups, CGROUP_PIDS));
+    assert_string_equal(cgroups_lack(cgroups, CGROUP_CPU), "");
+    assert_non_null(strstr(cgroups_lack(cgroups, CGROUP_MEMORY), "/memory/base: "));
+    assert_non_null(strstr(cgroups_lack(cgroups, CGROUP_PIDS), " has no pids controller"));
     assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.cpu_percent = 60}, &failed),
                      0);
     assert_file("cpu,cpuacct/base/shop/cpu.cfs_quota_us", "60000");
@@ -250,6 +255,27 @@ static void without_root_the_own_group_is_the_place(void **state)
     assert_int_equal(
         open_on(pure_v2, "0::/user/app.scope/base.self\n", false, &cgroups, why, sizeof why), 0);
     assert_non_null(strstr(cgroups_path(cgroups), "/user/app.scope/base/shop"));
+    cgroups_close(cgroups);
+}
+
+/* A group that was given to a user, as systemd does with Delegate=yes. */
+static void a_delegated_group_has_what_is_handed_down(void **state)
+{
+    (void)state;
+    char why[512];
+    struct cgroups *cgroups;
+    folder_put("delegated", "memory\n");
+    folder_put("delegated/base", "memory\n");
+    folder_put("delegated/base/shop", "memory\n");
+    assert_int_equal(open_on(pure_v2, "0::/delegated\n", false, &cgroups, why, sizeof why), 0);
+    assert_file("delegated/cgroup.subtree_control", "+memory");
+    assert_file("delegated/base/shop/cgroup.subtree_control", "+memory");
+    assert_string_equal(cgroups_backend(cgroups, CGROUP_MEMORY), "v2");
+    assert_string_equal(cgroups_lack(cgroups, CGROUP_MEMORY), "");
+    assert_null(cgroups_backend(cgroups, CGROUP_CPU));
+    const char *lack = cgroups_lack(cgroups, CGROUP_CPU);
+    assert_non_null(strstr(lack, "the group above does not hand the cpu controller down to "));
+    assert_non_null(strstr(lack, "/delegated (systemd: Delegate=yes)"));
     cgroups_close(cgroups);
 }
 
@@ -296,10 +322,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define ON_A_TREE(test) cmocka_unit_test_setup_teardown(test, tree_make, tree_remove)
-        ON_A_TREE(v2_controllers_are_enabled_level_by_level), ON_A_TREE(v2_quotas_are_written),
-        ON_A_TREE(limits_that_nobody_enforces_are_reported),  ON_A_TREE(v1_holds_what_v2_does_not),
-        ON_A_TREE(without_root_the_own_group_is_the_place),   ON_A_TREE(what_was_tried_is_told),
+        ON_A_TREE(v2_controllers_are_enabled_level_by_level),
+        ON_A_TREE(v2_quotas_are_written),
+        ON_A_TREE(limits_that_nobody_enforces_are_reported),
+        ON_A_TREE(v1_holds_what_v2_does_not),
+        ON_A_TREE(without_root_the_own_group_is_the_place),
+        ON_A_TREE(what_was_tried_is_told),
         ON_A_TREE(names_that_lead_elsewhere_are_refused),
+        ON_A_TREE(a_delegated_group_has_what_is_handed_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,6 @@ enum {
     PROC_TEXT_BYTES_MAX = 1 << 20, /* of mountinfo: a machine with thousands of mounts fits */
     LEAF_PIDS_MAX = 64,            /* more processes than that are not ours alone */
     PLACES_MAX = 2,
-    WHY_PART_BYTES = 512,
 };
 
 /* Appends to the sentence that tells the user what was tried. */
@@ -102,6 +101,7 @@ static int controller_enable(int fd, const char *name)
 struct place {
     const char *parent;
     bool own; /* it is the group that we are in */
+    bool top; /* there is none above it */
 };
 
 /* Our own group, or the one above when an earlier start has moved us into the leaf. */
@@ -121,9 +121,9 @@ static int places_list(struct hierarchy *hierarchy, const char *base, bool root,
     own_trim(hierarchy->own, base);
     bool at_top = strcmp(hierarchy->mount, hierarchy->own) == 0;
     if (root || at_top)
-        places[count++] = (struct place){hierarchy->mount, at_top};
+        places[count++] = (struct place){.parent = hierarchy->mount, .own = at_top, .top = true};
     if (!at_top && hierarchy->own[0])
-        places[count++] = (struct place){hierarchy->own, true};
+        places[count++] = (struct place){.parent = hierarchy->own, .own = true};
     return count;
 }
 
@@ -180,13 +180,27 @@ static int folder_find(const struct place *places, int count, const char *base, 
 /* ---- v2 and v1 ----------------------------------------------------------------------------------
  */
 
+/* Why the groups below PLACE do not get the controller. */
+static void v2_lack_tell(const struct place *place, const char *name, int error, char *why)
+{
+    if (error == -ENOENT && place->top)
+        why_add(why, CGROUP_WHY_BYTES, "%s has no %s controller", place->parent, name);
+    else if (error == -ENOENT)
+        why_add(
+            why, CGROUP_WHY_BYTES,
+            "the group above does not hand the %s controller down to %s (systemd: Delegate=yes)",
+            name, place->parent);
+    else if (error == -EBUSY)
+        why_add(why, CGROUP_WHY_BYTES, "other programs' processes are in %s itself", place->parent);
+    else
+        why_add(why, CGROUP_WHY_BYTES, "%s: %s", place->parent, strerror(-error));
+}
+
 /* Enables what can be had, level by level: the parent, BASE, BASE/NAME. */
 static void controllers_enable(struct cgroups *cgroups, const struct place *place, const char *base)
 {
     scoped_fd int parent_fd = open(place->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     scoped_fd int base_fd = openat(parent_fd, base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (base_fd < 0)
-        return;
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
         const char *name = cgroup_controller_names[controller];
         int error = controller_enable(parent_fd, name);
@@ -197,6 +211,8 @@ static void controllers_enable(struct cgroups *cgroups, const struct place *plac
         if (!error)
             error = controller_enable(cgroups->v2.fd, name);
         cgroups->v2_has[controller] = !error;
+        if (error)
+            v2_lack_tell(place, name, error, cgroups->lack[controller]);
     }
 }
 
@@ -218,7 +234,7 @@ static int v2_open(struct cgroups *cgroups, const struct cgroup_machine *machine
     return error;
 }
 
-/* The controller on v1, if it is bound there. Quiet: its absence is told by cgroups_backend. */
+/* The controller on v1, if it is bound there; then v1 alone is to blame where it cannot be had. */
 static void v1_open(struct cgroups *cgroups, enum cgroup_controller controller,
                     const struct cgroup_machine *machine, const char *base, const char *cluster)
 {
@@ -232,12 +248,16 @@ static void v1_open(struct cgroups *cgroups, enum cgroup_controller controller,
                         cgroup_controller_names[controller], &hierarchy))
         return;
     struct place places[PLACES_MAX], place;
-    char why[WHY_PART_BYTES] = "";
+    char *why = cgroups->lack[controller];
     int count = places_list(&hierarchy, base, machine->root, places);
     struct cgroup_folder *folder = &cgroups->v1[controller];
-    if (folder_find(places, count, base, cluster, folder, &place, why, sizeof why))
+    why[0] = 0;
+    if (folder_find(places, count, base, cluster, folder, &place, why, CGROUP_WHY_BYTES))
         return;
+    why[0] = 0;
     if (faccessat(folder->fd, limit_files[controller], W_OK, AT_EACCESS)) {
+        why_add(why, CGROUP_WHY_BYTES, "%s/%s: %s", folder->path, limit_files[controller],
+                strerror(errno));
         fd_drop(&folder->fd);
         folder->path[0] = 0;
     } else if (controller == CGROUP_MEMORY) {
@@ -352,6 +372,11 @@ const char *cgroups_path(const struct cgroups *cgroups)
 const char *cgroups_backend(const struct cgroups *cgroups, enum cgroup_controller controller)
 {
     return cgroups->v2_has[controller] ? "v2" : cgroups->v1[controller].fd >= 0 ? "v1" : NULL;
+}
+
+const char *cgroups_lack(const struct cgroups *cgroups, enum cgroup_controller controller)
+{
+    return cgroups->lack[controller];
 }
 
 int cgroups_quota_set(struct cgroups *cgroups, const struct cgroup_quota *quota,

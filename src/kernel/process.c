@@ -268,37 +268,6 @@ int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie)
     return search.found;
 }
 
-struct environment_search {
-    const char *assignment;
-    pid_t *pids;
-    size_t count, max;
-};
-
-static bool environment_compare(void *owner, pid_t pid)
-{
-    struct environment_search *search = owner;
-    char path[PROC_PATH_BYTES];
-    snprintf(path, sizeof path, "/proc/%d/environ", pid);
-    scoped_file FILE *file = fopen(path, "re");
-    scoped_memory char *entry = NULL;
-    size_t size = 0; /* the kernel bounds an environment, and so each entry */
-    while (file && getdelim(&entry, &size, 0, file) > 0) {
-        if (strcmp(entry, search->assignment) != 0)
-            continue;
-        search->pids[search->count++] = pid;
-        break;
-    }
-    return search->count < search->max;
-}
-
-size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max)
-{
-    struct environment_search search = {.assignment = assignment, .pids = ret_pids, .max = max};
-    if (max)
-        (void)processes_each(environment_compare, &search);
-    return search.count;
-}
-
 struct value_search {
     const char *variable;
     size_t length;

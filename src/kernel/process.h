@@ -39,11 +39,8 @@ int process_descriptor(int pidfd, int fd);
  * (-ENOENT: none has it; -EPERM: not found, and some may not be looked into). */
 int process_socket_find(const pid_t *pids, size_t count, uint64_t cookie);
 
-/* All processes whose environment has `NAME=value` (readable ones): how instances are found where
- * there are no cgroups. At most max; the number stored. */
-size_t processes_with_environment(const char *assignment, pid_t *ret_pids, size_t max);
 /* Calls for each process whose environment has the variable (readable ones), with its value, which
- * is valid during the call: for many questions at once, one walk over /proc. 0 or -errno. */
+ * is valid during the call: how instances are found where there are no cgroups. 0 or -errno. */
 typedef void process_value_call(void *owner, pid_t pid, const char *value);
 int processes_value_each(const char *variable, process_value_call *call, void *owner);
 

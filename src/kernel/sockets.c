@@ -277,26 +277,25 @@ size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, s
     return search.count;
 }
 
-struct connection_count {
-    struct held held;
-    uint64_t count;
+/* ---- connections ------------------------------------------------------------------------------
+ */
+
+struct established_listing {
+    sockets_established_call *call;
+    void *owner;
 };
 
-static void connection_add(void *owner, const struct inet_diag_msg *socket)
+static void established_tell(void *owner, const struct inet_diag_msg *socket)
 {
-    struct connection_count *connections = owner;
-    connections->count += held_has(&connections->held, socket->idiag_inode);
+    const struct established_listing *listing = owner;
+    listing->call(listing->owner, ntohs(socket->id.idiag_sport), socket->idiag_inode);
 }
 
-uint64_t sockets_connections(const pid_t *pids, size_t count, uint16_t port)
+int sockets_established(uint16_t port, sockets_established_call *call, void *owner)
 {
-    struct connection_count connections = {0};
-    held_collect(&connections.held, pids, count);
+    struct established_listing listing = {.call = call, .owner = owner};
     struct dump dump = {.protocol = IPPROTO_TCP, .states = STATES_ESTABLISHED, .port = port};
-    if (connections.held.count)
-        (void)dump_families(dump, connection_add, &connections);
-    free(connections.held.inodes);
-    return connections.count;
+    return dump_families(dump, established_tell, &listing);
 }
 
 uint64_t sockets_netns_cookie(void)

@@ -23,8 +23,11 @@ int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_co
 /* TCP ports on which any of the processes listens, sorted, each once; the number stored. */
 size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, size_t max);
 
-/* Established TCP connections that the processes hold at a local port (0: any). */
-uint64_t sockets_connections(const pid_t *pids, size_t count, uint16_t port);
+/* Calls for each established TCP connection with its local port and its socket's inode number (0:
+ * no process has it yet). `port` 0: all ports. Each listing costs a walk over the kernel's table of
+ * all connections, whatever the port. 0 or -errno. */
+typedef void sockets_established_call(void *owner, uint16_t port, uint64_t inode);
+int sockets_established(uint16_t port, sockets_established_call *call, void *owner);
 
 /* SO_NETNS_COOKIE of this thread's network namespace; 0 where the kernel cannot tell. */
 uint64_t sockets_netns_cookie(void);

@@ -6,10 +6,12 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,22 +125,48 @@ static void listening_ports_are_sorted_and_each_once(void **state)
     assert_int_equal(sockets_listening(pids, 0, found, 8), 0);
 }
 
-static void connections_are_counted(void **state)
+struct connections_seen {
+    ino_t inode;
+    uint16_t port;
+    int count; /* at the port */
+    bool seen; /* the one of that inode, at the port */
+};
+
+static void connection_see(void *owner, uint16_t port, uint64_t inode)
+{
+    struct connections_seen *seen = owner;
+    seen->count += port == seen->port;
+    seen->seen |= port == seen->port && inode == seen->inode;
+}
+
+static void connections_are_listed(void **state)
 {
     (void)state;
-    uint16_t port;
-    pid_t own = getpid();
+    struct connections_seen at_port = {0};
+    struct stat status;
     int clients[3], accepted[3];
-    int listener = socket_make(SOCK_STREAM, &port);
+    int listener = socket_make(SOCK_STREAM, &at_port.port);
     for (int at = 0; at < 3; at++) {
-        clients[at] = connect_to(port);
+        clients[at] = connect_to(at_port.port);
         accepted[at] = accept(listener, NULL, NULL);
     }
-    assert_int_equal(sockets_connections(&own, 1, port), 3);
-    assert_int_equal(sockets_connections(&own, 1, 0), 6); /* both ends are ours */
-    assert_int_equal(sockets_connections(&own, 0, port), 0);
+    assert_int_equal(fstat(accepted[1], &status), 0);
+    at_port.inode = status.st_ino;
+    struct connections_seen all = at_port;
+    struct connections_seen elsewhere = at_port;
+    elsewhere.port = 0;
+    assert_int_equal(sockets_established(at_port.port, connection_see, &at_port), 0);
+    assert_int_equal(at_port.count, 3);
+    assert_true(at_port.seen);
+    assert_int_equal(sockets_established(0, connection_see, &all), 0);
+    assert_int_equal(all.count, 3);
+    assert_true(all.seen);
     close(accepted[0]);
-    assert_int_equal(sockets_connections(&own, 1, port), 2);
+    at_port.count = 0;
+    assert_int_equal(sockets_established(at_port.port, connection_see, &at_port), 0);
+    assert_int_equal(at_port.count, 2);
+    assert_int_equal(sockets_established(all.port, connection_see, &elsewhere), 0);
+    assert_int_equal(elsewhere.count, 0); /* what is told is of the port that was asked for */
     for (int at = 0; at < 3; at++)
         close(clients[at]);
     close(accepted[1]);
@@ -159,7 +187,7 @@ int main(void)
         cmocka_unit_test(we_hold_our_own_port),
         cmocka_unit_test(a_python_listener_is_named),
         cmocka_unit_test(listening_ports_are_sorted_and_each_once),
-        cmocka_unit_test(connections_are_counted),
+        cmocka_unit_test(connections_are_listed),
         cmocka_unit_test(the_network_namespace_has_a_cookie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,258 +12,17 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/table.h"
 #include "kernel/claims.h"
-#include "kernel/pins.h"
 #include "kernel/sockets.h"
-
-/* The skeleton is generated code, which our warnings do not concern. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wcast-qual"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include "steer.skel.h"
-#pragma GCC diagnostic pop
+#include "kernel/steer_private.h"
 
 enum {
     EVENTS_PER_CALL_MAX = 256,
-    EVENT_BYTES = sizeof(struct steer_event) + 8, /* with the ring's header */
-    EVENTS_PER_SLOT = 8,                          /* that may wait for a supervisor */
-    EVENTS_BYTES_MIN = 64 * 1024,
-    EVENTS_BYTES_MAX = 4 * 1024 * 1024,
-    SOCKETS_PER_SLOT = 8,
-    TARGETS_PER_SERVICE = 16,
-    USES_PER_SERVICE = 32,
-    ENTRIES_MIN = 1024,
     SLOTS_LIMIT = 1 << 20,
     NO_MEMORY_TRIES = 16,
+    ADDRESSED_BYTES = STEER_ADDRESSED_WORDS * sizeof(uint64_t),
 };
-
-enum map_kind {
-    MAP_LAYOUT,
-    MAP_MEMBERS,
-    MAP_ADDRESSES,
-    MAP_SOCKETS,
-    MAP_SPREADS,
-    MAP_SLOTS,
-    MAP_SERVICES,
-    MAP_ROTATIONS,
-    MAP_TURNS,
-    MAP_TARGETS,
-    MAP_USES,
-    MAP_EVENTS,
-    MAP_KINDS,
-};
-
-static const char *const map_names[MAP_KINDS] = {
-    [MAP_LAYOUT] = "layout",     [MAP_MEMBERS] = "members",     [MAP_ADDRESSES] = "addresses",
-    [MAP_SOCKETS] = "sockets",   [MAP_SPREADS] = "spreads",     [MAP_SLOTS] = "slots",
-    [MAP_SERVICES] = "services", [MAP_ROTATIONS] = "rotations", [MAP_TURNS] = "turns",
-    [MAP_TARGETS] = "targets",   [MAP_USES] = "uses",           [MAP_EVENTS] = "events",
-};
-
-struct steer {
-    char root[PIN_PATH_BYTES];   /* the folder of all clusters */
-    char folder[PIN_PATH_BYTES]; /* of this one, in it */
-    char claims_path[PIN_PATH_BYTES];
-    uint32_t cluster;
-    uint64_t netns;
-    uint32_t slots_max;
-    uint32_t services_max;
-    int maps[MAP_KINDS];
-    int claims;
-    struct steer_slot *slots; /* mapped */
-    struct ring_buffer *ring;
-    steer_event_call *call; /* while events are being taken */
-    void *call_owner;
-    int call_left;
-};
-
-/* ---- loading ------------------------------------------------------------------------------------
- */
-
-static uint32_t clamp(uint64_t value, uint32_t least, uint32_t most)
-{
-    return value < least ? least : value > most ? most : (uint32_t)value;
-}
-
-static uint32_t events_bytes(uint32_t slots_max)
-{
-    uint32_t wanted = clamp((uint64_t)slots_max * EVENTS_PER_SLOT * EVENT_BYTES, EVENTS_BYTES_MIN,
-                            EVENTS_BYTES_MAX);
-    uint32_t bytes = EVENTS_BYTES_MIN; /* a power of two, says the kernel */
-    while (bytes < wanted)
-        bytes *= 2;
-    return bytes;
-}
-
-static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t services)
-{
-    switch (kind) {
-    case MAP_LAYOUT:
-        return 1;
-    case MAP_MEMBERS:
-    case MAP_SLOTS:
-        return slots;
-    case MAP_ADDRESSES:
-        return slots + services;
-    case MAP_SOCKETS:
-    case MAP_SPREADS:
-        return clamp((uint64_t)slots * SOCKETS_PER_SLOT, ENTRIES_MIN, SLOTS_LIMIT);
-    case MAP_SERVICES:
-    case MAP_ROTATIONS:
-    case MAP_TURNS:
-        return services;
-    case MAP_TARGETS:
-        return clamp((uint64_t)services * TARGETS_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
-    case MAP_USES:
-        return clamp((uint64_t)services * USES_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
-    case MAP_EVENTS:
-        return events_bytes(slots);
-    case MAP_KINDS:
-        break;
-    }
-    assert(false);
-    return 0;
-}
-
-__attribute__((format(printf, 2, 0))) static int log_libbpf(enum libbpf_print_level level,
-                                                            const char *format, va_list arguments)
-{
-    if (level == LIBBPF_DEBUG)
-        return 0;
-    char line[512];
-    char text[600];
-    int length = vsnprintf(line, sizeof line, format, arguments);
-    log_debug("libbpf", "text=%s", log_text(line, text, sizeof text));
-    return length;
-}
-
-/* What the caller can tell a person about a failure. */
-static void why_set(char *why, size_t why_size, const char *step, int error)
-{
-    if (error == -EPERM || error == -EACCES)
-        snprintf(why, why_size,
-                 "%s: %s: the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (and "
-                 "CAP_SYS_ADMIN to mount the BPF file system) are needed",
-                 step, strerror(-error));
-    else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
-        snprintf(why, why_size,
-                 "%s: %s: the kernel has no type information "
-                 "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
-                 step, strerror(-error));
-    else if (error == -EINVAL || error == -ENOTSUP || error == -ENOSYS || error == -E2BIG)
-        snprintf(why, why_size, "%s: %s: the kernel lacks what is needed; Linux 6.1 has it", step,
-                 strerror(-error));
-    else
-        snprintf(why, why_size, "%s: %s", step, strerror(-error));
-}
-
-static int maps_size(struct steer *steer, struct steer_bpf *program)
-{
-    for (int kind = 0; kind < MAP_KINDS; kind++) {
-        struct bpf_map *map = bpf_object__find_map_by_name(program->obj, map_names[kind]);
-        assert(map);
-        int error = bpf_map__set_max_entries(
-            map, map_entries((enum map_kind)kind, steer->slots_max, steer->services_max));
-        if (error)
-            return error;
-    }
-    return bpf_map__reuse_fd(program->maps.claims, steer->claims);
-}
-
-static int maps_pin(struct steer *steer, struct steer_bpf *program)
-{
-    /* The layout's pin comes last, and with all links: without it the others are rubbish. */
-    for (int kind = MAP_KINDS - 1; kind >= 0; kind--) {
-        struct bpf_map *map = bpf_object__find_map_by_name(program->obj, map_names[kind]);
-        char path[PIN_PATH_BYTES];
-        if (pin_path(path, steer->folder, map_names[kind]))
-            return -ENAMETOOLONG;
-        if (bpf_obj_pin(bpf_map__fd(map), path) != 0)
-            return -errno;
-    }
-    return 0;
-}
-
-static int program_attach(struct steer *steer, struct bpf_program *program, int cgroup, int netns)
-{
-    struct bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_SK_LOOKUP
-                                ? bpf_program__attach_netns(program, netns)
-                                : bpf_program__attach_cgroup(program, cgroup);
-    if (!link)
-        return -errno;
-    char name[64];
-    char path[PIN_PATH_BYTES];
-    snprintf(name, sizeof name, "link_%s", bpf_program__name(program));
-    int error = pin_path(path, steer->folder, name);
-    if (!error)
-        error = bpf_link__pin(link, path);
-    bpf_link__destroy(link);
-    return error;
-}
-
-static int programs_attach(struct steer *steer, struct steer_bpf *program, const char *cgroup_path)
-{
-    scoped_fd int cgroup = open(cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    scoped_fd int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (cgroup < 0 || netns < 0)
-        return -errno;
-    struct bpf_program *each;
-    bpf_object__for_each_program(each, program->obj)
-    {
-        int error = program_attach(steer, each, cgroup, netns);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-static int layout_store(const struct steer_bpf *program, const struct steer_layout *layout)
-{
-    uint32_t zero = 0;
-    return bpf_map_update_elem(bpf_map__fd(program->maps.layout), &zero, layout, BPF_ANY) == 0
-               ? 0
-               : -errno;
-}
-
-/* Loads, attaches and pins; the descriptors are closed again, the pins hold everything. */
-static int steer_load(struct steer *steer, const char *cgroup_path,
-                      const struct steer_layout *layout, char *why, size_t why_size)
-{
-    const char *step = "opening the BPF programs";
-    struct steer_bpf *program = steer_bpf__open();
-    int error = program ? 0 : -errno;
-    if (!error) {
-        step = "sizing the BPF maps";
-        program->rodata->cluster_number = steer->cluster;
-        error = maps_size(steer, program);
-    }
-    if (!error) {
-        step = "loading the BPF programs";
-        error = steer_bpf__load(program);
-    }
-    if (!error)
-        error = layout_store(program, layout);
-    if (!error) {
-        step = "attaching the BPF programs";
-        error = mkdir(steer->folder, 0700) == 0 ? 0 : -errno;
-    }
-    if (!error)
-        error = programs_attach(steer, program, cgroup_path);
-    if (!error) {
-        step = "pinning the BPF maps";
-        error = maps_pin(steer, program);
-    }
-    steer_bpf__destroy(program);
-    /* libbpf had the whole kernel's type information in memory. */
-    malloc_trim(0);
-    if (error) {
-        why_set(why, why_size, step, error);
-        pins_remove(steer->folder);
-    }
-    return error;
-}
 
 /* ---- opening ------------------------------------------------------------------------------------
  */
@@ -272,7 +30,7 @@ static int steer_load(struct steer *steer, const char *cgroup_path,
 static int pinned_map(const struct steer *steer, enum map_kind kind)
 {
     char path[PIN_PATH_BYTES];
-    int error = pin_path(path, steer->folder, map_names[kind]);
+    int error = pin_path(path, steer->folder, steer_map_names[kind]);
     if (error)
         return error;
     int fd = bpf_obj_get(path);
@@ -305,6 +63,15 @@ static size_t slots_bytes(const struct steer *steer)
     return (steer->slots_max * sizeof(struct steer_slot) + page - 1) / page * page;
 }
 
+static int map_shared(const struct steer *steer, enum map_kind kind, size_t bytes, void **ret)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, steer->maps[kind], 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    *ret = at;
+    return 0;
+}
+
 static int event_received(void *owner, void *data, size_t size)
 {
     struct steer *steer = owner;
@@ -321,11 +88,11 @@ static int pins_open(struct steer *steer)
             return fd;
         steer->maps[kind] = fd;
     }
-    void *slots = mmap(NULL, slots_bytes(steer), PROT_READ | PROT_WRITE, MAP_SHARED,
-                       steer->maps[MAP_SLOTS], 0);
-    if (slots == MAP_FAILED)
-        return -errno;
-    steer->slots = slots;
+    int error = map_shared(steer, MAP_SLOTS, slots_bytes(steer), (void **)&steer->slots);
+    if (!error)
+        error = map_shared(steer, MAP_ADDRESSED, ADDRESSED_BYTES, (void **)&steer->addressed);
+    if (error)
+        return error;
     steer->ring = ring_buffer__new(steer->maps[MAP_EVENTS], event_received, steer, NULL);
     return steer->ring ? 0 : -errno;
 }
@@ -366,7 +133,7 @@ static int open_locked(struct steer *steer, const struct steer_options *options,
     }
     int error = claims_open(steer->claims_path, &steer->claims);
     if (error) {
-        why_set(why, why_size, steer->claims_path, error);
+        steer_why(why, why_size, steer->claims_path, error);
         return error;
     }
     struct steer_layout layout = {.version = STEER_LAYOUT_VERSION,
@@ -390,10 +157,22 @@ static int open_locked(struct steer *steer, const struct steer_options *options,
         return error;
     error = pins_open(steer);
     if (error) {
-        why_set(why, why_size, "opening the BPF maps", error);
+        steer_why(why, why_size, "opening the BPF maps", error);
         pins_remove(steer->folder);
     }
     return error;
+}
+
+__attribute__((format(printf, 2, 0))) static int log_libbpf(enum libbpf_print_level level,
+                                                            const char *format, va_list arguments)
+{
+    if (level == LIBBPF_DEBUG)
+        return 0;
+    char line[512];
+    char text[600];
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    log_debug("libbpf", "text=%s", log_text(line, text, sizeof text));
+    return length;
 }
 
 int steer_open(const struct steer_options *options, struct steer **ret_steer, bool *ret_adopted,
@@ -405,7 +184,7 @@ int steer_open(const struct steer_options *options, struct steer **ret_steer, bo
     const char *mount = options->bpf_mount ? options->bpf_mount : PIN_MOUNT;
     int error = pins_mount(mount);
     if (error) {
-        why_set(why, why_size, mount, error);
+        steer_why(why, why_size, mount, error);
         return error;
     }
     struct steer *steer = steer_new(options);
@@ -420,7 +199,7 @@ int steer_open(const struct steer_options *options, struct steer **ret_steer, bo
     int lock = pins_lock(steer->root);
     if (lock < 0) {
         error = lock;
-        why_set(why, why_size, steer->root, error);
+        steer_why(why, why_size, steer->root, error);
     } else {
         error = open_locked(steer, options, ret_adopted, why, why_size);
         if (error)
@@ -442,6 +221,8 @@ void steer_close(struct steer *steer)
     ring_buffer__free(steer->ring);
     if (steer->slots)
         munmap(steer->slots, slots_bytes(steer));
+    if (steer->addressed)
+        munmap(steer->addressed, ADDRESSED_BYTES);
     for (int kind = 0; kind < MAP_KINDS; kind++)
         fd_drop(&steer->maps[kind]);
     fd_drop(&steer->claims);
@@ -498,59 +279,32 @@ static int map_set_flags(const struct steer *steer, enum map_kind kind, const vo
     return -errno;
 }
 
-static int map_set(const struct steer *steer, enum map_kind kind, const void *key,
-                   const void *value)
+int steer_map_set(const struct steer *steer, enum map_kind kind, const void *key, const void *value)
 {
     return map_set_flags(steer, kind, key, value, BPF_ANY);
 }
 
-static int map_remove(const struct steer *steer, enum map_kind kind, const void *key)
+int steer_map_remove(const struct steer *steer, enum map_kind kind, const void *key)
 {
     return bpf_map_delete_elem(steer->maps[kind], key) == 0 ? 0 : -errno;
 }
 
-static void slot_reset(struct steer *steer, uint32_t slot, uint32_t epoch)
+/* All entries are filled, round and round: a program that reads while this is written, or still has
+ * the old count, finds a member at every index. */
+static void slots_fill(uint32_t *ret_slots, uint32_t size, const uint32_t *slots, uint32_t count)
 {
-    struct steer_slot *counters = &steer->slots[slot];
-    if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == epoch)
-        return;
-    /* The epoch first: from then on connections of the old one do not count. */
-    __atomic_store_n(&counters->epoch, epoch, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&counters->live, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&counters->total, 0, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < size; i++)
+        ret_slots[i] = slots[i % count];
 }
 
-int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member)
-{
-    assert(member->slot < steer->slots_max && member->service < steer->services_max);
-    static const uint32_t home_mark = STEER_SLOT_HOME;
-    slot_reset(steer, member->slot, member->epoch);
-    int error = map_set(steer, MAP_ADDRESSES, &member->home, &home_mark);
-    if (!error)
-        error = map_set(steer, MAP_ADDRESSES, &member->address, &member->slot);
-    if (!error)
-        error = map_set(steer, MAP_MEMBERS, &cgroup_id, member);
-    return error;
-}
-
-int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address)
-{
-    int error = map_remove(steer, MAP_MEMBERS, &cgroup_id);
-    int other = map_remove(steer, MAP_ADDRESSES, &address);
-    return error ? error : other;
-}
-
-/* All entries of a large table are filled, round and round: a program that still has the old count
- * finds a member at every index. */
 static int rotation_large_set(struct steer *steer, uint32_t service, const uint32_t *slots,
                               uint32_t count)
 {
     struct steer_rotation_large *large = malloc(sizeof *large);
     if (!large)
         return -ENOMEM;
-    for (uint32_t i = 0; i < STEER_ROTATION_LARGE; i++)
-        large->slots[i] = slots[i % count];
-    int error = map_set(steer, MAP_ROTATIONS, &service, large);
+    slots_fill(large->slots, STEER_ROTATION_LARGE, slots, count);
+    int error = steer_map_set(steer, MAP_ROTATIONS, &service, large);
     free(large);
     return error;
 }
@@ -561,46 +315,63 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
     assert(service < steer->services_max);
     if (count > STEER_ROTATION_LARGE)
         return -E2BIG;
-    struct steer_rotation rotation = {.policy = policy, .count = count};
+    struct steer_rotation rotation;
+    if (bpf_map_lookup_elem(steer->maps[MAP_SERVICES], &service, &rotation) != 0)
+        return -errno;
+    rotation.policy = policy;
+    rotation.count = count;
+    if (count > 0) /* else those of before stay, for who has read the old count */
+        slots_fill(rotation.slots, STEER_ROTATION_SMALL, slots, count);
     if (count > STEER_ROTATION_SMALL) {
         int error = rotation_large_set(steer, service, slots, count);
         if (error)
             return error;
-    } else if (count > 0) {
-        memcpy(rotation.slots, slots, count * sizeof *slots);
     }
-    int error = map_set(steer, MAP_SERVICES, &service, &rotation);
+    int error = steer_map_set(steer, MAP_SERVICES, &service, &rotation);
     if (!error && count <= STEER_ROTATION_SMALL)
-        map_remove(steer, MAP_ROTATIONS, &service); /* if there was one */
+        steer_map_remove(steer, MAP_ROTATIONS, &service); /* if there was one */
     return error;
+}
+
+static bool address_is_ours(uint32_t address) /* 127.64.0.0/10 */
+{
+    return address >> 22 == (127u << 2 | 1);
 }
 
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target)
 {
-    assert(target->service < steer->services_max);
-    return map_set(steer, MAP_TARGETS, key, target);
+    assert(target->service < steer->services_max || target->flags & STEER_TARGET_GATE);
+    if (key->family && !address_is_ours(key->address))
+        __atomic_fetch_or(&steer->addressed[key->port / STEER_ADDRESSED_BITS],
+                          1ull << key->port % STEER_ADDRESSED_BITS, __ATOMIC_SEQ_CST);
+    return steer_map_set(steer, MAP_TARGETS, key, target);
 }
 
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key)
 {
-    return map_remove(steer, MAP_TARGETS, key);
+    return steer_map_remove(steer, MAP_TARGETS, key);
 }
 
 int steer_home_set(struct steer *steer, uint32_t home)
 {
     static const uint32_t home_mark = STEER_SLOT_HOME;
-    return map_set(steer, MAP_ADDRESSES, &home, &home_mark);
+    return steer_map_set(steer, MAP_ADDRESSES, &home, &home_mark);
+}
+
+int steer_home_remove(struct steer *steer, uint32_t home)
+{
+    return steer_map_remove(steer, MAP_ADDRESSES, &home);
 }
 
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home)
 {
-    return map_set(steer, MAP_USES, key, &home);
+    return steer_map_set(steer, MAP_USES, key, &home);
 }
 
 int steer_use_remove(struct steer *steer, const struct steer_use_key *key)
 {
-    return map_remove(steer, MAP_USES, key);
+    return steer_map_remove(steer, MAP_USES, key);
 }
 
 /* ---- events and sockets
@@ -619,6 +390,14 @@ void steer_events_take(struct steer *steer, steer_event_call *call, void *owner)
     ring_buffer__consume(steer->ring);
 }
 
+uint64_t steer_events_lost(const struct steer *steer)
+{
+    uint32_t zero = 0;
+    struct steer_layout layout = {0};
+    bpf_map_lookup_elem(steer->maps[MAP_LAYOUT], &zero, &layout);
+    return layout.lost;
+}
+
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd)
 {
     assert(family == 4 || family == 6);
@@ -634,11 +413,36 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
     }
     if (error)
         return error;
+    if (key.ordinal > 0)
+        __atomic_store_n(&steer->slots[slot].several, 1, __ATOMIC_SEQ_CST);
     uint32_t count = key.ordinal + 1;
     uint32_t known;
     if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &known) == 0 && known >= count)
         return 0;
-    return map_set(steer, MAP_SPREADS, &spread, &count);
+    return steer_map_set(steer, MAP_SPREADS, &spread, &count);
+}
+
+/* The kernel looks at each packet whether the socket may have its family. 0 or -errno. */
+static int gate_socket_set(const struct steer *steer, uint32_t slot, uint16_t port, uint8_t family,
+                           int fd)
+{
+    struct steer_socket_key key = {
+        .slot = slot, .port = port, .protocol = STEER_TCP, .family = family};
+    uint64_t value = (uint64_t)fd;
+    return steer_map_set(steer, MAP_SOCKETS, &key, &value);
+}
+
+int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int fd)
+{
+    uint64_t place = hash_bytes(key->address6, sizeof key->address6, hash_seed());
+    place = hash_bytes(&key->address, sizeof key->address, place);
+    uint32_t slot = STEER_GATE_FIRST | (uint32_t)(place >> 8);
+    struct steer_target target = {
+        .service = slot, .port = key->port, .flags = STEER_TARGET_GATE};
+    int error = key->family == 6 ? 0 : gate_socket_set(steer, slot, key->port, 4, fd);
+    if (!error && key->family != 4)
+        error = gate_socket_set(steer, slot, key->port, 6, fd);
+    return error ? error : steer_target_set(steer, key, &target);
 }
 
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
@@ -673,15 +477,6 @@ void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owne
                 call(owner, &next, cookie);
         }
     }
-}
-
-void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total)
-{
-    assert(slot < steer->slots_max);
-    const struct steer_slot *counters = &steer->slots[slot];
-    int64_t live = __atomic_load_n(&counters->live, __ATOMIC_RELAXED);
-    *ret_live = live < 0 ? 0 : live;
-    *ret_total = __atomic_load_n(&counters->total, __ATOMIC_RELAXED);
 }
 
 /* ---- claims -------------------------------------------------------------------------------------

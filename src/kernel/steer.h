@@ -40,8 +40,11 @@ void steer_remove(const char *bpf_mount, const char *cluster);
 
 /* ---- who is who ----------------------------------------------------------------------------- */
 
-/* The processes of this cgroup are that member. Resets the slot's counters when epoch is new. */
+/* The processes of this cgroup are that member, and so are the sockets made in it. Each start has a
+ * cgroup and an epoch of its own; with a new epoch the slot counts from zero, or goes on with
+ * STEER_MEMBER_CONTINUES. What the slot was before goes by itself. */
 int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member);
+/* Nothing of it counts any more. */
 int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address);
 
 /* ---- where connections go ------------------------------------------------------------------- */
@@ -53,9 +56,13 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
 /* The address is a service's home: connections to a port without target are refused. (Members'
  * homes are known by themselves.) */
 int steer_home_set(struct steer *steer, uint32_t home);
+int steer_home_remove(struct steer *steer, uint32_t home);
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target);
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key);
+/* New TCP connections to the key's address and port are given to this listening socket (stays the
+ * caller's), wherever it is bound: an IPv6 one that takes IPv4 is given both families'. */
+int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int fd);
 /* Outgoing connections of `key.service` to a loopback address at key.port lead to `home`. */
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home);
 int steer_use_remove(struct steer *steer, const struct steer_use_key *key);
@@ -67,6 +74,9 @@ int steer_events_fd(const struct steer *steer);
 typedef void steer_event_call(void *owner, const struct steer_event *event);
 /* Calls for each event that waits, at most EVENTS_PER_CALL_MAX. */
 void steer_events_take(struct steer *steer, steer_event_call *call, void *owner);
+/* Events so far for which there was no room. To be asked after events were taken: when it has
+ * grown, steer_sockets_each tells of listeners that no event did. */
+uint64_t steer_events_lost(const struct steer *steer);
 
 /* Puts a bound UDP socket (a descriptor of it; stays the caller's) into `sockets`. */
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);
@@ -78,6 +88,9 @@ bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, ui
 typedef void steer_socket_call(void *owner, const struct steer_socket_key *key, uint64_t cookie);
 void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owner);
 
+/* Connections that are open (from the handshake's end until the program has closed them or they are
+ * cut), and all since the start. Those that wait for an instance that dies count for its next start
+ * when they go there; those that go to a sibling count for nobody. */
 void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
 
 /* ---- claims: one map for all clusters of the machine ------------------------------------------

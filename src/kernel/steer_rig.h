@@ -2,9 +2,9 @@
  * of its own, and instances that are tiny servers in forked processes. For tests only; failures of
  * the rig itself abort.
  *
- * An instance answers each connection with its number in one byte and then echoes; to a datagram it
- * replies with its number. It also does what it is told: connects somewhere and says who answered,
- * tells what getsockname says. */
+ * An instance answers each connection with its number in one byte and then echoes, unless the bytes
+ * begin with one of RIG_BYTE_…; to a datagram it replies with its number. It also does what it is
+ * told: connects somewhere and says who answered, tells what getsockname says. */
 #pragma once
 
 #include <netinet/in.h>
@@ -21,12 +21,17 @@ enum rig_listen {
     RIG_UDP,         /* 0.0.0.0 */
 };
 enum { RIG_LISTENERS_MAX = 8 };
+enum {
+    RIG_BYTE_SHUTDOWN = '!', /* it sends no more, and goes on reading */
+    RIG_BYTE_CLOSE = '#',    /* it closes */
+};
 
 struct rig_server {
     enum rig_listen kind;
     uint16_t port;
     uint32_t workers;       /* listeners on the port, by the program's own SO_REUSEPORT; 0: one */
     enum rig_listen second; /* another listener on the same port */
+    uint32_t binds_before;  /* sockets that it binds at 127.0.0.9 and closes, before it listens */
     uid_t uid;
     bool in_child_cgroup; /* makes a cgroup below its own and goes there */
 };

@@ -137,7 +137,8 @@ static size_t bytes_write(struct logfile *logfile, const char *bytes, size_t len
     return done;
 }
 
-/* The bytes of output in the lines that did not go out whole: without times and names. */
+/* The bytes of output in the lines that did not go out whole: without times and names. Lines that
+ * have none (LOGGER_RAW_SOURCE) count as they are. */
 static uint64_t output_bytes(const char *lines, size_t length, size_t written)
 {
     uint64_t output = 0;
@@ -146,8 +147,9 @@ static uint64_t output_bytes(const char *lines, size_t length, size_t written)
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         const char *next = newline ? newline + 1 : end;
         struct logline parsed;
-        if (next > lines + written && logline_parse(line, (size_t)(next - line), &parsed))
-            output += parsed.text_bytes + 1;
+        bool headed = logline_parse(line, (size_t)(next - line), &parsed);
+        if (next > lines + written)
+            output += headed ? parsed.text_bytes + 1 : (size_t)(next - line);
         line = next;
     }
     return output;

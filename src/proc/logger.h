@@ -9,6 +9,10 @@
  * for a second. When writing fails (ENOSPC, EIO) it drops, tries again every second, and says once
  * in the file how much was lost when it can write again.
  *
+ * Lines of the source LOGGER_RAW_SOURCE (the gateway's access log) are written as they are, without
+ * time and source, since other programs read them; what is said about losses of theirs is written
+ * as for others.
+ *
  * SIGHUP: opens its files anew (logrotate(8)). SIGTERM, or the close of the socket by all who send:
  * writes what is there, and exits. */
 #pragma once
@@ -26,6 +30,8 @@ enum {
     LOGGER_SOURCES_MAX = 16384,
     LOGGER_SOURCE_BYTES = 200, /* "api.1" */
 };
+
+#define LOGGER_RAW_SOURCE "access" /* so no service may have that name */
 
 struct logger;
 

@@ -173,9 +173,9 @@ static void text_append(const char *text, size_t length)
     logger.gathered += length;
 }
 
-static void line_out(void *owner, const char *source, const char *text, size_t length)
+/* Gathers a line, with time and source in front or as it is. */
+static void line_gather(const char *source, const char *text, size_t length, bool raw)
 {
-    (void)owner;
     struct file *file = file_of(source);
     if (!file)
         return;
@@ -184,12 +184,18 @@ static void line_out(void *owner, const char *source, const char *text, size_t l
         logger.gathering = file;
     }
     char head[LOGLINE_HEAD_BYTES_MAX];
-    size_t head_bytes = logline_head(head, logger.wall_ms, source);
+    size_t head_bytes = raw ? 0 : logline_head(head, logger.wall_ms, source);
     memcpy(logger.gather + logger.gathered, head, head_bytes);
     logger.gathered += head_bytes;
     assert(length <= LINES_LINE_BYTES_MAX);
     text_append(text, length);
     logger.gather[logger.gathered++] = '\n';
+}
+
+static void line_out(void *owner, const char *source, const char *text, size_t length)
+{
+    (void)owner;
+    line_gather(source, text, length, !strcmp(source, LOGGER_RAW_SOURCE));
 }
 
 static void loss_out(const char *source, uint64_t bytes)
@@ -198,7 +204,7 @@ static void loss_out(const char *source, uint64_t bytes)
     char text[128];
     int length = snprintf(text, sizeof text,
                           "%" PRIu64 " bytes of output lost: the logger was behind", bytes);
-    line_out(NULL, source, text, (size_t)length);
+    line_gather(source, text, (size_t)length, false);
 }
 
 static void tick(struct timer *timer)
@@ -219,8 +225,8 @@ static void tick(struct timer *timer)
 static int packet_take(void)
 {
     struct message message;
-    int error = message_receive(ROLE_FD, PARTY_SUPERVISOR | PARTY_KEEPER, PARTY_LOGGER,
-                                logger.packet, sizeof logger.packet, &message);
+    int error = message_receive(ROLE_FD, PARTY_SUPERVISOR | PARTY_KEEPER | PARTY_GATEWAY,
+                                PARTY_LOGGER, logger.packet, sizeof logger.packet, &message);
     if (error)
         return error;
     logger.wall_ms = clock_wall_ms();

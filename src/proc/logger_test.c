@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "proc/message.h"
 #include "proc/scratch_test.h"
 
 enum { WAIT_MS = 10000 }; /* for what must come; never for what takes time by design */
@@ -109,6 +110,28 @@ static void lines_go_to_the_files_of_their_services(void **state)
     assert_string_equal(without_times("api.log"), "api.1 hello\napi.2 tab\tis\napi.1 world\n"
                                                   "api.1 a b\033[1m\napi.1 no end\n");
     assert_string_equal(without_times("s1.db.log"), "s1.db.1 x\n");
+}
+
+static void the_gateway_s_access_log_stays_as_it_is(void **state)
+{
+    (void)state;
+    struct logger *logger = start(1 << 20, 1);
+    struct message message;
+    assert_int_equal(message_init(&message, MESSAGE_CHUNK, LOGGER_RAW_SOURCE), 0);
+    message.bytes = "{\"status\":200}\n192.0.2.7 - - \"GET / HTTP/1.1\" 200\n";
+    message.length = strlen(message.bytes);
+    assert_int_equal(message_send(logger_fd(logger), PARTY_GATEWAY, &message), 0);
+    put(logger, "accessories.1", "not that one\n");
+    assert_int_equal(message_init(&message, MESSAGE_LOST, LOGGER_RAW_SOURCE), 0);
+    message.number = 7;
+    assert_int_equal(message_send(logger_fd(logger), PARTY_GATEWAY, &message), 0);
+    finish(logger);
+    const char *text = scratch_text("access.log");
+    const char *lines = "{\"status\":200}\n192.0.2.7 - - \"GET / HTTP/1.1\" 200\n";
+    assert_memory_equal(text, lines, strlen(lines));
+    assert_string_equal(text + strlen(lines) + 24,
+                        " access 7 bytes of output lost: the logger was behind\n");
+    assert_string_equal(without_times("accessories.log"), "accessories.1 not that one\n");
 }
 
 static void a_line_without_an_end_comes_after_a_quiet_second(void **state)
@@ -310,6 +333,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_logger(lines_go_to_the_files_of_their_services),
+        with_logger(the_gateway_s_access_log_stays_as_it_is),
         with_logger(a_line_without_an_end_comes_after_a_quiet_second),
         with_logger(a_term_signal_writes_what_is_there),
         with_logger(a_hangup_signal_opens_the_files_anew),

@@ -29,10 +29,10 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_REFUSED,  /* keeper → supervisor: not held; name, number: the errno */
                     MESSAGE_REPLACED, /* keeper → supervisor: another supervisor has come */
                     MESSAGE_END,      /* supervisor → keeper: exit */
-                    MESSAGE_CHUNK,    /* supervisor, keeper → logger: name: the source, bytes: its
-                                         output */
-                    MESSAGE_LOST, /* supervisor, keeper → logger: name: the source, number: bytes
-                                     that are missing */
+                    MESSAGE_CHUNK,    /* supervisor, keeper, gateway → logger: name: the source,
+                                         bytes: its output */
+                    MESSAGE_LOST, /* supervisor, keeper, gateway → logger: name: the source, number:
+                                     bytes that are missing */
                     /* supervisor → gateway; what they are for: gateway/gateway.h */
                     MESSAGE_BOARD,      /* descriptor */
                     MESSAGE_BELL,       /* descriptor */

@@ -161,7 +161,7 @@ static const struct listener *listener_find(struct notified *slot,
     const struct listener *first = NULL;
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
-        if (listener->service != slot->instance.service ||
+        if (!listener_leads(listener, slot->instance.service) ||
             (uint8_t)listener->protocol != asked->protocol)
             continue;
         uint16_t target = listener_target(topology, listener);
@@ -188,6 +188,21 @@ static void address_set_any(struct sockaddr_storage *address, uint16_t port)
         six->sin6_addr = in6addr_any;
         six->sin6_port = htons(port);
     }
+}
+
+static void address_set_ip4(struct sockaddr_storage *address, uint32_t ip4, uint16_t port)
+{
+    uint32_t wire = htonl(ip4);
+    if (address->ss_family == AF_INET) {
+        struct sockaddr_in *four = (struct sockaddr_in *)address;
+        four->sin_addr.s_addr = wire;
+        four->sin_port = htons(port);
+        return;
+    }
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+    six->sin6_addr = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    memcpy(six->sin6_addr.s6_addr + 12, &wire, sizeof wire);
+    six->sin6_port = htons(port);
 }
 
 /* 127.0.0.0/8 without what enginx gives out itself (127.64.0.0/10). */
@@ -217,6 +232,29 @@ static void place_published(struct place *place, const struct listener *listener
     place->published = true;
 }
 
+/* Is the place the gateway's, or must the program answer from its instance's own address? */
+static bool place_is_gated(const struct notified *slot, const struct share_address *asked)
+{
+    const struct topology *topology = slot->steering->setup.topology;
+    enum protocol protocol = (enum protocol)asked->protocol;
+    return topology_port_is_gated(topology, protocol, asked->port) ||
+           (protocol == PROTOCOL_UDP && topology_udp_is_relayed(topology, slot->instance.service));
+}
+
+/* The same port at the instance's own address, where the gateway finds it. A socket for IPv6 only
+ * has no such place, and goes where nobody comes. */
+static void place_own(struct place *place, const struct share_address *asked, uint32_t ip4)
+{
+    place->published = true;
+    if (asked->family != 6) {
+        address_set_ip4(&place->address, ip4, asked->port);
+        return;
+    }
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&place->address;
+    six->sin6_addr = in6addr_loopback;
+    six->sin6_port = 0;
+}
+
 static void place_choose(struct notified *slot, const struct share_address *asked,
                          const struct sockaddr_storage *address, socklen_t length,
                          struct place *ret_place)
@@ -225,7 +263,9 @@ static void place_choose(struct notified *slot, const struct share_address *aske
     const struct listener *listener = listener_find(slot, asked);
     uint32_t ip4 = share_address_ip4(asked);
     bool own_address = ip4 && (ip4 & 0xffc00000u) == 0x7f400000u;
-    if (listener && !own_address) {
+    if (!own_address && place_is_gated(slot, asked)) {
+        place_own(ret_place, asked, slot->instance.address);
+    } else if (listener && !own_address) {
         place_published(ret_place, listener);
     } else if (!notified_service(slot)->publish) {
         ret_place->only_local = true;
@@ -536,19 +576,41 @@ static uint16_t connect_port(const struct sockaddr_storage *address, socklen_t l
     return 0;
 }
 
-static void address_set_ip4(struct sockaddr_storage *address, uint32_t ip4, uint16_t port)
+/* Where the member's instance is reached by its own address; 0: nowhere. */
+static uint32_t member_own(const struct seccomp_steering *steering,
+                           const struct share_member *member)
 {
-    uint32_t wire = htonl(ip4);
-    if (address->ss_family == AF_INET) {
-        struct sockaddr_in *four = (struct sockaddr_in *)address;
-        four->sin_addr.s_addr = wire;
-        four->sin_port = htons(port);
-        return;
+    uint32_t own = steering->share_slots[member->slot].address;
+    bool there = share_member_reachable(member) ||
+                 (member->bound.protocol == PROTOCOL_TCP && share_address_ip4(&member->bound) == own);
+    return there ? own : 0;
+}
+
+/* The service at that port: its home, where its members take turns; or, where each has only its own
+ * address, the next of them that is in rotation. */
+static bool service_target(struct seccomp_steering *steering, uint32_t service, uint16_t port,
+                           uint32_t *ret_ip4, uint16_t *ret_port)
+{
+    uint32_t turn = steering->turn++;
+    for (uint32_t pass = 0, count = 0; pass < 2; pass++) {
+        const struct share_member *member = share_members_of_service(steering->share, service);
+        for (; member; member = member->next_of_service) {
+            bool home = share_member_reachable(member);
+            if (member->asked.port != port || !member_own(steering, member))
+                continue;
+            if (!home && (!member->alive || !steering->share_slots[member->slot].weight))
+                continue;
+            *ret_ip4 = home ? steering->homes[service] : member_own(steering, member);
+            *ret_port = member->bound.port;
+            if (home || (pass == 1 && turn-- == 0))
+                return true;
+            count += pass == 0;
+        }
+        if (!count)
+            return false;
+        turn %= count;
     }
-    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
-    six->sin6_addr = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-    memcpy(six->sin6_addr.s6_addr + 12, &wire, sizeof wire);
-    six->sin6_port = htons(port);
+    return false;
 }
 
 /* An instance that connects to its own port means itself; to a port of what it `uses`, that
@@ -556,24 +618,18 @@ static void address_set_ip4(struct sockaddr_storage *address, uint32_t ip4, uint
 static bool connect_target(const struct notified *slot, uint16_t port, uint32_t *ret_ip4,
                            uint16_t *ret_port)
 {
-    const struct seccomp_steering *steering = slot->steering;
+    struct seccomp_steering *steering = slot->steering;
     const struct share_member *member = share_members_of_slot(steering->share, slot->instance.slot);
     for (; member; member = member->next_of_slot)
-        if (member->asked.port == port && share_member_reachable(member)) {
+        if (member->asked.port == port && member_own(steering, member)) {
             *ret_ip4 = slot->instance.address;
             *ret_port = member->bound.port;
             return true;
         }
     const struct service *service = notified_service(slot);
-    for (size_t i = 0; i < service->uses_count; i++) {
-        member = share_members_of_service(steering->share, service->uses[i]);
-        for (; member; member = member->next_of_service)
-            if (member->asked.port == port && share_member_reachable(member)) {
-                *ret_ip4 = steering->homes[service->uses[i]];
-                *ret_port = member->bound.port;
-                return true;
-            }
-    }
+    for (size_t i = 0; i < service->uses_count; i++)
+        if (service_target(steering, service->uses[i], port, ret_ip4, ret_port))
+            return true;
     return false;
 }
 

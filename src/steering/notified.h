@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernel/seccomp.h"
+#include "steering/connections.h"
 #include "steering/redirect.h"
 #include "steering/share.h"
 #include "steering/steering.h"
@@ -41,8 +42,10 @@ struct seccomp_steering {
     struct share_slot *share_slots;
     struct share *share;
     struct redirects *redirects;
+    struct connections *connections;
     struct steering_blocks blocks;
     uint16_t (*learnt)[2]; /* by service and protocol: the port first asked for */
+    uint32_t turn; /* among members that each have only their own address */
     struct timer sweep;
     struct deferred sweep_found;
 };

@@ -228,16 +228,46 @@ static void group_settle(struct share *share, struct share_group *group)
     group_free_if_empty(share, group);
 }
 
-/* Out of all lists; the socket is out of the kernel's group, or is about to be by our close. */
-static void member_end(struct share_member *member)
+/* Out of all lists; the socket is out of the kernel's group, or is about to be by our close. Its
+ * group needs another program, and may be empty. */
+static struct share_group *member_take_out(struct share_member *member)
 {
-    struct share *share = member->share;
     struct share_group *group = member->group;
     group_remove(group, member);
     member_unlink(member);
     member_free(member);
+    return group;
+}
+
+static void member_end(struct share_member *member)
+{
+    struct share *share = member->share;
+    struct share_group *group = member_take_out(member);
     share_group_changed(share, group);
     group_settle(share, group);
+}
+
+/* Listeners that leave in one turn leave together at its end, so that their group gets one new
+ * program and not one for each: a thousand that stop are a few programs of a thousand members. */
+static void leave_due(struct deferred *deferred)
+{
+    struct share *share = deferred->owner;
+    struct share_group *next;
+    while (share->leaving) {
+        struct share_member *member = share->leaving;
+        share->leaving = member->next_leaving;
+        /* Leaves the group at once, also while the keeper still has a descriptor of it. */
+        shutdown(member->fd, SHUT_RDWR);
+        member_take_out(member)->concerned = true;
+    }
+    for (struct share_group *group = share->groups; group; group = next) {
+        next = group->next;
+        if (!group->concerned)
+            continue;
+        group->concerned = false;
+        share_group_changed(share, group);
+        group_settle(share, group);
+    }
 }
 
 static void member_leave_due(struct timer *timer)
@@ -320,9 +350,9 @@ struct share *share_new(const struct share_setup *setup)
     share->loopback = if_nametoindex("lo");
     share->sinks = sink_needed();
     share->of_slot = calloc(setup->slot_count + 1, sizeof(struct share_member *));
-    share->of_service = calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
+    share->of_service = calloc(setup->services_max + 1, sizeof(struct share_member *));
     share->slot_seen = calloc(setup->slot_count + 1, sizeof *share->slot_seen);
-    share->service_seen = calloc(setup->topology->service_count + 1, sizeof *share->service_seen);
+    share->service_seen = calloc(setup->services_max + 1, sizeof *share->service_seen);
     if (!share->of_slot || !share->of_service || !share->slot_seen || !share->service_seen) {
         share_free(share, true);
         return NULL;
@@ -348,6 +378,7 @@ void share_free(struct share *share, bool leave)
         free(group);
     }
     deferred_stop(share->setup.loop, &share->attach);
+    deferred_stop(share->setup.loop, &share->leave);
     free(share->of_slot);
     free(share->of_service);
     free(share->slot_seen);
@@ -367,7 +398,8 @@ void share_guard(struct share *share, int fd)
     socklen_t length = sizeof address;
     struct share_address bound;
     if (!share->sinks || getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
-        !share_address_read(&address, PROTOCOL_TCP, fd, &bound))
+        !share_address_read(&address, PROTOCOL_TCP, fd, &bound) ||
+        share_address_ip4(&bound) >> 24 == 127) /* nobody from elsewhere comes there */
         return;
     struct share_group *group = group_get(share, &bound);
     if (group && group->count)
@@ -418,9 +450,10 @@ void share_leave(struct share_member *member)
     member->leaving = true;
     if (member->bound.protocol == PROTOCOL_TCP) {
         watch_stop(member->share->setup.loop, &member->watch);
-        /* Leaves the group at once, also while the keeper still has a descriptor of it. */
-        shutdown(member->fd, SHUT_RDWR);
-        member_end(member);
+        member->alive = false;
+        member->next_leaving = member->share->leaving;
+        member->share->leaving = member;
+        deferred_start(member->share->setup.loop, &member->share->leave, leave_due, member->share);
         return;
     }
     member->alive = false;
@@ -443,6 +476,13 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
         member->claimed = false;
         share_group_changed(share, member->group);
     }
+}
+
+void share_topology_set(struct share *share, const struct topology *topology)
+{
+    share->setup.topology = topology;
+    for (struct share_group *group = share->groups; group; group = group->next)
+        share_group_change_later(share, group);
 }
 
 void share_service_changed(struct share *share, uint32_t service)

@@ -50,6 +50,7 @@ struct share_slot { /* what a share must know of an instance; the owner writes i
 struct share_setup {
     struct loop *loop;
     const struct topology *topology;
+    uint32_t services_max;
     const uint32_t *homes;          /* by service */
     const struct share_slot *slots; /* by slot; lives as long as the share */
     size_t slot_count;
@@ -66,6 +67,7 @@ struct share_member { /* read only for others */
     struct share_group *group;
     struct share_member *next_of_slot;
     struct share_member *next_of_service;
+    struct share_member *next_leaving;
     uint32_t slot; /* SHARE_NO_SLOT: a sink; or found, and nobody's */
     uint32_t service;
     int fd;
@@ -96,10 +98,12 @@ struct share_member *share_join(struct share *share, uint32_t slot, int fd,
                                 const struct share_address *asked);
 /* The program listens on a kept one again. */
 void share_revive(struct share_member *member);
-/* Out of the group, for good. TCP: what waits in its queue is reset. */
+/* Out of the group, for good; TCP: at the end of the turn, and what waits in its queue is reset. */
 void share_leave(struct share_member *member);
 /* The slot's program is dead; its members wait for the next, or leave. */
 void share_slot_gone(struct share *share, uint32_t slot, bool coming_back);
+/* Another topology, whose services have the same places. */
+void share_topology_set(struct share *share, const struct topology *topology);
 /* Weights changed. */
 void share_service_changed(struct share *share, uint32_t service);
 

@@ -170,7 +170,7 @@ static int service_claim(const struct share *share, const struct share_group *gr
     int claim = topology->services[service].publish ? 2 : 1;
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
-        if (listener->service == service && listener->port == group->bound.port &&
+        if (listener_leads(listener, service) && listener->port == group->bound.port &&
             (uint8_t)listener->protocol == group->bound.protocol)
             claim = 3;
     }
@@ -198,7 +198,7 @@ static bool service_is_open(const struct share *share, const struct share_group 
         return true;
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
-        if (listener->service == service && listener->port == group->bound.port &&
+        if (listener_leads(listener, service) && listener->port == group->bound.port &&
             (uint8_t)listener->protocol == group->bound.protocol && listener_takes_all(listener))
             return true;
     }
@@ -213,7 +213,7 @@ static void plan_published(struct plan *plan, const struct share *share,
     const struct topology *topology = share->setup.topology;
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
-        if (listener->service != index || listener->port != group->bound.port ||
+        if (!listener_leads(listener, index) || listener->port != group->bound.port ||
             (uint8_t)listener->protocol != group->bound.protocol ||
             listener->address.ss_family != AF_INET)
             continue;
@@ -236,7 +236,7 @@ static void plan_services(struct plan *plan, struct share *share, const struct s
         uint32_t service = group->members[i]->service;
         uint32_t number = service < share->setup.topology->service_count
                               ? service
-                              : (uint32_t)share->setup.topology->service_count;
+                              : share->setup.services_max;
         if (group->members[i]->sink || !first_seen(share, &share->service_seen[number]))
             continue;
         struct reuseport_choice choice = {.policy = service_policy(share, group, service),

@@ -13,7 +13,7 @@ struct share_group {
     size_t too_long; /* from so many members on the program with all own addresses is; 0: unknown */
     bool attached;   /* it has a program */
     bool pending;    /* in the share's list */
-    bool concerned;  /* by the change of weights that is being carried out */
+    bool concerned;  /* by the change that is being carried out */
     struct share_group *next_pending;
 };
 
@@ -22,6 +22,8 @@ struct share {
     struct share_group *groups;
     struct share_group *pending; /* whose programs are attached at the end of the turn */
     struct deferred attach;
+    struct share_member *leaving; /* at the end of the turn */
+    struct deferred leave;
     struct share_member **of_slot;    /* first of each slot's list */
     struct share_member **of_service; /* first of each service's list */
     uint32_t *slot_seen;              /* by slot: the walk that last came by one of its members */

@@ -24,7 +24,7 @@ static bool topology_moves_ports(const struct topology *topology)
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
         uint16_t target = listener_target(topology, listener);
-        if (target && target != listener->port)
+        if (listener->path == LISTENER_DIRECT && target && target != listener->port)
             return true;
     }
     return false;

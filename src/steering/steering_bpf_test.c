@@ -1,11 +1,14 @@
 /* Steering with BPF, with tiny servers as instances (kernel/steer_rig.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -23,6 +26,7 @@ enum {
     SERVICES = 3,
     PORT = 3000,
     PUBLISHED = 8080,
+    GATEWAY = 99, /* answers, where an instance answers with its slot */
     WITHIN_MS = 3000,
     NOBODY = 65534,
     KEPT_MAX = 32,
@@ -48,18 +52,6 @@ static size_t heard_count;
 static struct keeping keeping[KEPT_MAX];
 static char why[512];
 static bool adopted;
-
-/* What topology.c says, which is not linked here: the stated port, else unknown. */
-uint16_t listener_target(const struct topology *of, const struct listener *listener)
-{
-    const struct service *service = &of->services[listener->service];
-    if (listener->target_port)
-        return listener->target_port;
-    for (size_t i = 0; i < service->port_count; i++)
-        if (service->ports[i].protocol == listener->protocol)
-            return service->ports[i].port;
-    return 0;
-}
 
 static void note_binds(void *owner, const struct steering_listen *listen)
 {
@@ -194,7 +186,8 @@ static void rotate(uint32_t service)
 
 static void prepare(uint32_t slot, uint32_t service, uint32_t wanted)
 {
-    rig_instance_cgroup(rig, &instances[slot], slot);
+    /* Each start has a cgroup of its own. */
+    rig_instance_cgroup(rig, &instances[slot], slot + SLOTS * ((members[slot].epoch + 1) % 4));
     members[slot] = (struct steering_instance){.slot = slot,
                                                .service = service,
                                                .number = slot + 1,
@@ -251,6 +244,25 @@ static void ports_are_learnt_and_published(void **state)
     assert_int_equal(kept_count("listener:"), 0);
     assert_int_equal(kept_count("reserve:"), 1);
     assert_int_equal(heard[0].port, PORT);
+}
+
+/* The ring is full when the program listens at last. */
+static void a_listener_is_found_when_its_event_was_lost(void **state)
+{
+    (void)state;
+    enum { MORE_THAN_FIT = 6000 };
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), 0);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT});
+    start(1, 0, 2,
+          &(struct rig_server){.kind = RIG_DUAL, .port = PORT, .binds_before = MORE_THAN_FIT});
+    size_t before = heard_count;
+    assert_int_equal(heard[before - 1].port, PORT);
+    assert_int_equal(rig_connect("127.77.1.2", PORT, NULL), 1);
+    assert_in_range(rig_connect_from_outside(PUBLISHED), 0, 1);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(loop_turn(loop, 10), 0);
+    assert_int_equal(heard_count, before); /* once */
 }
 
 static void the_published_port_may_be_the_programs_own(void **state)
@@ -335,12 +347,37 @@ static pid_t waiting_client(int *ret_report)
         /* No duplicate of a listener may stay here, or it would never close. */
         close_range(3, (unsigned)report[1] - 1, 0);
         close_range((unsigned)report[1] + 1, ~0u, 0);
-        int who = rig_connect("127.0.0.1", PORT, NULL);
-        _exit(write(report[1], &who, sizeof who) == (ssize_t)sizeof who ? 0 : 1);
+        int fd = -1;
+        char byte;
+        int who = rig_connect("127.0.0.1", PORT, &fd);
+        if (write(report[1], &who, sizeof who) != (ssize_t)sizeof who)
+            _exit(1);
+        recv(fd, &byte, 1, 0); /* the connection is open until we are killed */
+        _exit(0);
     }
     close(report[1]);
     *ret_report = report[0];
     return client;
+}
+
+static void client_end(pid_t client)
+{
+    kill(client, SIGKILL);
+    waitpid(client, NULL, 0);
+}
+
+static void counts_wait(int64_t expected, uint64_t expected_total)
+{
+    int64_t live = -1;
+    uint64_t total = 0;
+    for (int waited = 0; waited < WITHIN_MS; waited += 10) {
+        assert_true(steering->operations->counts(steering, 0, &live, &total));
+        if (live == expected && total == expected_total)
+            return;
+        usleep(10000);
+    }
+    fail_msg("%ld connections of %lu, not %ld of %lu", (long)live, (unsigned long)total,
+             (long)expected, (unsigned long)expected_total);
 }
 
 static void dies_and_comes_back(const struct rig_server *server)
@@ -359,9 +396,12 @@ static void dies_and_comes_back(const struct rig_server *server)
         int who = -1;
         assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
         assert_int_equal(who, 0);
-        waitpid(clients[i], NULL, 0);
         close(report[i]);
     }
+    counts_wait(3, 3); /* they are its own, as any */
+    for (int i = 0; i < 3; i++)
+        client_end(clients[i]);
+    counts_wait(0, 3);
 }
 
 static void connections_wait_for_the_only_instance(void **state)
@@ -370,7 +410,7 @@ static void connections_wait_for_the_only_instance(void **state)
     assert_int_equal(begin(), 0);
     struct rig_server server = {.kind = RIG_V4, .port = PORT};
     start(0, 0, 1, &server);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 5; i++) /* more often than old starts are remembered */
         dies_and_comes_back(&server);
     assert_int_equal(kept_count("listener:"), 1);
     /* For good: its port refuses. */
@@ -403,7 +443,7 @@ static void a_listener_that_its_program_closed_is_closed(void **state)
         int who = -1;
         assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
         assert_int_equal(who, 0);
-        waitpid(clients[i], NULL, 0);
+        client_end(clients[i]);
         close(report[i]);
     }
 }
@@ -525,12 +565,90 @@ static void every_balance_reaches_everybody(void **state)
         assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), who);
 }
 
+/* In place of the gateway: answers every connection with `GATEWAY`. */
+static pid_t gateway_listens(int *ret_fd)
+{
+    struct sockaddr_in6 at = {
+        .sin6_family = AF_INET6,
+        .sin6_addr = {.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}}};
+    int off = 0;
+    *ret_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(*ret_fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    assert_int_equal(bind(*ret_fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(*ret_fd, 16), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        char byte = GATEWAY;
+        int client = accept(*ret_fd, NULL, NULL);
+        if (write(client, &byte, 1) != 1)
+            _exit(1);
+        close(client);
+    }
+}
+
+static void what_is_the_gateways_reaches_its_socket(void **state)
+{
+    (void)state;
+    static const uint32_t uses[] = {0};
+    services[1].uses = uses;
+    services[1].uses_count = 1;
+    publish(0, 0, PORT, 0);
+    listeners[0].path = LISTENER_GATEWAY_HTTP;
+    assert_int_equal(begin(), 0);
+    int fd;
+    pid_t gateway = gateway_listens(&fd);
+    assert_int_equal(steering->operations->gate(steering, &listeners[0], fd), 0);
+    close(fd);
+    /* The program has the same port, and so has another service's; neither is in the way. */
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_DUAL, .port = PORT, .uid = NOBODY});
+    start(1, 0, 2,
+          &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT, .uid = NOBODY});
+    start(2, 1, 2, &(struct rig_server){.kind = RIG_V4, .port = PORT});
+    assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), GATEWAY);
+    assert_int_equal(rig_connect("::1", PORT, NULL), GATEWAY);
+    assert_int_equal(rig_connect_from_outside(PORT), GATEWAY);
+    for (int slot = 0; slot < 3; slot++) {
+        char own[ADDRESS_TEXT_BYTES];
+        address_format(members[slot].address, own);
+        assert_int_equal(rig_connect(own, PORT, NULL), slot);
+    }
+    assert_in_range(rig_connect("127.86.2.1", PORT, NULL), 0, 1);
+    assert_int_equal(rig_connect("127.86.2.2", PORT, NULL), 2);
+    start(3, 1, 2, &(struct rig_server){.kind = RIG_V4, .port = PORT + 1});
+    assert_in_range(rig_instance_connects(&instances[3], "127.0.0.1", PORT), 0, 1);
+    kill(gateway, SIGKILL);
+    waitpid(gateway, NULL, 0);
+    assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
+}
+
+static void datagrams_are_answered_from_the_instances_own_address(void **state)
+{
+    (void)state;
+    publish(0, 0, PORT, 0);
+    listeners[0].path = LISTENER_RELAY;
+    listeners[0].protocol = PROTOCOL_UDP;
+    assert_int_equal(begin(), 0);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_UDP, .port = PORT, .uid = NOBODY});
+    start(1, 0, 2, &(struct rig_server){.kind = RIG_UDP, .port = PORT + 1}); /* port=3001 */
+    start(2, 1, 2, &(struct rig_server){.kind = RIG_UDP, .port = PORT});     /* a port of its own */
+    for (int slot = 0; slot < 3; slot++) {
+        char own[ADDRESS_TEXT_BYTES];
+        address_format(members[slot].address, own);
+        assert_int_equal(rig_ask(-1, own, (uint16_t)(PORT + (slot == 1))), slot);
+    }
+}
+
 static int tests(struct rig *with)
 {
     rig = with;
 #define steering_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest all[] = {
         steering_test(ports_are_learnt_and_published),
+        steering_test(a_listener_is_found_when_its_event_was_lost),
         steering_test(the_published_port_may_be_the_programs_own),
         steering_test(a_service_may_be_published_as_it_stands),
         steering_test(a_taken_port_is_named),
@@ -541,6 +659,8 @@ static int tests(struct rig *with)
         steering_test(a_new_supervisor_finds_everything),
         steering_test(homes_of_other_clusters_are_left_alone),
         steering_test(every_balance_reaches_everybody),
+        steering_test(what_is_the_gateways_reaches_its_socket),
+        steering_test(datagrams_are_answered_from_the_instances_own_address),
     };
     return cmocka_run_group_tests_name("steering-bpf", all, NULL, NULL);
 }

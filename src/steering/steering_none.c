@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "kernel/sockets.h"
+#include "steering/connections.h"
 #include "steering/steering.h"
 #include "steering/steering_blocks.h"
 
@@ -30,6 +31,7 @@ struct none_steering {
     struct steering steering;
     struct steering_setup setup;
     struct slot *slots;
+    struct connections *connections;
     struct steering_blocks blocks;
     struct timer timer;
 };
@@ -109,6 +111,7 @@ static void none_end(struct steering *base, bool leave)
     struct none_steering *steering = of(base);
     timer_stop(steering->setup.loop, &steering->timer);
     free(steering->slots);
+    connections_free(steering->connections);
     free(steering);
 }
 
@@ -173,7 +176,7 @@ static bool none_counts(struct steering *base, uint32_t slot_number, int64_t *re
                                                         PROCESSES_MAX);
     uint64_t live = 0;
     for (size_t i = 0; i < slot->port_count; i++)
-        live += sockets_connections(pids, count, slot->ports[i]);
+        live += connections_held(steering->connections, pids, count, slot->ports[i]);
     *ret_live = (int64_t)live;
     *ret_total = STEERING_TOTAL_UNKNOWN;
     return true;
@@ -193,8 +196,34 @@ static int none_block(struct steering *base, uint32_t count, uint32_t preferred,
     return steering_blocks_take(&of(base)->blocks, count, preferred, ret_block);
 }
 
+static int none_open(struct steering *base, const struct topology *next, const uint32_t *homes,
+                     char *why, size_t why_size)
+{
+    (void)base, (void)next, (void)homes, (void)why, (void)why_size;
+    return 0;
+}
+
+static void none_use(struct steering *base, const struct topology *next)
+{
+    of(base)->setup.topology = next;
+}
+
+static void none_abandon(struct steering *base, const struct topology *next)
+{
+    (void)base, (void)next;
+}
+
+static void none_forget(struct steering *base, uint32_t service)
+{
+    (void)base, (void)service;
+}
+
 static const struct steering_operations operations = {
     .name = "none",
+    .open = none_open,
+    .use = none_use,
+    .abandon = none_abandon,
+    .forget = none_forget,
     .end = none_end,
     .prepare = none_prepare,
     .wants = none_wants,
@@ -215,8 +244,9 @@ int steering_none_new(const struct steering_setup *setup, struct steering **ret_
     steering->steering.operations = &operations;
     steering->setup = *setup;
     steering->slots = calloc(setup->slots_max + 1, sizeof *steering->slots);
-    if (!steering->slots) {
-        free(steering);
+    steering->connections = connections_new(setup->loop);
+    if (!steering->slots || !steering->connections) {
+        none_end(&steering->steering, true);
         return -ENOMEM;
     }
     *ret_steering = &steering->steering;

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "kernel/process.h"
-#include "supervise/launch.h"
+#include "supervise/marks.h"
 #include "supervise/supervisor.h"
 
 enum { LEFTOVERS_MAX = 256 };
@@ -57,9 +57,10 @@ static void leftover_end(const struct supervisor *supervisor, const struct insta
     pid_t pids[LEFTOVERS_MAX];
     if (supervisor->cgroups)
         return;
-    snprintf(mark, sizeof mark, LAUNCH_MARK "=%s/%s.%u", supervisor->topology->name,
-             record->service, record->number);
-    size_t count = processes_with_environment(mark, pids, LEFTOVERS_MAX - 1);
+    snprintf(mark, sizeof mark, "%s/%s.%u", supervisor->topology->name, record->service,
+             record->number);
+    marks_make_sure(supervisor->marks);
+    size_t count = marks_processes(supervisor->marks, mark, 0, pids, LEFTOVERS_MAX - 1);
     if (record_alive(record))
         pids[count++] = record->pid; /* it may have written over its mark */
     for (size_t i = 0; i < count; i++)

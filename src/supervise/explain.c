@@ -8,11 +8,15 @@
 #include "kernel/cgroup.h"
 #include "steering/steering.h"
 #include "topology/addresses.h"
+#include "topology/links.h"
+
+enum { TARGETS_SHOWN_MAX = 8 }; /* of a listener with many routes */
 
 static const char *const balance_names[] = {
     [BALANCE_LEAST] = "least",      [BALANCE_ROUND_ROBIN] = "round-robin",
     [BALANCE_RANDOM] = "random",    [BALANCE_WEIGHTED] = "weighted",
-    [BALANCE_HASH] = "hash client",
+    [BALANCE_HASH] = "hash",        [BALANCE_EWMA] = "ewma",
+    [BALANCE_STICKY] = "sticky",
 };
 
 struct trial { /* what a real start would find */
@@ -20,6 +24,7 @@ struct trial { /* what a real start would find */
     char why[1024];
     char cgroups_why[256];
     const char *controllers[CGROUP_CONTROLLERS];
+    char lacks[CGROUP_CONTROLLERS][512];
     bool cgroups;
 };
 
@@ -95,8 +100,10 @@ static void trial_run(struct trial *trial, const struct topology *topology, cons
     struct cgroups *cgroups = NULL;
     trial->cgroups = cgroups_open(cgroup_base, name, &cgroups, trial->cgroups_why,
                                   sizeof trial->cgroups_why) == 0;
-    for (int i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++)
-        trial->controllers[i] = cgroups_backend(cgroups, (enum cgroup_controller)i);
+    for (enum cgroup_controller i = 0; trial->cgroups && i < CGROUP_CONTROLLERS; i++) {
+        trial->controllers[i] = cgroups_backend(cgroups, i);
+        snprintf(trial->lacks[i], sizeof trial->lacks[i], "%s", cgroups_lack(cgroups, i));
+    }
     steering_try(trial, &other, homes, trial->cgroups ? cgroups_path(cgroups) : NULL);
     if (trial->cgroups)
         cgroups_destroy(cgroups);
@@ -118,22 +125,49 @@ static void quotas_print(const struct trial *trial, FILE *out)
                 backend ? backend : "");
         fputs(i + 1 < CGROUP_CONTROLLERS ? "," : "\n", out);
     }
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        if (!trial->controllers[i])
+            fprintf(out, "           no %s: %s\n", names[i], trial->lacks[i]);
 }
 
-static const char *path_of(const struct trial *trial)
+const char *explain_path(const struct listener *listener, bool steered)
 {
-    return strcmp(trial->mechanism, "none") == 0 || strcmp(trial->mechanism, "nothing") == 0
-               ? "none"
-               : "direct";
+    switch (listener ? listener->path : LISTENER_DIRECT) {
+    case LISTENER_RELAY:
+        return "relay";
+    case LISTENER_GATEWAY_HTTP:
+        return "http";
+    case LISTENER_DIRECT:
+        break;
+    }
+    return steered ? "direct" : "none";
 }
 
-static void service_print(const struct service *service, const struct trial *trial, uint32_t home,
-                          FILE *out)
+static bool steered(const struct trial *trial)
+{
+    return strcmp(trial->mechanism, "none") != 0 && strcmp(trial->mechanism, "nothing") != 0;
+}
+
+static void remotes_print(const struct service *service, FILE *out)
+{
+    fprintf(out, "service    %s: elsewhere, balance %s,", service->name,
+            balance_names[service->balance]);
+    for (size_t i = 0; i < service->gateway.remote_count; i++)
+        fprintf(out, "%s %s", i ? "," : " at", service->gateway.remotes[i].text);
+    fputc('\n', out);
+}
+
+static void service_print(const struct service *service, const struct trial *trial,
+                          const struct listener *first, uint32_t home, FILE *out)
 {
     char address[ADDRESS_TEXT_BYTES];
+    if (service->gateway.remote_count) {
+        remotes_print(service, out);
+        return;
+    }
     fprintf(out, "service    %s: %s, %u instances, balance %s, home %s, ", service->name,
-            path_of(trial), service->instances, balance_names[service->balance],
-            address_format(home, address));
+            explain_path(first, steered(trial)), service->instances,
+            balance_names[service->balance], address_format(home, address));
     for (size_t i = 0; i < service->port_count; i++)
         fprintf(out, "%s%s port %u", i ? ", " : "",
                 service->ports[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", service->ports[i].port);
@@ -142,25 +176,63 @@ static void service_print(const struct service *service, const struct trial *tri
     fputs(service->publish ? "; published as it listens\n" : "\n", out);
 }
 
-static void listener_print(const struct topology *topology, const struct listener *listener,
-                           const struct trial *trial, FILE *out)
+/* The services that it leads to, each once. */
+static void targets_print(const struct topology *topology, const struct links *links,
+                          uint32_t number, FILE *out)
 {
-    if (listener->path != LISTENER_DIRECT) {
-        fprintf(out, "listen     %s: %s: %s\n", listener->text,
-                listener->path == LISTENER_RELAY ? "relay" : "http", listener->path_why);
-        return;
+    unsigned shown = 0;
+    for (uint32_t service = 0; service < topology->service_count; service++) {
+        size_t count;
+        const uint32_t *list = links_of(links, service, &count);
+        for (size_t i = 0; i < count; i++)
+            if (list[i] == number && ++shown <= TARGETS_SHOWN_MAX)
+                fprintf(out, "%s%s", shown > 1 ? ", " : " -> ", topology->services[service].name);
     }
+    if (shown > TARGETS_SHOWN_MAX)
+        fprintf(out, " and %u more", shown - TARGETS_SHOWN_MAX);
+}
+
+static void direct_print(const struct topology *topology, const struct listener *listener,
+                         const struct trial *trial, FILE *out)
+{
     uint16_t target = listener_target(topology, listener);
-    fprintf(out, "listen     %s -> %s: %s", listener->text,
-            topology->services[listener->service].name, path_of(trial));
     if (target)
         fprintf(out, ", to port %u", target);
     else
         fputs(", to the port that the program listens on", out);
-    fputs(strcmp(trial->mechanism, "bpf") == 0
-              ? "; the kernel hands each connection to an instance's own socket, no proxy\n"
-              : "\n",
-          out);
+    if (strcmp(trial->mechanism, "bpf") == 0)
+        fputs("; the kernel hands each connection to an instance's own socket, no proxy", out);
+}
+
+static void listener_print(const struct topology *topology, const struct links *links,
+                           uint32_t number, const struct trial *trial, FILE *out)
+{
+    const struct listener *listener = &topology->listeners[number];
+    fprintf(out, "listen     %s", listener->text);
+    targets_print(topology, links, number, out);
+    fprintf(out, ": %s", explain_path(listener, steered(trial)));
+    if (listener->path == LISTENER_DIRECT)
+        direct_print(topology, listener, trial, out);
+    if (listener->path_why)
+        fprintf(out, "; %s", listener->path_why);
+    fputc('\n', out);
+}
+
+static void parts_print(const struct topology *topology, const struct trial *trial,
+                        const uint32_t *homes, FILE *out)
+{
+    struct links *links = links_listeners_new(topology);
+    if (!links)
+        return;
+    for (uint32_t i = 0; i < topology->service_count; i++) {
+        size_t count;
+        const uint32_t *list = links_of(links, i, &count);
+        service_print(&topology->services[i], trial,
+                      count ? &topology->listeners[list[0]] : NULL, homes[i], out);
+    }
+    for (uint32_t i = 0; i < topology->listener_count; i++)
+        listener_print(topology, links, i, trial, out);
+    links_free(links);
 }
 
 void explain_print(const struct topology *topology, const char *cgroup_base, FILE *out)
@@ -173,9 +245,6 @@ void explain_print(const struct topology *topology, const char *cgroup_base, FIL
     trial_run(&trial, topology, cgroup_base, homes);
     fprintf(out, "mechanism  %s: %s\n", trial.mechanism, trial.why);
     quotas_print(&trial, out);
-    for (size_t i = 0; i < topology->service_count; i++)
-        service_print(&topology->services[i], &trial, homes[i], out);
-    for (size_t i = 0; i < topology->listener_count; i++)
-        listener_print(topology, &topology->listeners[i], &trial, out);
+    parts_print(topology, &trial, homes, out);
     free(homes);
 }

@@ -40,6 +40,8 @@ struct instance {
     bool leaving;          /* STOPPING=1 of sd_notify: it is up, but takes no more work */
     bool killed;           /* everything of it was sent SIGKILL */
     bool main_ended;       /* and others of its processes may live on */
+    bool main_told;        /* MAINPID= of sd_notify: when that one ends, no other takes its place */
+    bool main_refused;     /* the same, of a process that is not one of its own */
     bool exit_stashed;     /* the SIGCHLD sweep was quicker than the pidfd */
     int exit_status;       /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */
@@ -68,6 +70,7 @@ struct instance {
     char told[INSTANCE_REASON_BYTES];    /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
+    uint64_t walks_before;  /* its start, over /proc (marks.h) */
     uint64_t cpu_usec_last; /* for cpu_percent */
     uint64_t cpu_sampled_ms;
     double cpu_percent;
@@ -97,6 +100,10 @@ void instance_listens(struct instance *instance, const struct steering_listen *l
 void instance_checked(struct instance *instance, bool well, const char *why);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
 bool instance_reaped(struct instance *instance, pid_t pid, int status);
+
+/* Connections open now and in all (or STEERING_TOTAL_UNKNOWN): as the gateway counts, when only it
+ * reaches the service, else as the steering does. False: nobody counts. */
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total);
 
 /* Its processes; the number stored. */
 size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max);

@@ -13,6 +13,7 @@
 #include "base/scoped.h"
 #include "kernel/process.h"
 #include "supervise/launch.h"
+#include "supervise/marks.h"
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
@@ -178,15 +179,6 @@ static int readiness_begin(struct instance *instance, struct launch *launch)
     return error ? error : launch_env_set(launch, "NOTIFY_SOCKET", path);
 }
 
-static void quota_warn(const struct instance *instance, unsigned failed)
-{
-    static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
-    for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++)
-        if (failed & 1u << i)
-            log_warn("quota-not-enforced", "instance=%s what=%s", instance->name, names[i]);
-}
-
 int instance_group_begin(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
@@ -204,7 +196,7 @@ int instance_group_begin(struct instance *instance)
         cgroup_open(supervisor->cgroups, instance->name, &wanted, &instance->cgroup, &failed);
     instance->grouped = error == 0;
     if (!error && !supervisor->adopted)
-        quota_warn(instance, failed);
+        supervisor_quota_warn(supervisor, instance->name, failed);
     return error;
 }
 
@@ -319,13 +311,16 @@ void instance_spawn(struct instance *instance)
     instance->record->epoch++;
     instance->begun = true;
     instance->exit_status = -1;
-    instance->exit_stashed = instance->main_ended = instance->executed = false;
+    instance->exit_stashed = instance->main_ended = instance->main_told = false;
+    instance->main_refused = false;
+    instance->executed = false;
     instance->listened = instance->binds = instance->leaving = instance->killed = false;
     instance->port_count = 0;
     enum check_kind check = instance->unit->service->check;
     instance->healthy = check != CHECK_EXEC && !check_by_gateway(check);
     instance->status[0] = 0;
     instance->started_ms = loop_now(supervisor->loop);
+    instance->walks_before = marks_walks(supervisor->marks);
     instance->life.blame = BLAME_PROGRAM;
     int error = instance_begin(instance, &launch);
     if (error)

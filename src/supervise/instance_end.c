@@ -23,69 +23,51 @@ enum {
 
 /* ---- its processes -------------------------------------------------------------------------- */
 
-struct session_search {
-    pid_t session;
-    pid_t *pids;
-    size_t count, max;
-};
-
-static bool session_compare(void *owner, pid_t pid)
-{
-    struct session_search *search = owner;
-    bool known = getsid(pid) != search->session || !process_runs(pid);
-    for (size_t i = 0; i < search->count && !known; i++)
-        known = search->pids[i] == pid;
-    if (!known && search->count < search->max)
-        search->pids[search->count++] = pid;
-    return search->count < search->max;
-}
-
-/* Without cgroups: those that have its mark in their environment, and those of its session, since
- * programs that write a title of their own over their arguments write over the mark as well. */
-static size_t processes_by_mark(const struct instance *instance, pid_t *ret_pids, size_t max)
+/* Its processes where there are no cgroups, by their marks. */
+static size_t processes_by_mark(const struct instance *instance, bool sure, pid_t *ret_pids,
+                                size_t max)
 {
     char mark[INSTANCE_NAME_BYTES * 2];
+    struct supervisor *supervisor = supervisor_of(instance);
     launch_mark(instance, mark, sizeof mark);
-    struct session_search search = {
-        .session = instance->record->session, .pids = ret_pids, .max = max};
-    search.count = processes_with_environment(mark, ret_pids, max);
-    if (search.session > 0 && search.count < max)
-        processes_each(session_compare, &search);
-    return search.count;
+    if (instance->walks_before == marks_walks(supervisor->marks))
+        marks_forget(supervisor->marks);
+    if (sure)
+        marks_make_sure(supervisor->marks);
+    return marks_processes(supervisor->marks, mark + strlen(LAUNCH_MARK "="),
+                           instance->record->session, ret_pids, max);
 }
 
-/* As they are now: for what decides on life and death. */
-static size_t processes_now(const struct instance *instance, pid_t *ret_pids, size_t max)
+static size_t processes_by_group(const struct instance *instance, pid_t *ret_pids, size_t max)
 {
-    return instance->grouped ? instance_processes(instance, ret_pids, max)
-                             : processes_by_mark(instance, ret_pids, max);
-}
-
-size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
-{
-    if (!instance->grouped) {
-        char mark[INSTANCE_NAME_BYTES * 2];
-        launch_mark(instance, mark, sizeof mark);
-        return marks_processes(supervisor_of(instance)->marks, mark + strlen(LAUNCH_MARK "="),
-                               instance->record->session, ret_pids, max);
-    }
     int count = cgroup_processes(&instance->cgroup, ret_pids, max);
     return count > 0 ? (size_t)count : 0;
 }
 
+size_t instance_processes(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, false, ret_pids, max);
+}
+
+/* For what decides on life and death. */
+static size_t processes_surely(const struct instance *instance, pid_t *ret_pids, size_t max)
+{
+    return instance->grouped ? processes_by_group(instance, ret_pids, max)
+                             : processes_by_mark(instance, true, ret_pids, max);
+}
+
 static bool instance_populated(const struct instance *instance)
 {
-    if (instance->grouped)
-        return cgroup_populated(&instance->cgroup);
-    /* Twice, since what forks and ends while we walk through /proc can be missed once. */
     pid_t one;
-    return processes_now(instance, &one, 1) > 0 || processes_now(instance, &one, 1) > 0;
+    return instance->grouped ? cgroup_populated(&instance->cgroup)
+                             : processes_surely(instance, &one, 1) > 0;
 }
 
 static void processes_signal(const struct instance *instance, int number)
 {
     pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
-    size_t count = pids ? processes_now(instance, pids, PROCESSES_MAX) : 0;
+    size_t count = pids ? processes_surely(instance, pids, PROCESSES_MAX) : 0;
     for (size_t i = 0; i < count; i++)
         kill(pids[i], number);
     free(pids);
@@ -200,7 +182,7 @@ void instance_sweep_start(struct instance *instance)
 static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
 {
     pid_t pids[64];
-    size_t count = processes_now(instance, pids, sizeof pids / sizeof pids[0]);
+    size_t count = processes_surely(instance, pids, sizeof pids / sizeof pids[0]);
     pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     *ret_ticks = UINT64_MAX;
@@ -215,6 +197,23 @@ static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks
     return oldest;
 }
 
+/* The instance's main process is this one from now on. `pidfd` is taken over. 0 or -errno. */
+static int main_become(struct instance *instance, pid_t pid, int pidfd, uint64_t start_ticks)
+{
+    struct instance_record *record = instance->record;
+    watch_stop(supervisor_of(instance)->loop, &instance->death);
+    fd_drop(&instance->pidfd);
+    log_info("instance-main", "instance=%s pid=%d was=%d", instance->name, pid, instance->pid);
+    instance->pid = pid;
+    instance->pidfd = pidfd;
+    record->start_ticks = start_ticks;
+    record->pid = pid; /* last: a record with a pid is whole */
+    instance->main_ended = false;
+    instance->exit_stashed = false;
+    front_unit_write(supervisor_of(instance)->front, instance->unit);
+    return instance_main_watch(instance);
+}
+
 /* The main process ended and others live on. A daemon that went into the background (it ended with
  * 0, unasked) goes on with the oldest of the others as its main process; whatever else is left over
  * is ended: with the stop signal when the instance is being stopped, since a shell that dies first
@@ -226,22 +225,41 @@ static bool main_replace(struct instance *instance)
     int pidfd = -1;
     /* A daemon forks twice, and the process in between may end while we look. */
     for (int tries = 0; tries < REPLACE_TRIES && pidfd < 0; tries++) {
+        marks_forget(supervisor_of(instance)->marks);
         oldest = process_oldest(instance, &ticks);
         pidfd = oldest ? process_open(oldest) : -1;
     }
-    if (pidfd < 0)
-        return false;
-    watch_stop(supervisor_of(instance)->loop, &instance->death);
-    fd_drop(&instance->pidfd);
-    log_info("instance-main", "instance=%s pid=%d was=%d", instance->name, oldest, instance->pid);
-    instance->pid = oldest;
-    instance->pidfd = pidfd;
-    instance->record->pid = oldest;
-    instance->record->start_ticks = ticks;
-    instance->main_ended = false;
-    instance->exit_stashed = false;
-    front_unit_write(supervisor_of(instance)->front, instance->unit);
-    return instance_main_watch(instance) == 0;
+    return pidfd >= 0 && main_become(instance, oldest, pidfd, ticks) == 0;
+}
+
+static bool process_is_ours(const struct instance *instance, pid_t pid)
+{
+    bool ours = false;
+    pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
+    size_t count = pids ? processes_surely(instance, pids, PROCESSES_MAX) : 0;
+    for (size_t i = 0; i < count && !ours; i++)
+        ours = pids[i] == pid;
+    free(pids);
+    return ours;
+}
+
+void instance_main_told(struct instance *instance, pid_t pid)
+{
+    if (instance->main_ended || instance->pid <= 0 || pid == instance->pid)
+        return;
+    /* Opened before it is looked for: the descriptor is of the process that is found. */
+    int pidfd = process_open(pid);
+    uint64_t ticks = process_start_ticks(pid);
+    if (pidfd < 0 || !ticks || !process_is_ours(instance, pid)) {
+        log_event(instance->main_refused ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+                  "instance-main-refused", "instance=%s told=%d why=\"it is no process of it\"",
+                  instance->name, pid);
+        instance->main_refused = true; /* told once for each start */
+        fd_drop(&pidfd);
+        return;
+    }
+    instance->main_told = true;
+    (void)main_become(instance, pid, pidfd, ticks); /* a failure is logged there */
 }
 
 void instance_main_ended(struct instance *instance)
@@ -257,7 +275,7 @@ void instance_main_ended(struct instance *instance)
         return;
     }
     bool stopping = instance->life.state == STATE_STOPPING;
-    if (clean && !stopping && main_replace(instance))
+    if (clean && !stopping && !instance->main_told && main_replace(instance))
         return;
     instance->main_ended = true;
     probe_free(instance->probe); /* one that runs just now would count as a process of it */
@@ -292,6 +310,10 @@ static void death_ready(struct watch *watch, unsigned events)
     (void)events;
     struct instance *instance = watch->owner;
     siginfo_t info = {0};
+    pid_t ended = instance->pid;
+    readiness_take_all(instance->readiness);
+    if (instance->pid != ended)
+        return; /* before it ended, another was named in its place */
     if (!instance->exit_stashed) {
         if (waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
             instance->exit_status =
@@ -321,11 +343,35 @@ bool instance_reaped(struct instance *instance, pid_t pid, int status)
     return true;
 }
 
+bool instance_connections(const struct instance *instance, int64_t *ret_live, uint64_t *ret_total)
+{
+    struct steering *steering;
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    if (!tally || !unit_only_by_gateway(instance->unit))
+        return steering_of(instance, &steering)
+            ->counts(steering, instance->slot, ret_live, ret_total);
+    struct tally_endpoint sum;
+    tally_endpoint_sum(tally, instance->slot, &sum);
+    *ret_live = (int64_t)sum.connections_now;
+    *ret_total = sum.connections;
+    return true;
+}
+
+/* Does nothing of it go on any more? Connections that the gateway keeps for later are nothing. */
+static bool instance_quiet(const struct instance *instance)
+{
+    const struct tally *tally = front_tally(supervisor_of(instance)->front);
+    int64_t live = 0;
+    uint64_t total = 0;
+    if (tally && unit_only_by_gateway(instance->unit))
+        return tally_requests_now(tally, instance->slot) == 0;
+    return instance_connections(instance, &live, &total) && live <= 0;
+}
+
 /* Draining: gone quiet? Ending without notifications: gone? */
 static void sweep_due(struct timer *timer)
 {
     struct instance *instance = timer->owner;
-    struct steering *steering;
     if (instance->main_ended) {
         if (!instance_populated(instance)) {
             instance_ended(instance);
@@ -338,10 +384,7 @@ static void sweep_due(struct timer *timer)
     }
     if (instance->life.state != STATE_DRAINING || instance->life.goal == GOAL_HOLD)
         return;
-    int64_t live = 0;
-    uint64_t total = 0;
-    bool known = steering_of(instance, &steering)->counts(steering, instance->slot, &live, &total);
-    if (known && live <= 0)
+    if (instance_quiet(instance))
         instance_feed(instance, EVENT_QUIET);
     if (instance->life.state == STATE_DRAINING)
         instance_sweep_start(instance);

@@ -26,9 +26,12 @@ struct marks {
     struct member *members; /* of all sessions, sorted by session */
     size_t member_count;
     size_t member_room;
-    uint64_t turn; /* of the loop, in which it was read */
-    bool read;
+    uint64_t turn;  /* of the loop, in which it was read */
+    unsigned walks; /* over /proc, that it is of; 0: not read */
+    uint64_t walks_ever;
 };
+
+enum { WALKS_TO_ANSWER = 1, WALKS_TO_BE_SURE = 2 };
 
 struct marks *marks_new(struct loop *loop)
 {
@@ -43,7 +46,7 @@ static void marks_clear(struct marks *marks)
     for (size_t i = 0; i < marks->count; i++)
         free(marks->marked[i].mark);
     marks->count = marks->member_count = 0;
-    marks->read = false;
+    marks->walks = 0;
 }
 
 void marks_free(struct marks *marks)
@@ -76,7 +79,8 @@ static int marked_compare(const void *left, const void *right)
 {
     const struct marked *one = left;
     const struct marked *other = right;
-    return strcmp(one->mark, other->mark);
+    int order = strcmp(one->mark, other->mark);
+    return order ? order : (one->pid > other->pid) - (one->pid < other->pid);
 }
 
 static bool member_add(void *owner, pid_t pid)
@@ -103,19 +107,22 @@ static int member_compare(const void *left, const void *right)
     return (one->session > other->session) - (one->session < other->session);
 }
 
-static void marks_read(struct marks *marks)
+static void marks_read(struct marks *marks, unsigned walks)
 {
-    if (marks->read && marks->turn == loop_turns(marks->loop))
+    if (marks->turn != loop_turns(marks->loop))
+        marks_clear(marks);
+    marks->turn = loop_turns(marks->loop);
+    if (marks->walks >= walks)
         return;
-    marks_clear(marks);
-    (void)processes_value_each(LAUNCH_MARK, marks_add, marks);
+    for (; marks->walks < walks; marks->walks++) {
+        marks->walks_ever++;
+        (void)processes_value_each(LAUNCH_MARK, marks_add, marks);
+        (void)processes_each(member_add, marks);
+    }
     if (marks->count)
         qsort(marks->marked, marks->count, sizeof *marks->marked, marked_compare);
-    (void)processes_each(member_add, marks);
     if (marks->member_count)
         qsort(marks->members, marks->member_count, sizeof *marks->members, member_compare);
-    marks->turn = loop_turns(marks->loop);
-    marks->read = true;
 }
 
 /* The place of the first that is not before `mark`. */
@@ -157,17 +164,28 @@ static bool pid_stands(const pid_t *pids, size_t count, pid_t pid)
 
 void marks_forget(struct marks *marks)
 {
-    marks->read = false;
+    marks_clear(marks);
+}
+
+uint64_t marks_walks(const struct marks *marks)
+{
+    return marks->walks_ever;
+}
+
+void marks_make_sure(struct marks *marks)
+{
+    marks_read(marks, WALKS_TO_BE_SURE);
 }
 
 size_t marks_processes(struct marks *marks, const char *mark, pid_t session, pid_t *ret_pids,
                        size_t max)
 {
     size_t count = 0;
-    marks_read(marks);
+    marks_read(marks, WALKS_TO_ANSWER);
     for (size_t i = marks_first(marks, mark);
          i < marks->count && count < max && strcmp(marks->marked[i].mark, mark) == 0; i++)
-        ret_pids[count++] = marks->marked[i].pid;
+        if (!count || ret_pids[count - 1] != marks->marked[i].pid)
+            ret_pids[count++] = marks->marked[i].pid;
     if (session <= 0)
         return count;
     for (size_t i = members_first(marks, session);

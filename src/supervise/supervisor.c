@@ -172,6 +172,21 @@ static int records_begin(struct supervisor *supervisor)
     return supervisor->by_slot ? 0 : -ENOMEM;
 }
 
+void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
+                           unsigned failed)
+{
+    static const char *const names[] = {
+        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
+    for (enum cgroup_controller i = 0; i < CGROUP_CONTROLLERS; i++) {
+        const char *lack = cgroups_lack(supervisor->cgroups, i);
+        if (failed & 1u << i)
+            log_warn("quota-not-enforced", "%s=%s what=%s why=\"%s\"",
+                     *instance ? "instance" : "cluster",
+                     *instance ? instance : supervisor->topology->name, names[i],
+                     *lack ? lack : "the kernel does not take this value");
+    }
+}
+
 static void cgroups_begin(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
@@ -189,10 +204,8 @@ static void cgroups_begin(struct supervisor *supervisor)
                                  .cpu_percent = topology->quota.cpu_percent,
                                  .tasks = topology->quota.tasks};
     unsigned failed = 0;
-    error = cgroups_quota_set(supervisor->cgroups, &quota, &failed);
-    if (error || failed)
-        log_warn("quota-not-enforced", "what=cluster controllers=0x%x error=\"%s\"", failed,
-                 strerror(-error));
+    (void)cgroups_quota_set(supervisor->cgroups, &quota, &failed);
+    supervisor_quota_warn(supervisor, "", failed);
 }
 
 static int steering_begin(struct supervisor *supervisor, char *why, size_t why_size)
@@ -408,9 +421,9 @@ static void unit_try(struct supervisor *supervisor, const struct service *servic
 static void units_try(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
-    while (supervisor->begin_next < topology->service_count && supervisor->starts_left)
+    while (supervisor->begin_next < topology->start_count && supervisor->starts_left)
         unit_try(supervisor, &topology->services[topology->start_order[supervisor->begin_next++]]);
-    if (supervisor->begin_next < topology->service_count)
+    if (supervisor->begin_next < topology->start_count)
         supervisor_note_change(supervisor, NULL);
 }
 

@@ -114,3 +114,7 @@ bool supervisor_may_start(struct supervisor *supervisor);
 uint32_t supervisor_slot_take(struct supervisor *supervisor);
 uint32_t supervisor_slots_free(const struct supervisor *supervisor); /* how many are left */
 void supervisor_slot_free(struct supervisor *supervisor, uint32_t slot);
+/* Warns of what is not enforced, and why: of the instance, or ("") of the cluster together.
+ * `failed` as from cgroup_open. */
+void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
+                           unsigned failed);

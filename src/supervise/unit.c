@@ -237,6 +237,8 @@ void unit_end(struct unit *unit, bool kill)
     unit->ended = true;
     unit->restarting = 0;
     unit->filling = false;
+    if (unit->begun)
+        unit_rotate(unit); /* all of them at once, before the first is told to stop */
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         struct instance *instance = unit->instances[i];
         if (!instance)
@@ -291,9 +293,21 @@ uint32_t unit_weight(const struct unit *unit, uint32_t number)
 
 static uint32_t weight_of(const struct unit *unit, const struct instance *instance)
 {
-    if (instance->life.state != STATE_UP || !instance->healthy || instance->leaving)
+    if (instance->life.state != STATE_UP || !instance->healthy || instance->leaving || unit->ended)
         return 0;
     return unit_weight(unit, instance->number);
+}
+
+bool unit_only_by_gateway(const struct unit *unit)
+{
+    const struct supervisor *supervisor = unit->supervisor;
+    size_t count, users;
+    const uint32_t *list = links_of(supervisor->listeners, unit->service->index, &count);
+    links_of(supervisor->users, unit->service->index, &users);
+    bool only = count > 0 && users == 0 && !unit->service->publish;
+    for (size_t i = 0; i < count; i++)
+        only &= supervisor->topology->listeners[list[i]].path != LISTENER_DIRECT;
+    return only;
 }
 
 void unit_rotate(struct unit *unit)
@@ -303,6 +317,9 @@ void unit_rotate(struct unit *unit)
     struct rotation_member members[SERVICE_INSTANCES_MAX];
     uint32_t numbers[SERVICE_INSTANCES_MAX];
     size_t count = 0;
+    if (unit->out)
+        return;
+    unit->out = unit->ended;
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         const struct instance *instance = unit->instances[i];
         if (!instance || instance->life.state == STATE_GONE)

@@ -7,6 +7,7 @@
 
 #include "supervise/instance.h"
 #include "supervise/spawn.h"
+#include "supervise/traffic.h"
 
 struct supervisor;
 
@@ -21,6 +22,7 @@ struct unit {
     uint32_t wanted;
     bool begun;    /* what it uses was up once: instances may start */
     bool ended;    /* going down: no further starts */
+    bool out;      /* and none of it is in rotation any more */
     bool outdated; /* adopted instances were started from another definition than the file's now */
     bool noted;    /* waits in the supervisor's list of changed units */
     bool settled;  /* as of the last look at its changes */
@@ -32,6 +34,7 @@ struct unit {
     uint32_t restarting;     /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
     size_t port_count;
+    struct traffic_look traffic; /* through the gateway, as `status` saw it */
 };
 
 /* 0 or -errno; on failure `unit_done` frees what there is. */
@@ -71,6 +74,9 @@ void unit_sweep(struct unit *unit);
 void unit_rotate(struct unit *unit);
 /* Of the instance of that number, while it is in rotation. */
 uint32_t unit_weight(const struct unit *unit, uint32_t number);
+
+/* Does nobody reach it but through the gateway: no direct listener, no service that uses it? */
+bool unit_only_by_gateway(const struct unit *unit);
 
 /* NULL: no such. */
 struct instance *unit_instance(const struct unit *unit, uint32_t number);

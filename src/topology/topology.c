@@ -27,6 +27,28 @@ bool topology_needs_gateway(const struct topology *topology)
     return false;
 }
 
+bool topology_port_is_gated(const struct topology *topology, enum protocol protocol, uint16_t port)
+{
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->path != LISTENER_DIRECT && listener->protocol == protocol &&
+            listener->port == port)
+            return true;
+    }
+    return false;
+}
+
+bool topology_udp_is_relayed(const struct topology *topology, uint32_t service)
+{
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->path != LISTENER_DIRECT && listener->protocol == PROTOCOL_UDP &&
+            listener->service == service)
+            return true;
+    }
+    return false;
+}
+
 uint16_t listener_target(const struct topology *topology, const struct listener *listener)
 {
     if (listener->target_port)

@@ -143,6 +143,7 @@ struct service {
     uint32_t index;    /* its place in topology.services */
     const char *name;  /* unique; of the first service of a realm: "s1.logic" */
     const char *realm; /* "" outside a realm */
+    bool absent;       /* it is gone, and only its index is left (place.h) */
     /* A hash of what an instance is started with: equal means that those which run may stay. How
      * many there are, how they are balanced, checked, restarted and stopped is not in it, since
      * enginx changes that without a restart. */
@@ -264,6 +265,7 @@ struct topology {
     struct service *services;
     size_t service_count;
     const uint32_t *start_order; /* indexes: what is used stands before what uses it */
+    size_t start_count;          /* of start_order: all that are not absent */
     struct listener *listeners;
     size_t listener_count;
 };
@@ -276,6 +278,18 @@ const struct service *topology_service(const struct topology *topology, const ch
 /* Does anything in it need the gateway's process: a relay, HTTP, metrics, a check by the network?
  */
 bool topology_needs_gateway(const struct topology *topology);
+
+/* Does the kernel lead this listener's connections straight to that service? */
+static inline bool listener_leads(const struct listener *listener, uint32_t service)
+{
+    return listener->path == LISTENER_DIRECT && listener->service == service;
+}
+
+/* Is the port, at whatever address, the gateway's? Programs that ask for it get it elsewhere. */
+bool topology_port_is_gated(const struct topology *topology, enum protocol protocol, uint16_t port);
+/* Does the gateway relay datagrams to the service? Then its programs must answer from an instance's
+ * own address. */
+bool topology_udp_is_relayed(const struct topology *topology, uint32_t service);
 
 /* The port that a listener's connections go to: stated, or 0 when it must be learnt. */
 uint16_t listener_target(const struct topology *topology, const struct listener *listener);

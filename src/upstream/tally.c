@@ -71,20 +71,25 @@ static size_t pages(size_t bytes)
     return (bytes + 4095) / 4096 * 4096;
 }
 
+static char *part(char *base, size_t at)
+{
+    return base ? base + at : NULL;
+}
+
 /* Gives out the parts in their order; with a `base` of NULL only the size is of use. */
 static size_t tally_lay_out(struct tally *tally, char *base)
 {
     const struct tally_sizes *sizes = &tally->sizes;
     size_t at = SEGMENT_HEADER_BYTES;
-    tally->endpoints = base + at;
+    tally->endpoints = part(base, at);
     at += pages((size_t)(sizes->slots_max + sizes->remotes_max) * sizes->threads *
                 sizeof(struct tally_endpoint));
     for (unsigned kind = 0; kind < TALLY_KINDS; kind++) {
-        tally->traffic[kind] = base + at;
+        tally->traffic[kind] = part(base, at);
         at += pages((size_t)sizes->rows[kind] * sizes->threads * TRAFFIC_BYTES);
     }
     for (unsigned list = 0; list < NAME_LISTS; list++) {
-        tally->lists[list].names = base + at;
+        tally->lists[list].names = part(base, at);
         tally->lists[list].rows = list_rows(sizes, list);
         at += pages((size_t)list_rows(sizes, list) * TALLY_NAME_BYTES);
     }

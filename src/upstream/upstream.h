@@ -3,7 +3,12 @@
  * ones from the resolver. One per service and thread; it lives on over reloads for as long as a
  * generation names the service; its settings are those of the newest generation.
  *
- * A choice allocates nothing, makes no system call, and writes nothing that another thread writes.
+ * A choice allocates nothing, makes no system call, and writes nothing that another thread writes
+ * (the first one after a change reads the endpoints anew, and may).
+ *
+ * Counted here: of an endpoint requests, requests_now, failures, failures_connect, latency_us and
+ * ejected; of the service retries, held and held_now. What is left — connections, connections_now,
+ * bytes, status — is counted by who speaks with it; `capacity connections=` goes by it.
  *
  * An endpoint lives for as long as it is in the upstream or somebody holds it (endpoint_ref), so a
  * connection to an instance that is gone may still end in its own time. */
@@ -132,14 +137,16 @@ void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled);
 
 struct waiter;
 /* PICK_DONE: choose again now (it may still be PICK_WAIT: wait again, the deadline goes on).
- * PICK_NONE: the time is over, or nobody comes any more. The waiter is out of the queue. */
+ * PICK_NONE: the time is over, or nobody comes any more. The waiter is out of the queue. Called by
+ * the loop, never from within another call but upstream_free; it must not free the upstream. */
 typedef void waiter_call(struct waiter *waiter, enum pick_result result);
 
 struct waiter { /* embedded in a request */
     TAILQ_ENTRY(waiter) next;
     struct upstream *upstream; /* NULL: does not wait */
     waiter_call *call;
-    uint64_t deadline_ms; /* loop time; 0: to be set from `hold` when it first waits */
+    uint64_t deadline_ms; /* loop time; 0: to be set from `hold` when it first waits; for another
+                             request set it to 0 again */
 };
 
 /* False: the queue is full (`hold`), answer 503. */
@@ -148,7 +155,8 @@ void waiter_stop(struct waiter *waiter); /* accepts one that does not wait */
 
 /* ---- retries ---- */
 
-/* May one more try be made within the budget (`retry budget=`)? Counts it when it may. */
+/* May one more try be made within the budget (`retry budget=`)? Counts it when it may, also as
+ * the service's `retries` in the tally. */
 bool upstream_retry_allowed(struct upstream *upstream);
 
 /* ---- for the thread ---- */

@@ -6,6 +6,9 @@ that is measured. The rounds alternate, so that a slow moment of the machine mee
 table shows medians, and medians of the ratios within a round. CPU is that of server and client
 together, since on loopback much of a connection's work is done in the client's name. The noise of
 the machine stands in the table too: the program alone, measured a second time in each round.
+
+What a change did: AGAINST=PATH names an enginx of before, which is measured in the same rounds (as
+root), and nothing else is. ROUNDS (7) and WORK ("keep-alive", "connection") say how much.
 """
 
 import os
@@ -33,6 +36,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "7"))
 SECONDS = "1"
 CONNECTIONS = "32"
 WORK = {"keep-alive": [], "a connection per request": ["-H", "Connection: close"]}
+WORK_CHOSEN = os.environ.get("WORK", "")  # a part of the name
 MANY = 100
 IDLE_SECONDS = 3
 
@@ -95,6 +99,8 @@ def configuration(server, instances=1):
 def compare(contenders):
     """The table of one kind of work after the other."""
     for work, extra in WORK.items():
+        if WORK_CHOSEN not in work:
+            continue
         results = {contender.name: [] for contender in contenders}
         for contender in contenders:
             contender.measure(extra)  # warms caches; not counted
@@ -163,6 +169,12 @@ def main():
     place = Path(tempfile.mkdtemp(prefix="enginx-bench-"))
     place.chmod(0o755)
     binary = shutil.copy2(source, place / "enginx")
+    before = os.environ.get("AGAINST")
+    if before:
+        before = shutil.copy2(before, place / "enginx-before")
+        ways = [("before, as root", before, "root"), ("now, as root", binary, "root")]
+    else:
+        ways = [(f"enginx as {user}", binary, user) for user in ("root", "nobody")]
     server = place / "server"
     subprocess.run(["gcc", "-O2", "-o", server, Path(__file__).parent / "server.c"], check=True)
 
@@ -173,17 +185,19 @@ def main():
             wait_for(lambda: not refused(PORT), 5, "the program to listen")
         contenders = [Contender("alone", [plain.pid], lambda: [], networks[0]),
                       Contender("alone, once more", [plain.pid], lambda: [], networks[0])]
-        for network, user in zip(networks[1:], ("root", "nobody")):
+        for network, (name, of_way, user) in zip(networks[1:], ways):
             with network.inside():
-                cluster = make_cluster(place, binary, Account(user), network, user)
+                cluster = make_cluster(place, of_way, Account(user), network, name.split()[-1] + of_way.name)
                 clusters.append(cluster)
                 cluster.up(configuration(server))
                 pid = cluster.wait_up(1)[1]["pid"]
             path = cluster.service()["why"]
-            print(f"enginx as {user}: {path}")
-            contenders.append(Contender(f"enginx as {user}", [pid], cluster.enginx_processes, network))
+            print(f"{name}: {path}")
+            contenders.append(Contender(name, [pid], cluster.enginx_processes, network))
 
         compare(contenders)
+        if before:
+            return
 
         print(f"\nidle, one service of one instance, over {IDLE_SECONDS} s")
         print(f"  {'':22}{'processes':>12}{'RSS':>11}{'PSS':>11}{'CPU':>10}")

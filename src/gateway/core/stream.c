@@ -96,6 +96,14 @@ int stream_watch(struct stream *stream)
                        stream_event, stream_loop(stream));
 }
 
+int stream_again(struct stream *stream)
+{
+    if (!stream->watch.active)
+        return stream_watch(stream);
+    return watch_change(stream_loop(stream), &stream->watch,
+                        WATCH_READ | WATCH_WRITE | WATCH_PEER_ENDED | (unsigned)WATCH_EDGE);
+}
+
 int stream_read_blocks(struct stream *stream)
 {
     stream->read_blocked = true;

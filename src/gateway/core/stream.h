@@ -81,6 +81,11 @@ static inline bool stream_plain(const struct stream *stream)
  * stream that nobody reads just now, whose death should be seen. 0 or -errno. */
 int stream_watch(struct stream *stream);
 
+/* For who stops before -EAGAIN, so that others have their turn: `ready` is called soon. 0 or
+ * -errno.
+ */
+int stream_again(struct stream *stream);
+
 /* For who moves bytes past the stream (splice): -EAGAIN was seen: blocked, and registered. 0 or
  * -errno. */
 int stream_read_blocks(struct stream *stream);

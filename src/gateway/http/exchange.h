@@ -30,7 +30,7 @@
 enum {
     EXCHANGE_ARENA_BYTES_MAX = 256 * 1024, /* head, rewritten fields, variables */
     EXCHANGE_REPLAY_BYTES = 64 * 1024,
-    REQUEST_ID_BYTES = 33,
+    REQUEST_ID_BYTES = 65, /* of our own: 32 digits; a longer one of a proxy is replaced */
 };
 
 struct exchange;
@@ -48,6 +48,9 @@ struct response_head { /* what a handler answers; copied or sent before the call
     uint64_t body_length;
 };
 
+/* "Not Found"; "" of a status that nobody knows. */
+struct slice status_reason(uint16_t status);
+
 struct codec {
     const char *name; /* "HTTP/1.1" */
     /* An interim response (100, 103). */
@@ -64,13 +67,16 @@ struct codec {
     void (*cut)(struct exchange *exchange);
     /* The handler can take more of the request's body. */
     void (*request_more)(struct exchange *exchange);
-    /* For splice: the socket that body bytes may be written to as they are just now, -1: framed,
-     * encrypted, or still busy. After moving bytes by oneself: `moved`. */
-    int (*raw_fd)(struct exchange *exchange);
-    void (*moved)(struct exchange *exchange, uint64_t bytes, bool last);
+    /* May the rest of the body be moved from a pipe (no framing, no TLS, nothing waits)? */
+    bool (*splices)(struct exchange *exchange);
+    /* Moves up to so many bytes of the body out of a pipe. Bytes; -EAGAIN: `response_room` will be
+     * called; -errno: the client is gone, abort follows. */
+    ssize_t (*splice)(struct exchange *exchange, int pipe_fd, size_t length);
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
+    /* The handler has let go: once the response is out the exchange may be freed, also at once. */
+    void (*released)(struct exchange *exchange);
 };
 
 struct handler {
@@ -90,17 +96,20 @@ struct exchange {
     void *handler_own;
     struct client_base *client;
     struct worker *worker;
-    struct generation_use *use;        /* holds a reference */
-    const struct route *route;         /* NULL: none matched */
-    uint32_t route_number;             /* of the matcher */
-    struct tally_traffic *route_tally; /* NULL: none */
+    struct generation_use *use;          /* holds a reference */
+    const struct route *route;           /* NULL: none matched */
+    uint32_t route_number;               /* of the matcher */
+    struct tally_traffic *route_tally;   /* NULL: none */
+    struct tally_traffic *service_tally; /* of whom it went to; NULL: nobody */
 
-    struct head request; /* lives in the arena or, until dispatch returns, in the input */
-    struct bump *arena;  /* of this exchange; freed with it */
-    bool client_trusted; /* the peer is one of the site's `trust` */
-    bool secure;         /* came by TLS */
+    struct head request;               /* its bytes and fields lie in the arena */
+    struct bump *arena;                /* of this exchange; freed with it */
+    bool client_trusted;               /* the peer is one of the site's `trust` */
+    bool secure;                       /* came by TLS */
+    const char *tls_version, *tls_sni; /* for the log; NULL: none */
     char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
     struct slice captures[10];         /* of the route's regular expression */
+    struct slice allow;                /* of a 405: the methods that there are; valid in the call */
 
     uint64_t begun_us;
     uint64_t bytes_in;  /* of the request's body */
@@ -118,8 +127,7 @@ struct exchange {
 
 /* ---- for codecs ---- */
 
-/* Finds the host and the route and starts its handler. The head's slices must hold during the call;
- * a handler that needs them longer copies (exchange_keep_head). */
+/* Finds the host and the route and starts its handler. The head lies in the arena already. */
 void exchange_dispatch(struct exchange *exchange);
 size_t exchange_request_body(struct exchange *exchange, const char *bytes, size_t length,
                              bool last);
@@ -128,9 +136,11 @@ void exchange_abort(struct exchange *exchange, enum exchange_blame blame, const 
 /* Counts it, logs it; the codec calls this once, then frees it. */
 void exchange_done(struct exchange *exchange);
 
+/* Bytes that the request's body may have; 0: no bound. */
+uint64_t exchange_body_max(const struct exchange *exchange);
+
 /* ---- for handlers ---- */
 
-void exchange_keep_head(struct exchange *exchange); /* head → arena */
 const char *exchange_request_id(struct exchange *exchange);
 /* An answer of our own: a small page (text, or JSON when the client asks for it) that says who
  * failed, with the request id. `why` goes to the log only. Ends the exchange's response. */
@@ -144,5 +154,9 @@ void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const ch
 void exchange_request_more(struct exchange *exchange);
 /* Nothing more comes from the handler; must be the handler's last call. */
 void exchange_release(struct exchange *exchange);
+
+void exchange_interim(struct exchange *exchange, const struct response_head *head);
+bool exchange_splices(struct exchange *exchange);
+ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length);
 
 extern const struct handler handler_proxy, handler_redirect, handler_respond;

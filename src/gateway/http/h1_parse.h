@@ -21,7 +21,7 @@ enum h1_result h1_head_end(const char *bytes, size_t length, size_t *scanned, si
 size_t h1_blank(const char *bytes, size_t length);
 
 struct h1_refusal {  /* of a bad request */
-    uint16_t status; /* 400, 414, 431, 501, 505 */
+    uint16_t status; /* 400, 417, 431, 501, 505 */
     const char *why; /* static text, for the log */
 };
 
@@ -40,6 +40,7 @@ struct h1_chunks {
     uint16_t extension_bytes; /* of this chunk's, bounded */
     uint32_t trailer_bytes;   /* bounded by CHUNK_TRAILER_BYTES_MAX */
     uint64_t left;            /* of the chunk's data */
+    char *trailer;            /* room for CHUNK_TRAILER_BYTES_MAX, or NULL: not wanted */
 };
 enum { CHUNK_EXTENSION_BYTES_MAX = 1024, CHUNK_TRAILER_BYTES_MAX = 8192 };
 
@@ -47,10 +48,16 @@ void h1_chunks_init(struct h1_chunks *chunks);
 /* Looks at bytes[0 … length): consumes framing up to the next run of data. *ret_used: bytes of
  * framing consumed; *ret_data: bytes of data that follow it and are in `bytes` (then call
  * h1_chunks_data when they were taken). H1_DONE: the body is over, *ret_used includes the last
- * byte, trailers are in `trailer` (the whole lines, if the caller gave room). */
+ * byte. */
 enum h1_result h1_chunks_next(struct h1_chunks *chunks, const char *bytes, size_t length,
                               size_t *ret_used, size_t *ret_data);
 static inline void h1_chunks_data(struct h1_chunks *chunks, size_t taken)
 {
     chunks->left -= taken;
 }
+/* All of it at once, in place: the data of these bytes is moved together. *ret_used: bytes looked
+ * at (all of them, but for those behind the end when H1_DONE). */
+enum h1_result h1_chunks_decode(struct h1_chunks *chunks, char *bytes, size_t length,
+                                size_t *ret_used, char **ret_data, size_t *ret_length);
+/* After the body is over: the trailer's fields, without those that may not stand there. */
+uint32_t h1_trailers_parse(const struct h1_chunks *chunks, struct field *fields, uint32_t room);

@@ -18,6 +18,7 @@ struct slice {
 
 bool slice_is(struct slice slice, const char *text);        /* byte by byte */
 bool slice_is_nocase(struct slice slice, const char *text); /* ASCII */
+bool slice_same_nocase(struct slice one, struct slice other);
 
 enum http_method {
     METHOD_OTHER,
@@ -31,6 +32,7 @@ enum http_method {
     METHOD_TRACE,
     METHOD_PATCH,
 };
+enum http_method method_of(struct slice name);   /* case matters */
 bool method_safe(enum http_method method);       /* RFC 9110 §9.2.1 */
 bool method_idempotent(enum http_method method); /* RFC 9110 §9.2.2 */
 
@@ -71,6 +73,9 @@ enum field_id {
     FIELD_COUNT,
 };
 enum field_id field_id_of(struct slice name); /* ASCII case does not matter */
+/* The same; *ret_disguised: it is FIELD_OTHER, but would be a known one with `-` for `_`. What
+ * reads fields as CGI variables cannot tell the two, so such a field must not be passed on. */
+enum field_id field_id_find(struct slice name, bool *ret_disguised);
 /* Must not be passed on by a proxy (RFC 9110 §7.6.1); those that Connection names come on top. */
 bool field_hop_by_hop(enum field_id id);
 
@@ -98,7 +103,8 @@ struct head {
     struct slice authority; /* as sent: the target's if absolute, else Host; "" in HTTP/1.0 */
     struct slice host;      /* the authority without port; lower case is not made */
     uint16_t port;          /* of the authority; 0: none */
-    struct slice target;    /* origin form, or "*": path and query, what is sent on */
+    struct slice target;    /* origin form, or "*": path and query, what is sent on; begins with `?`
+                               if it was absolute and without a path: a `/` belongs before it */
     struct slice path;      /* as sent */
     struct slice query;     /* without `?` */
     bool has_query;

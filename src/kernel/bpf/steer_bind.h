@@ -43,6 +43,22 @@ static __always_inline bool port_claim(struct bpf_sock_addr *context,
     return claim && claim->cluster == mine.cluster && claim->owner == mine.owner;
 }
 
+/* Must the socket be at the instance's own address? Datagrams that come through the gateway were
+ * sent there, and their answers must come from there. */
+static __always_inline bool socket_is_relayed(struct bpf_sock_addr *context,
+                                              const struct steer_member *member, __u8 protocol,
+                                              __u16 port)
+{
+    struct steer_claim_key key = {
+        .netns = bpf_get_netns_cookie(context), .kind = STEER_CLAIM_UDP_PORT, .value = port};
+    if (protocol != STEER_UDP)
+        return 0;
+    if (member->flags & STEER_MEMBER_OWN_UDP)
+        return 1;
+    struct steer_claim *claim = bpf_map_lookup_elem(&claims, &key);
+    return claim && claim->cluster == cluster_number && claim->owner == STEER_OWNER_GATEWAY;
+}
+
 static __always_inline void owner_init(struct steer_owner *owner, struct bpf_sock_addr *context,
                                        const struct steer_member *member)
 {
@@ -84,16 +100,18 @@ SEC("cgroup/bind4") int steer_bind4(struct bpf_sock_addr *context)
             (!owner.claimed || member->flags & STEER_MEMBER_AT_HOME)) {
             context->user_ip4 = bpf_htonl(member->home);
             owner.moved = 1;
+        } else if (socket_is_relayed(context, member, owner.protocol, owner.port)) {
+            context->user_ip4 = bpf_htonl(member->address);
+            owner.moved = 1;
         }
     }
     socket_join(context, &owner);
     return BIND_ALLOW_PRIVILEGED;
 }
 
-/* A socket for IPv6 only has no home to go to: it gets a port that the kernel chooses, at ::1.
+/* To `address`. A socket for IPv6 only has no such place to go to: it gets a port that the kernel chooses, at ::1.
  * steer_lookup does not mind. */
-static __always_inline void socket_move6(struct bpf_sock_addr *context,
-                                         const struct steer_member *member, bool v6only)
+static __always_inline void socket_move6(struct bpf_sock_addr *context, __u32 address, bool v6only)
 {
     CONTEXT_REFRESH(context);
     context->user_ip6[0] = 0;
@@ -106,7 +124,7 @@ static __always_inline void socket_move6(struct bpf_sock_addr *context,
         context->user_port = 0;
     } else {
         context->user_ip6[2] = MAPPED_PREFIX;
-        context->user_ip6[3] = bpf_htonl(member->home);
+        context->user_ip6[3] = bpf_htonl(address);
     }
 }
 
@@ -130,7 +148,10 @@ SEC("cgroup/bind6") int steer_bind6(struct bpf_sock_addr *context)
         owner.claimed = port_claim(context, member, owner.protocol, owner.port);
         if (owner.protocol == STEER_TCP &&
             (!owner.claimed || member->flags & STEER_MEMBER_AT_HOME)) {
-            socket_move6(context, member, v6only);
+            socket_move6(context, member->home, v6only);
+            owner.moved = 1;
+        } else if (socket_is_relayed(context, member, owner.protocol, owner.port)) {
+            socket_move6(context, member->address, v6only);
             owner.moved = 1;
         }
     }

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 1 };
+enum { STEER_LAYOUT_VERSION = 3 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -18,6 +18,7 @@ struct steer_layout { /* of `layout`, one entry, pinned last: what the other pin
     __u32 cluster;
     __u64 netns;
     __u64 cgroup_id;
+    __u64 lost; /* events that found the ring full; the programs count them */
 };
 
 enum {
@@ -32,15 +33,21 @@ enum steer_policy { STEER_LEAST, STEER_CYCLE, STEER_RANDOM, STEER_CLIENT_HASH };
 
 enum steer_protocol { STEER_TCP = 6, STEER_UDP = 17 };
 
-struct steer_member { /* of `members`: cgroup id → who that is */
+struct steer_member { /* of `members`: cgroup id → who that is. Each start has a cgroup of its own.
+                       */
     __u32 slot;
     __u32 service;
     __u32 address; /* the instance's own, 127.77.S.I */
     __u32 home;    /* the service's, 127.86.x.y */
-    __u32 epoch;   /* changes with each start, so that old connections do not count for the new */
+    __u32 epoch;   /* one more with each start */
     __u32 flags;
+    __u32 counting; /* set by steer_member_set: which of the slot's counts its connections are in */
 };
-enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
+enum {
+    STEER_MEMBER_AT_HOME = 1,   /* bind to the home address from the start */
+    STEER_MEMBER_OWN_UDP = 2,   /* bind UDP to the instance's own address: the gateway relays it */
+    STEER_MEMBER_CONTINUES = 4, /* what waits for the last start of the slot comes to this one */
+};
 
 /* `addresses`: an instance's own address → its slot; a service's home → this. */
 #define STEER_SLOT_HOME 0xffffffffu
@@ -55,11 +62,27 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
 /* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An
  * entry of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
-struct steer_slot { /* of `slots`, an array that user space maps: the counters */
-    __s64 live;
-    __u64 total;
+struct steer_count { /* connections; open are begun - ended */
+    __u64 begun;
+    __u64 ended;
+};
+enum { STEER_FORMER_MAX = 3 };
+struct steer_slot { /* of `slots`, an array that user space maps: the counters; two cache lines */
+    /* By the lowest bit of `counting`, which is one more with each start that begins from zero:
+     * what an old start's connections do at this moment, having looked at it just before it
+     * changed, cannot reach the new one's count. */
+    struct steer_count counts[2];
+    __u32 counting;
+    __u32
+        several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
+    __u32 pad[6];
+    /* User space's: the present start, and those before it whose waiting connections it has got. */
+    __u64 cgroup_id;
+    __u64 former[STEER_FORMER_MAX];
+    __u64 before; /* connections in the count that had ended when it began */
     __u32 epoch;
-    __u32 pad;
+    __u32 former_count;
+    __u64 pad_user[2];
 };
 
 struct steer_rotation { /* of `services`: who gets new connections */
@@ -88,7 +111,16 @@ enum {
     STEER_TARGET_LOCAL = 1, /* only for clients on this machine (arrived by lo): an own port */
     STEER_TARGET_LOOPBACK =
         2, /* the programs bind to loopback only: other destinations are not ours */
+    STEER_TARGET_GATE =
+        4, /* the gateway's: `service` is the slot in `sockets` of its listening socket */
 };
+/* Slots of the gateway's sockets begin here; none of an instance is as high. */
+#define STEER_GATE_FIRST 0x80000000u
+
+/* `addressed`, an array that user space maps: a bit for each port that has a target with a family,
+ * but for those of 127.64.0.0/10. Set before the target is, never cleared: without it, one lookup
+ * tells all. */
+enum { STEER_ADDRESSED_BITS = 64, STEER_ADDRESSED_WORDS = 65536 / STEER_ADDRESSED_BITS };
 
 struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
     __u32 service;
@@ -137,3 +169,4 @@ struct steer_claim {
     __u32 cluster; /* steer's number of the cluster: a hash of its name */
     __u32 owner;   /* ports: the home address of the service that holds it; else a value */
 };
+#define STEER_OWNER_GATEWAY 1u /* of a port: no service, the gateway */

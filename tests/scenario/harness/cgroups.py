@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+from .processes import wait_for
+
 
 def hierarchies():
     """Mount points with the test process's own group in each."""
@@ -21,6 +23,60 @@ def hierarchies():
             controllers = [name for name in own if name and name in options.split(",")]
             found.append((mount, own[controllers[0]] if controllers else "/"))
     return found
+
+
+class Delegated:
+    """Groups that root gives to a user, one in each hierarchy that enginx uses, as systemd does for a
+    unit with Delegate=yes. `only_v2`: without those of v1, which hold the limits on hybrid machines."""
+
+    CONTROLLERS = ("memory", "cpu", "pids")
+
+    def __init__(self, account, name, only_v2=False):
+        self.account = account
+        self.paths = []  # v2's first
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, mount, kind, options = line.split()[:4]
+            if kind == "cgroup2":
+                self.paths.insert(0, Path(mount) / name)
+            elif kind == "cgroup" and not only_v2 and set(options.split(",")) & set(self.CONTROLLERS):
+                self.paths.append(Path(mount) / name)
+        for controller in self.CONTROLLERS:
+            try:
+                (self.v2.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+            except OSError:
+                pass  # bound to v1
+        for path in self.paths:
+            path.mkdir()
+            for given in (path, *(path / f"cgroup.{file}"
+                                  for file in ("procs", "threads", "subtree_control"))):
+                if given.exists():
+                    os.chown(given, account.uid, account.gid)
+
+    @property
+    def v2(self):
+        return self.paths[0]
+
+    def entering(self, base):
+        """The beginning of a command line that enters the groups (or the leaf into which an enginx
+        with that base has moved itself) and goes on as the user."""
+        account = self.account
+        script = ("""while [ "$1" != -- ]; do
+            for group in "$1/$0.self" "$1"; do echo $$ 2>/dev/null >"$group/cgroup.procs" && break; done
+            shift; done; shift; exec "$@\"""")
+        return ["/bin/sh", "-c", script, base, *map(str, self.paths), "--", "setpriv",
+                "--reuid", str(account.uid), "--regid", str(account.gid), "--clear-groups"]
+
+    def below(self, base):
+        """The groups that an enginx with that base has made, but for its own leaf."""
+        return [Path(name) for path in self.paths for name, _, _ in os.walk(path / base)]
+
+    def remove(self):
+        for path in self.paths:
+            for name, _, _ in os.walk(path, topdown=False):
+                for pid in processes(name):
+                    os.kill(pid, signal.SIGKILL)
+                wait_for(lambda: not processes(name), 5, "a killed process to end")
+                os.rmdir(name)
 
 
 def folders(base):

@@ -51,6 +51,7 @@ class Cluster:
         self.state = self.directory / "state"
         self.output_path = self.directory / "output.txt"
         self.process = None  # the last one in the foreground
+        self.delegated = None  # the groups (cgroups.Delegated) in which enginx is started
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.directory),
@@ -94,11 +95,13 @@ class Cluster:
 
     def start(self, *arguments, **options):
         """Runs enginx in the foreground, its output in a file."""
+        entering = self.delegated.entering(self.cgroup) if self.delegated else []
+        account = {} if self.delegated else self.account.options()
         with open(self.output_path, "ab") as output:
             self.process = subprocess.Popen(
-                self.arguments(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=self.directory, env=self.environment, start_new_session=True,
-                **self.account.options(), **options)
+                entering + self.arguments(*arguments), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, cwd=self.directory, env=self.environment, start_new_session=True,
+                **account, **options)
         return self.process
 
     def up(self, text=None, *arguments):

@@ -1,0 +1,288 @@
+#include "gateway/http/exchange.h"
+
+#include "gateway/core/networks.h"
+#include "gateway/http/access_log.h"
+#include "gateway/http/bump.h"
+#include "gateway/http/error_page.h"
+#include "gateway/http/expand.h"
+#include "gateway/http/h1_text.h"
+#include "gateway/http/http_worker.h"
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+static const struct handler *const handlers[] = {
+    [ROUTE_PROXY] = &handler_proxy,
+    [ROUTE_REDIRECT] = &handler_redirect,
+    [ROUTE_RESPOND] = &handler_respond,
+};
+
+/* An answer of ours when no handler was started. */
+static void refuse(struct exchange *exchange, uint16_t status, const char *why)
+{
+    exchange_fail(exchange, status, BLAME_CLIENT, why);
+    exchange_release(exchange);
+}
+
+static void refuse_method(struct exchange *exchange, struct slice allow)
+{
+    exchange->allow = allow;
+    refuse(exchange, 405, "no route has this method");
+}
+
+/* Those of a regular expression lie in the scratch. False: no memory. */
+static bool captures_keep(struct exchange *exchange, const struct matched *matched)
+{
+    for (size_t i = 0; i < sizeof matched->captures / sizeof matched->captures[0]; i++) {
+        struct slice capture = matched->captures[i];
+        exchange->captures[i] = SLICE("");
+        if (!capture.length)
+            continue;
+        char *copy = bump_copy(exchange->arena, capture.bytes, capture.length);
+        if (!copy)
+            return false;
+        exchange->captures[i] = (struct slice){copy, capture.length};
+    }
+    return true;
+}
+
+static void route_start(struct exchange *exchange, const struct matched *matched)
+{
+    const struct plan_listener *plan = exchange->client->plan;
+    const struct route *route = matched->route;
+    exchange->route = route;
+    exchange->route_number = matched->number;
+    exchange->route_tally = tally_traffic(exchange->worker->place.tally, exchange->worker->number,
+                                          TALLY_ROUTE, plan->route_rows[matched->number]);
+    tally_add(&exchange->route_tally->requests_now, 1);
+    uint64_t bytes_max = exchange_body_max(exchange);
+    if (bytes_max && exchange->request.body == BODY_LENGTH &&
+        exchange->request.body_length > bytes_max) {
+        refuse(exchange, 413, "the body is larger than the route takes");
+        return;
+    }
+    if (route->path_kind == PATH_REGEX && !captures_keep(exchange, matched)) {
+        refuse(exchange, 503, "the request's memory is used up");
+        return;
+    }
+    exchange->handler = handlers[route->kind];
+    exchange->handler->start(exchange);
+}
+
+void exchange_dispatch(struct exchange *exchange)
+{
+    struct matched matched;
+    switch (match_find(exchange->client->plan->match, &exchange->request,
+                       exchange->worker->http->match_scratch, &matched)) {
+    case MATCH_FOUND:
+        route_start(exchange, &matched);
+        return;
+    case MATCH_NONE:
+        refuse(exchange, 404, "no route");
+        return;
+    case MATCH_METHOD:
+        refuse_method(exchange, matched.allow);
+        return;
+    case MATCH_BAD_PATH:
+        break;
+    }
+    refuse(exchange, 400, "a path that climbs above the root, is too long or encodes a NUL");
+}
+
+/* ---- the request's body --------------------------------------------------------------------- */
+
+uint64_t exchange_body_max(const struct exchange *exchange)
+{
+    if (exchange->route && exchange->route->body_bytes_max)
+        return exchange->route->body_bytes_max;
+    return exchange->client->plan->listener->site->body_bytes_max;
+}
+
+size_t exchange_request_body(struct exchange *exchange, const char *bytes, size_t length, bool last)
+{
+    if (!exchange->handler) /* it wants no more of it */
+        return length;
+    return exchange->handler->request_body(exchange, bytes, length, last);
+}
+
+void exchange_request_more(struct exchange *exchange)
+{
+    exchange->codec->request_more(exchange);
+}
+
+/* ---- the response --------------------------------------------------------------------------- */
+
+static ssize_t counted(struct exchange *exchange, ssize_t taken, size_t length, bool last)
+{
+    if (taken > 0)
+        exchange->bytes_out += (uint64_t)taken;
+    if (last && taken == (ssize_t)length)
+        exchange->response_ended = true;
+    return taken;
+}
+
+/* The route's rules for responses, whoever answers. What they make must end no line. */
+static bool rules_apply(struct exchange *exchange, struct response_head *head)
+{
+    uint32_t count;
+    const struct field *made =
+        expand_fields(exchange, true, head->fields, head->field_count, &count);
+    struct field *fields = made ? bump_alloc(exchange->arena, (count + 1) * sizeof *fields) : NULL;
+    if (!fields)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        fields[i] = made[i];
+        fields[i].dropped |= !field_sane(&fields[i]);
+    }
+    head->fields = fields;
+    head->field_count = count;
+    return true;
+}
+
+ssize_t exchange_respond(struct exchange *exchange, const struct response_head *head,
+                         const char *bytes, size_t length, bool last)
+{
+    struct response_head ruled = *head;
+    if (exchange->route && exchange->route->headers_change_count)
+        rules_apply(exchange, &ruled); /* without memory for it: as it is */
+    exchange->status = head->status;
+    exchange->responded = true;
+    return counted(exchange, exchange->codec->respond(exchange, &ruled, bytes, length, last),
+                   length, last);
+}
+
+ssize_t exchange_write(struct exchange *exchange, const char *bytes, size_t length, bool last)
+{
+    return counted(exchange, exchange->codec->write(exchange, bytes, length, last), length, last);
+}
+
+void exchange_end(struct exchange *exchange, const struct field *trailers, uint32_t count)
+{
+    exchange->response_ended = true;
+    exchange->codec->end(exchange, trailers, count);
+}
+
+void exchange_interim(struct exchange *exchange, const struct response_head *head)
+{
+    exchange->codec->interim(exchange, head);
+}
+
+bool exchange_splices(struct exchange *exchange)
+{
+    return exchange->codec->splices && exchange->codec->splices(exchange);
+}
+
+ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length)
+{
+    return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length), length, false);
+}
+
+void exchange_writable(struct exchange *exchange)
+{
+    if (exchange->handler)
+        exchange->handler->response_room(exchange);
+}
+
+/* ---- ends ----------------------------------------------------------------------------------- */
+
+static void blame_set(struct exchange *exchange, enum exchange_blame blame, const char *why)
+{
+    if (exchange->blame != BLAME_NOBODY)
+        return;
+    exchange->blame = blame;
+    exchange->why = why;
+}
+
+void exchange_fail(struct exchange *exchange, uint16_t status, enum exchange_blame blame,
+                   const char *why)
+{
+    if (exchange->responded) {
+        exchange_cut(exchange, blame, why);
+        return;
+    }
+    blame_set(exchange, blame, why);
+    error_page_respond(exchange, status);
+}
+
+void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const char *why)
+{
+    blame_set(exchange, blame, why);
+    exchange->codec->cut(exchange);
+}
+
+void exchange_abort(struct exchange *exchange, enum exchange_blame blame, const char *why)
+{
+    blame_set(exchange, blame, why);
+    const struct handler *handler = exchange->handler;
+    exchange->handler = NULL;
+    if (handler)
+        handler->abort(exchange);
+}
+
+void exchange_release(struct exchange *exchange)
+{
+    exchange->handler = NULL;
+    exchange->codec->released(exchange);
+}
+
+static void traffic_done(struct tally_traffic *traffic, const struct exchange *exchange,
+                         uint64_t latency_us)
+{
+    tally_add(&traffic->requests, 1);
+    tally_add(&traffic->requests_now, (uint64_t)-1);
+    unsigned class = exchange->status / 100u;
+    tally_add(&traffic->status[class <= 5 ? class : 0], 1);
+    if (exchange->bytes_in)
+        tally_add(&traffic->bytes_in, exchange->bytes_in);
+    if (exchange->bytes_out)
+        tally_add(&traffic->bytes_out, exchange->bytes_out);
+    tally_latency(traffic, latency_us);
+}
+
+void exchange_done(struct exchange *exchange)
+{
+    uint64_t latency_us = worker_now_us(exchange->worker) - exchange->begun_us;
+    traffic_done(exchange->client->tally, exchange, latency_us);
+    if (exchange->route_tally)
+        traffic_done(exchange->route_tally, exchange, latency_us);
+    if (exchange->service_tally)
+        traffic_done(exchange->service_tally, exchange, latency_us);
+    if (exchange->client->plan->listener->site->access_log != ACCESS_OFF)
+        access_log_exchange(exchange);
+}
+
+/* ---- the request id ------------------------------------------------------------------------- */
+
+enum { ID_MADE_BYTES = 32 };
+
+static void id_make(struct exchange *exchange)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < ID_MADE_BYTES; i += 16) {
+        uint64_t number = random_next(&exchange->worker->random);
+        for (int j = 0; j < 16; j++, number >>= 4)
+            exchange->request_id[i + j] = digits[number & 15];
+    }
+    exchange->request_id[ID_MADE_BYTES] = 0;
+}
+
+/* It is shown in logs, pages and JSON. */
+static bool id_usable(const struct field *field)
+{
+    const char *end = field->value.bytes + field->value.length;
+    return !field->dropped && field->value.length && field->value.length < REQUEST_ID_BYTES &&
+           h1_skip(field->value.bytes, end, BYTE_TOKEN) == end;
+}
+
+const char *exchange_request_id(struct exchange *exchange)
+{
+    if (exchange->request_id[0])
+        return exchange->request_id;
+    const struct field *given = head_field(&exchange->request, FIELD_X_REQUEST_ID);
+    if (exchange->client_trusted && given && id_usable(given)) {
+        memcpy(exchange->request_id, given->value.bytes, given->value.length);
+        exchange->request_id[given->value.length] = 0;
+    } else {
+        id_make(exchange);
+    }
+    return exchange->request_id;
+}

@@ -1,0 +1,294 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "gateway/http/h1_client_private.h"
+#include "tls/client.h"
+
+static struct h1_client *of_pooled(struct pooled *pooled)
+{
+    return (struct h1_client *)((char *)pooled - offsetof(struct h1_client, pooled));
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------ */
+
+static void client_due(struct timer *timer);
+
+/* The timer is moved only to the front, as those of clients (h1_connection.h). */
+void client_deadline(struct h1_client *client, uint64_t delay_ms)
+{
+    struct loop *loop = client->worker->loop;
+    client->deadline_ms = loop_now(loop) + delay_ms;
+    if (timer_active(&client->timer) && client->timer.due_ms <= client->deadline_ms)
+        return;
+    /* Without memory for it there is no deadline: the client's own are still there. */
+    timer_start(loop, &client->timer, delay_ms, client_due, client);
+}
+
+static void client_leave(struct h1_client *client)
+{
+    client->busy = false;
+    if (client->dead)
+        free(client);
+}
+
+static const char *timeout_why(const struct h1_client *client)
+{
+    if (!client->connected)
+        return "connect timeout";
+    if (client->state == CLIENT_BODY)
+        return "read timeout: no more of the response came";
+    return client->sent && !client->output.pending
+               ? "response timeout: no answer came"
+               : "send timeout: the endpoint takes no more of the request";
+}
+
+static void client_due(struct timer *timer)
+{
+    struct h1_client *client = timer->owner;
+    uint64_t now_ms = loop_now(client->worker->loop);
+    if (client->deadline_ms == UINT64_MAX)
+        return;
+    if (now_ms < client->deadline_ms) {
+        client_deadline(client, client->deadline_ms - now_ms);
+        return;
+    }
+    client->busy = true;
+    if (client->state == CLIENT_IDLE)
+        h1_client_close(client);
+    else
+        client_fail(client, true, timeout_why(client));
+    client_leave(client);
+}
+
+void client_fail(struct h1_client *client, bool timeout, const char *why)
+{
+    enum h1_stage stage = !client->connected             ? STAGE_CONNECT
+                          : client->state == CLIENT_BODY ? STAGE_BODY
+                          : client->sent                 ? STAGE_RESPONSE
+                                                         : STAGE_SEND;
+    const struct h1_failure failure = {stage, timeout, client->received, why};
+    client->deadline_ms = UINT64_MAX;
+    client->calls->failed(client->owner, &failure);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+/* The first bytes went out, or there is room for more. False: it failed, or is gone. */
+static bool client_writable(struct h1_client *client)
+{
+    int flushed = h1_output_flush(&client->output, &client->stream);
+    if (flushed < 0 && flushed != -EAGAIN) {
+        if (!client->connected) {
+            client_fail(client, false, "the connection was not accepted");
+            return false;
+        }
+        client->send_broken = true;
+        h1_output_done(&client->output);
+    }
+    if (flushed == -EAGAIN)
+        return true;
+    client->connected = true;
+    if (client->sent)
+        client_deadline(client, client->times.response);
+    else
+        client->deadline_ms = UINT64_MAX;
+    if (!client->room_wanted)
+        return true;
+    uint64_t serial = client->serial;
+    client->room_wanted = false;
+    client->calls->room(client->owner);
+    return !client->dead && client->serial == serial;
+}
+
+static void idle_ready(struct h1_client *client, unsigned events)
+{
+    /* Whatever comes unasked: its end, an error, bytes that answer nothing. */
+    if (events & ~(unsigned)WATCH_WRITE)
+        h1_client_close(client);
+}
+
+static void client_ready(struct stream *stream, unsigned events)
+{
+    struct h1_client *client =
+        (struct h1_client *)((char *)stream - offsetof(struct h1_client, stream));
+    client->busy = true;
+    if (client->state == CLIENT_IDLE)
+        idle_ready(client, events);
+    else if ((!client->output.pending && !client->room_wanted) || stream->write_blocked ||
+             client_writable(client))
+        client_read(client);
+    client_leave(client);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void pooled_close(struct pooled *pooled)
+{
+    struct h1_client *client = of_pooled(pooled);
+    client->pooled_now = false;
+    h1_client_close(client);
+}
+
+struct h1_client *h1_client_take(struct endpoint *endpoint)
+{
+    struct pooled *pooled = endpoint_idle_take(endpoint);
+    if (!pooled)
+        return NULL;
+    struct h1_client *client = of_pooled(pooled);
+    client->pooled_now = false;
+    client->reused = true;
+    return client;
+}
+
+static int client_secure(struct h1_client *client, struct tls_client *tls)
+{
+    const char *name = tls_client_name(tls);
+    return stream_tls_connect(&client->stream, tls, name ? name : client->endpoint->host);
+}
+
+int h1_client_connect(struct worker *worker, struct endpoint *endpoint, struct tls_client *tls,
+                      uint32_t connect_ms, struct h1_client **ret_client)
+{
+    struct h1_client *client = calloc(1, sizeof *client);
+    if (!client)
+        return -ENOMEM;
+    client->worker = worker;
+    client->endpoint = endpoint;
+    client->pipe = (struct pipe_pair){-1, -1, 0};
+    client->pooled.close = pooled_close;
+    client->deadline_ms = UINT64_MAX;
+    int error =
+        stream_connect(&client->stream, worker->loop, (const struct sockaddr *)&endpoint->address,
+                       endpoint->address_length, client_ready);
+    if (!error && tls) {
+        error = client_secure(client, tls);
+        if (error)
+            stream_close(&client->stream, true);
+    }
+    if (error) {
+        free(client);
+        return error;
+    }
+    endpoint_ref(endpoint);
+    tally_add(&endpoint->tally->connections, 1);
+    tally_add(&endpoint->tally->connections_now, 1);
+    client_deadline(client, connect_ms);
+    *ret_client = client;
+    return 0;
+}
+
+bool h1_client_alive(struct h1_client *client)
+{
+    char byte;
+    return recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool h1_client_reused(const struct h1_client *client)
+{
+    return client->reused;
+}
+
+void h1_client_private(struct h1_client *client)
+{
+    client->private = true;
+}
+
+void h1_client_begin(struct h1_client *client, const struct h1_client_calls *calls, void *owner,
+                     enum http_method method, const struct h1_client_times *times)
+{
+    client->serial++;
+    client->calls = calls;
+    client->owner = owner;
+    client->method = (uint8_t)method;
+    client->times = *times;
+    client->state = CLIENT_HEAD;
+    client->scanned = 0;
+    client->keep_ms = UINT32_MAX;
+    client->sent = client->send_broken = client->room_wanted = client->received = false;
+    client->chunks_over = false;
+    client->trailer_room = NULL;
+    client->starved = client->wanted = true;
+    if (client->connected)
+        client->deadline_ms = UINT64_MAX;
+}
+
+void h1_client_done(struct h1_client *client)
+{
+    uint32_t idle_ms = client->keep_ms < client->times.idle ? client->keep_ms : client->times.idle;
+    bool keeps = client->state == CLIENT_OVER && client->keep_alive && client->sent &&
+                 !client->send_broken && !client->output.pending && !client->held_length &&
+                 !client->stream.ended && !client->private && idle_ms > 0 &&
+                 endpoint_serves(client->endpoint) && stream_watch(&client->stream) == 0;
+    if (!keeps) {
+        h1_client_close(client);
+        return;
+    }
+    client->state = CLIENT_IDLE;
+    client->serial++;
+    client->owner = NULL;
+    client_deadline(client, idle_ms);
+    client->pooled_now = true;
+    endpoint_idle_put(client->endpoint, &client->pooled);
+}
+
+void h1_client_close(struct h1_client *client)
+{
+    if (client->dead)
+        return;
+    client->dead = true;
+    if (client->pooled_now)
+        endpoint_idle_remove(client->endpoint, &client->pooled);
+    timer_stop(client->worker->loop, &client->timer);
+    stream_close(&client->stream, false);
+    pipe_give(&client->worker->pipes, &client->pipe);
+    h1_output_done(&client->output);
+    tally_add(&client->endpoint->tally->connections_now, (uint64_t)-1);
+    endpoint_unref(client->endpoint);
+    free(client->held);
+    if (!client->busy)
+        free(client);
+}
+
+struct stream *h1_client_upgrade(struct h1_client *client, struct slice *ret_ahead)
+{
+    client->deadline_ms = UINT64_MAX;
+    client->upgraded = true;
+    *ret_ahead = (struct slice){client->held, client->held_length};
+    return &client->stream;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+/* An endpoint that closed may have answered first: what it sent is still to be read. */
+static ssize_t send_failed(struct h1_client *client, const struct h1_piece *piece)
+{
+    client->send_broken = true;
+    client->sent |= piece->last;
+    h1_output_done(&client->output);
+    client_deadline(client, client->times.response);
+    return stream_watch(&client->stream) < 0 ? -ENOMEM : (ssize_t)piece->body_length;
+}
+
+ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece, bool chunked)
+{
+    if (client->send_broken) {
+        client->sent |= piece->last;
+        return (ssize_t)piece->body_length;
+    }
+    client->output.chunked = chunked;
+    ssize_t taken = h1_output_write(&client->output, &client->stream, piece);
+    if (taken < 0)
+        return client->connected ? send_failed(client, piece) : taken;
+    client->room_wanted = (size_t)taken < piece->body_length;
+    client->sent |= piece->last && !client->room_wanted;
+    if (client->output.pending || client->room_wanted) {
+        if (client->connected)
+            client_deadline(client, client->times.send);
+        return taken;
+    }
+    client->connected = true;
+    client->deadline_ms = UINT64_MAX;
+    if (client->sent)
+        client_deadline(client, client->times.response);
+    return stream_watch(&client->stream) < 0 ? -ENOMEM : taken;
+}

@@ -1,0 +1,68 @@
+/* A connection to an endpoint, for the files of h1_client:
+ *   h1_client.c           its life: connecting, the pool, deadlines, sending
+ *   h1_client_response.c  what comes: heads, bodies
+ *   h1_client_splice.c    large bodies past user space */
+#pragma once
+
+#include "gateway/core/pipes.h"
+#include "gateway/http/h1_client.h"
+
+enum h1_client_state {
+    CLIENT_IDLE, /* in the pool, or not begun */
+    CLIENT_HEAD, /* waits for a response's head */
+    CLIENT_BODY,
+    CLIENT_OVER, /* the response is complete */
+};
+
+enum {
+    SPLICE_BYTES_MIN = 128 * 1024,
+    CLIENT_READS_MAX = 32, /* a turn */
+};
+
+struct h1_client {
+    struct stream stream;
+    struct pooled pooled;
+    struct timer timer;
+    uint64_t deadline_ms; /* UINT64_MAX: none */
+    struct worker *worker;
+    struct endpoint *endpoint; /* holds a reference */
+    const struct h1_client_calls *calls;
+    void *owner;
+    uint64_t serial; /* of the request */
+    struct h1_output output;
+    struct h1_client_times times;
+    char *held; /* read, not consumed */
+    uint32_t held_length;
+    uint32_t scanned; /* HEAD: see h1_head_end; BODY: bytes of `held` that are decoded already */
+    uint32_t keep_ms; /* what the endpoint says (Keep-Alive: timeout=); UINT32_MAX: nothing */
+    uint8_t state;    /* enum h1_client_state */
+    uint8_t body;     /* enum body_kind */
+    uint8_t method;   /* enum http_method */
+    bool connected : 1;
+    bool reused : 1;
+    bool pooled_now : 1;
+    bool private : 1;
+    bool busy : 1;
+    bool dead : 1;
+    bool sent : 1;        /* the whole request */
+    bool send_broken : 1; /* it takes no more */
+    bool room_wanted : 1;
+    bool received : 1; /* a byte of the response */
+    bool keep_alive : 1;
+    bool starved : 1; /* needs more bytes than are held */
+    bool wanted : 1;  /* the owner takes bytes */
+    bool chunks_over : 1;
+    bool upgraded : 1;
+    uint64_t body_left;
+    struct h1_chunks chunks;
+    char *trailer_room;    /* NULL: not wanted */
+    struct pipe_pair pipe; /* read_fd -1: none */
+};
+
+void client_deadline(struct h1_client *client, uint64_t delay_ms);
+/* Tells the owner; it is to be closed after that. */
+void client_fail(struct h1_client *client, bool timeout, const char *why);
+/* Reads and goes on as far as it goes; busy. */
+void client_read(struct h1_client *client);
+/* True: the body goes by splice; all that can be done just now was done. */
+bool client_splice(struct h1_client *client);

@@ -1,0 +1,38 @@
+/* What HTTP needs once per worker: recycled memory, room to parse into, the connections of clients,
+ * and those of them that go on at the end of this turn. For http/'s own files. */
+#pragma once
+
+#include "base/clock.h"
+#include "event/loop.h"
+#include "gateway/core/worker.h"
+#include "gateway/http/bump.h"
+#include "gateway/http/head.h"
+#include "gateway/http/match.h"
+
+enum {
+    ARENA_CHUNKS_KEPT = 512,
+    SPARE_EXCHANGES_MAX = 512,
+    DATE_BYTES = 30, /* "Thu, 01 Jan 2026 00:00:00 GMT" */
+};
+
+struct h1_connection;
+struct h1_exchange;
+
+struct http_worker {
+    struct bump_store *arenas;
+    struct field request_fields[HEAD_FIELDS_MAX];
+    struct field response_fields[HEAD_FIELDS_MAX];
+    char match_scratch[MATCH_SCRATCH_BYTES];
+    LIST_HEAD(, h1_connection) connections;
+    struct h1_exchange *spares;
+    unsigned spare_count;
+    struct h1_connection *resume_first; /* what waits for the end of the turn */
+    struct h1_connection **resume_last;
+    struct deferred resume;
+    bool draining;
+    char date[DATE_BYTES]; /* of the second */
+    uint64_t date_ms;      /* loop time when it was made; 0: never */
+};
+
+/* The time as HTTP says it, at most a tenth of a second old. */
+struct slice http_date(struct worker *worker);

@@ -1,0 +1,388 @@
+#include "gateway/http/proxy.h"
+
+#include <errno.h>
+
+#include "gateway/http/bump.h"
+#include "gateway/http/h1_fields.h"
+#include "gateway/relay/proxy_header.h"
+
+static void proxy_try(struct proxy *proxy);
+
+/* ---- ends ----------------------------------------------------------------------------------- */
+
+static void endpoint_leave(struct proxy *proxy, enum endpoint_outcome outcome)
+{
+    struct endpoint *endpoint = proxy->endpoint;
+    if (!endpoint)
+        return;
+    proxy->endpoint = NULL;
+    if (proxy->exchange->bytes_in)
+        tally_add(&endpoint->tally->bytes_in, proxy->exchange->bytes_in);
+    if (proxy->exchange->bytes_out)
+        tally_add(&endpoint->tally->bytes_out, proxy->exchange->bytes_out);
+    endpoint_end(endpoint, outcome, proxy->latency_us);
+}
+
+static void proxy_release(struct proxy *proxy)
+{
+    if (proxy->given)
+        proxy->given->gone = true;
+    exchange_release(proxy->exchange);
+}
+
+void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome)
+{
+    struct h1_client *client = proxy->client;
+    proxy->client = NULL;
+    if (client && outcome == OUTCOME_GOOD)
+        h1_client_done(client); /* first, so that who waits for room finds it */
+    else if (client)
+        h1_client_close(client);
+    endpoint_leave(proxy, outcome);
+    proxy_release(proxy);
+}
+
+/* An answer of ours. */
+static void proxy_answer(struct proxy *proxy, uint16_t status, enum exchange_blame blame,
+                         const char *why)
+{
+    exchange_fail(proxy->exchange, status, blame, why);
+    proxy_release(proxy);
+}
+
+static void proxy_abort(struct exchange *exchange)
+{
+    struct proxy *proxy = exchange->handler_own;
+    if (!proxy)
+        return;
+    proxy->aborting = true;
+    waiter_stop(&proxy->waiter);
+    if (proxy->client)
+        h1_client_close(proxy->client);
+    proxy->client = NULL;
+    if (proxy->tunnel)
+        tunnel_cut(proxy->tunnel);
+    endpoint_leave(proxy, OUTCOME_UNUSED);
+}
+
+/* ---- trying again --------------------------------------------------------------------------- */
+
+static bool method_retriable(enum retry_methods methods, enum http_method method)
+{
+    switch (methods) {
+    case RETRY_SAFE:
+        return method_safe(method);
+    case RETRY_IDEMPOTENT:
+        return method_idempotent(method);
+    case RETRY_ALL:
+        return true;
+    }
+    return false;
+}
+
+/* The endpoint ended a kept connection while the request was on its way to it. */
+static bool crossed(const struct proxy *proxy, const struct h1_failure *failure)
+{
+    return failure->stage != STAGE_CONNECT && !failure->timeout && !failure->received &&
+           h1_client_reused(proxy->client) && !proxy->fresh_only;
+}
+
+static bool may_try_again(struct proxy *proxy, enum h1_stage stage, bool timeout, bool free)
+{
+    if (proxy->exchange->responded || proxy->replay_lost)
+        return false;
+    if (stage != STAGE_CONNECT && (timeout || !proxy->retriable))
+        return false;
+    if (free)
+        return true;
+    if (proxy->tries > proxy_service(proxy)->gateway.retry_tries)
+        return false;
+    if (!upstream_retry_allowed(proxy->upstream))
+        return false;
+    if (proxy->exchange->route_tally)
+        tally_add(&proxy->exchange->route_tally->retries, 1);
+    return true;
+}
+
+static void avoid(struct proxy *proxy, const struct endpoint *endpoint)
+{
+    struct pick *pick = &proxy->pick;
+    if (pick->avoid_count < PICK_AVOID_MAX)
+        pick->avoid[pick->avoid_count++] = endpoint;
+}
+
+/* An attempt failed. `free`: neither a try nor the endpoint's fault. */
+static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeout, bool free,
+                           const char *why)
+{
+    struct endpoint *endpoint = proxy->endpoint;
+    if (proxy->client)
+        h1_client_close(proxy->client);
+    proxy->client = NULL;
+    if (free)
+        proxy->fresh_only = true;
+    else
+        avoid(proxy, endpoint);
+    endpoint_leave(proxy, free                     ? OUTCOME_UNUSED
+                          : stage == STAGE_CONNECT ? OUTCOME_CONNECT_FAILED
+                                                   : OUTCOME_FAILED);
+    if (may_try_again(proxy, stage, timeout, free)) {
+        proxy_try(proxy);
+        return;
+    }
+    proxy_answer(proxy, timeout ? 504 : 502, BLAME_UPSTREAM, why);
+}
+
+void proxy_failed(void *owner, const struct h1_failure *failure)
+{
+    struct proxy *proxy = owner;
+    bool free = proxy->retriable && crossed(proxy, failure);
+    attempt_failed(proxy, failure->stage, failure->timeout, free, failure->why);
+}
+
+/* ---- a connection --------------------------------------------------------------------------- */
+
+static struct h1_client *kept_take(struct proxy *proxy)
+{
+    if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
+        return NULL;
+    struct h1_client *client = h1_client_take(proxy->endpoint);
+    /* What may not be sent twice is not sent to a connection that has ended. */
+    while (client && !proxy->retriable && !h1_client_alive(client)) {
+        h1_client_close(client);
+        client = h1_client_take(proxy->endpoint);
+    }
+    return client;
+}
+
+static int proxy_header_send(struct proxy *proxy)
+{
+    char header[PROXY_HEADER_BYTES_MAX];
+    struct sockaddr_storage source = {0}, destination = {0};
+    struct client_base *client = proxy->exchange->client;
+    memcpy(&source, &client->peer, sizeof client->peer);
+    memcpy(&destination, &client->local, sizeof client->local);
+    if (!destination.ss_family)
+        destination.ss_family = source.ss_family;
+    size_t length = proxy_header_write(proxy_service(proxy)->gateway.proxy_protocol, &source,
+                                       &destination, header);
+    const struct h1_piece piece = {.head = header, .head_length = length};
+    h1_client_private(proxy->client);
+    return (int)h1_client_send(proxy->client, &piece, false);
+}
+
+static struct tls_client *tls_of(const struct proxy *proxy)
+{
+    const struct exchange *exchange = proxy->exchange;
+    struct tls_client **tls_to = exchange->use->generation->tls_to;
+    return tls_to ? tls_to[proxy->service] : NULL;
+}
+
+static struct h1_client_times times_of(const struct proxy *proxy)
+{
+    const struct service_gateway *gateway = &proxy_service(proxy)->gateway;
+    uint32_t response_ms = proxy->exchange->route->response_ms;
+    return (struct h1_client_times){.send = gateway->send_ms,
+                                    .response = response_ms ? response_ms : gateway->response_ms,
+                                    .read = gateway->read_ms,
+                                    .idle = gateway->idle_ms};
+}
+
+static bool trailers_want(struct proxy *proxy)
+{
+    if (!proxy->exchange->request.te_trailers)
+        return true;
+    char *room = bump_alloc(proxy->exchange->arena, CHUNK_TRAILER_BYTES_MAX);
+    if (room)
+        h1_client_trailers_want(proxy->client, room);
+    return room != NULL;
+}
+
+static void upstream_name(struct proxy *proxy)
+{
+    char *name = proxy->exchange->upstream;
+    size_t length = strnlen(proxy->endpoint->name, sizeof proxy->exchange->upstream - 1);
+    memcpy(name, proxy->endpoint->name, length);
+    name[length] = 0;
+}
+
+/* The endpoint is begun: a connection to it, and the request on that. */
+static void attempt(struct proxy *proxy)
+{
+    proxy->tries++;
+    proxy->exchange->tries = proxy->tries;
+    upstream_name(proxy);
+    proxy->client = kept_take(proxy);
+    bool fresh = !proxy->client;
+    int error = 0;
+    if (fresh)
+        error = h1_client_connect(proxy->exchange->worker, proxy->endpoint, tls_of(proxy),
+                                  proxy_service(proxy)->gateway.connect_ms, &proxy->client);
+    if (error) {
+        proxy->client = NULL;
+        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+        return;
+    }
+    struct h1_client_times times = times_of(proxy);
+    h1_client_begin(proxy->client, &proxy_calls, proxy, proxy->exchange->request.method, &times);
+    if (!trailers_want(proxy))
+        error = -ENOMEM;
+    if (!error && fresh && proxy_service(proxy)->gateway.proxy_protocol)
+        error = proxy_header_send(proxy);
+    if (!error)
+        error = proxy_request_send(proxy);
+    if (error == -ENOMEM || error == -E2BIG || error == -EINVAL) {
+        h1_client_close(proxy->client);
+        proxy->client = NULL;
+        endpoint_leave(proxy, OUTCOME_UNUSED);
+        proxy_answer(proxy, error == -EINVAL ? 400 : 503,
+                     error == -EINVAL ? BLAME_CLIENT : BLAME_ENGINX,
+                     error == -EINVAL ? "the rewritten path is none" : "the head found no room");
+    } else if (error) {
+        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+    }
+}
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+static void waited(struct waiter *waiter, enum pick_result result)
+{
+    struct proxy *proxy = (struct proxy *)((char *)waiter - offsetof(struct proxy, waiter));
+    if (result != PICK_DONE) {
+        proxy_answer(proxy, 503, BLAME_UPSTREAM, "nobody came in time to serve it");
+        return;
+    }
+    proxy_try(proxy);
+}
+
+static void proxy_wait(struct proxy *proxy)
+{
+    if (!upstream_wait(proxy->upstream, &proxy->waiter, waited))
+        proxy_answer(proxy, 503, BLAME_UPSTREAM, "too many wait for the service already");
+}
+
+static void proxy_try(struct proxy *proxy)
+{
+    struct endpoint *endpoint;
+    switch (upstream_pick(proxy->upstream, &proxy->pick, &endpoint)) {
+    case PICK_DONE:
+        endpoint_begin(endpoint);
+        proxy->endpoint = endpoint;
+        attempt(proxy);
+        return;
+    case PICK_WAIT:
+        proxy_wait(proxy);
+        return;
+    case PICK_NONE:
+        break;
+    }
+    proxy_answer(proxy, 503, BLAME_UPSTREAM, "no endpoint is up");
+}
+
+/* `-> api weight=95, canary weight=5` */
+static uint32_t target_choose(struct exchange *exchange)
+{
+    const struct route *route = exchange->route;
+    if (route->target_count == 1)
+        return route->targets[0].service;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < route->target_count; i++)
+        sum += route->targets[i].weight;
+    uint64_t place = sum ? random_below(&exchange->worker->random, sum) : 0;
+    for (size_t i = 0; i < route->target_count; i++) {
+        if (place < route->targets[i].weight)
+            return route->targets[i].service;
+        place -= route->targets[i].weight;
+    }
+    return route->targets[0].service;
+}
+
+/* ---- the handler ---------------------------------------------------------------------------- */
+
+/* RFC 9110 §7.6.2: it stops here. */
+static bool forwards_over(const struct head *request)
+{
+    const struct field *field = head_field(request, FIELD_MAX_FORWARDS);
+    uint64_t left;
+    return field && (request->method == METHOD_OPTIONS || request->method == METHOD_TRACE) &&
+           h1_length_read(field->value, &left) && !left;
+}
+
+static void options_answer(struct exchange *exchange)
+{
+    const struct response_head head = {.status = 204};
+    exchange_respond(exchange, &head, "", 0, true);
+    exchange_release(exchange);
+}
+
+static struct proxy *proxy_new(struct exchange *exchange)
+{
+    struct proxy *proxy = bump_alloc(exchange->arena, sizeof *proxy);
+    uint32_t service = target_choose(exchange);
+    struct upstream *upstream = proxy ? worker_upstream(exchange->use, service) : NULL;
+    if (!upstream)
+        return NULL;
+    *proxy = (struct proxy){.exchange = exchange, .upstream = upstream, .service = service};
+    exchange->handler_own = proxy;
+    exchange->service_tally = upstream_tally(upstream);
+    tally_add(&exchange->service_tally->requests_now, 1);
+    proxy->retriable =
+        method_retriable(proxy_service(proxy)->gateway.retry_methods, exchange->request.method);
+    proxy_key(proxy);
+    return proxy;
+}
+
+static void proxy_start(struct exchange *exchange)
+{
+    const struct head *request = &exchange->request;
+    if (request->method == METHOD_TRACE) { /* it would show cookies that scripts may not see */
+        exchange->allow = SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+        exchange_fail(exchange, 405, BLAME_CLIENT, "TRACE");
+        exchange_release(exchange);
+        return;
+    }
+    if (forwards_over(request)) {
+        options_answer(exchange);
+        return;
+    }
+    struct proxy *proxy = proxy_new(exchange);
+    if (!proxy) {
+        exchange_fail(exchange, 503, BLAME_ENGINX, "no memory for a proxied request");
+        exchange_release(exchange);
+        return;
+    }
+    if (request->body != BODY_NONE) /* head and first bytes in one: request_body comes at once */
+        return;
+    proxy->begun = true;
+    proxy_try(proxy);
+}
+
+static size_t proxy_request_body(struct exchange *exchange, const char *bytes, size_t length,
+                                 bool last)
+{
+    struct proxy *proxy = exchange->handler_own;
+    if (proxy->begun)
+        return proxy->client ? proxy_body_send(proxy, bytes, length, last) : 0;
+    struct given given = {.bytes = bytes, .length = length, .last = last};
+    proxy->begun = true;
+    proxy->given = &given;
+    proxy_try(proxy);
+    if (!given.gone)
+        proxy->given = NULL;
+    return given.taken;
+}
+
+static void proxy_response_room(struct exchange *exchange)
+{
+    struct proxy *proxy = exchange->handler_own;
+    if (proxy->client)
+        h1_client_more(proxy->client);
+}
+
+const struct handler handler_proxy = {
+    .name = "proxy",
+    .start = proxy_start,
+    .request_body = proxy_request_body,
+    .response_room = proxy_response_room,
+    .abort = proxy_abort,
+};

@@ -1,0 +1,96 @@
+/* The handler that passes a request to a service's endpoint, for its own files:
+ *   proxy.c           its life: choosing, trying, trying again
+ *   proxy_request.c   the request as the endpoint gets it
+ *   proxy_response.c  what the endpoint answers, to the client
+ *   proxy_key.c       what `balance hash` and `sticky` choose by
+ *   forwarded.c       X-Forwarded-… and Forwarded
+ *
+ *   start ─▶ pick ─▶ (wait: `hold`) ─▶ connection: pooled or new ─▶ request ─▶ response ─▶ released
+ *             ▲                                                        │
+ *             └───────────── failed, and may be tried again ───────────┘
+ *
+ * What may be tried again: a connect that failed, always, since nothing reached the endpoint; else
+ * what the service's `retry methods=` allows, before anything of the response was passed on, with a
+ * body only if all that was taken of it is still there (EXCHANGE_REPLAY_BYTES). Within `retry
+ * tries=` and its budget; a kept connection that ended while the request was on its way counts
+ * for neither, but the next one is made anew. */
+#pragma once
+
+#include "gateway/http/exchange.h"
+#include "gateway/http/h1_client.h"
+#include "gateway/relay/tunnel.h"
+#include "upstream/upstream.h"
+
+struct given {
+    const char *bytes;
+    size_t length;
+    bool last;
+    size_t taken; /* when a connection was found at once */
+    bool gone;    /* the exchange is over, the proxy freed */
+};
+
+struct proxy { /* in the exchange's arena */
+    struct exchange *exchange;
+    struct upstream *upstream;
+    struct endpoint *endpoint; /* begun; NULL: none just now */
+    struct h1_client *client;  /* NULL: none just now */
+    struct tunnel *tunnel;     /* after an upgrade */
+    struct waiter waiter;
+    struct pick pick;
+    uint64_t sent_us;
+    uint64_t latency_us; /* to the response's head; 0: not yet */
+    struct given *given; /* what the codec gives in this call of request_body; NULL: nothing */
+    char *replay;        /* what was taken of the request's body; NULL: nothing yet */
+    uint32_t replay_length;
+    uint32_t replay_sent; /* of it, on this connection */
+    uint32_t replay_room;
+    bool replay_lost; /* not all of it is there */
+    bool body_over;   /* its last byte was taken */
+    bool retriable;   /* by its method */
+    bool begun;       /* the first choice was made */
+    bool fresh_only;  /* no kept connection any more */
+    bool aborting;
+    uint8_t tries;
+    uint32_t service; /* index */
+};
+
+static inline const struct service *proxy_service(const struct proxy *proxy)
+{
+    return upstream_service(proxy->upstream);
+}
+
+/* ---- proxy.c ---- */
+
+void proxy_failed(void *owner, const struct h1_failure *failure);
+/* The response is out (or cut): lets go of everything. The proxy is gone after it. */
+void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome);
+
+/* ---- proxy_request.c ---- */
+
+/* Sends the head, and what there is of the body. 0; -errno: the connect failed; -E2BIG: the head
+ * does not fit. */
+int proxy_request_send(struct proxy *proxy);
+/* The connection has room for more of the body. */
+void proxy_room(void *owner);
+size_t proxy_body_send(struct proxy *proxy, const char *bytes, size_t length, bool last);
+
+/* ---- proxy_response.c ---- */
+
+extern const struct h1_client_calls proxy_calls;
+
+/* ---- proxy_key.c ---- */
+
+/* Fills what the choice of an endpoint depends on. */
+void proxy_key(struct proxy *proxy);
+/* The Set-Cookie that keeps a client with the endpoint; false: it has it already, or none is
+ * wanted. */
+bool proxy_cookie(struct proxy *proxy, struct slice *ret_value);
+
+/* ---- forwarded.c ---- */
+
+enum { FORWARDED_FIELDS_MAX = 6 };
+/* The fields that tell the endpoint who the client is; the client's own of these names are not
+ * passed on. Values in the arena. How many; 0: no memory. */
+uint32_t forwarded_fields(struct exchange *exchange, struct field fields[FORWARDED_FIELDS_MAX]);
+/* Is a request's field of this name made anew? */
+bool forwarded_replaces(const struct exchange *exchange, enum field_id id);

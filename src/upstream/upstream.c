@@ -1,0 +1,152 @@
+#include "upstream/upstream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/table.h"
+#include "upstream/upstream_private.h"
+
+/* Its row is its number on the board; who has none shares the last. */
+static void upstream_place_find(struct upstream *upstream)
+{
+    const struct upstream_place *place = &upstream->place;
+    upstream->number = board_find(place->board, upstream->service->name);
+    uint32_t rows = tally_sizes(place->tally)->rows[TALLY_SERVICE];
+    uint32_t row = upstream->number < rows ? upstream->number : rows - 1;
+    if (upstream->tally && row == upstream->row)
+        return;
+    struct tally_traffic *tally = tally_traffic(place->tally, place->thread, TALLY_SERVICE, row);
+    if (upstream->tally) {
+        tally_add(&upstream->tally->held_now, (uint64_t)0 - upstream->waiting);
+        tally_add(&tally->held_now, upstream->waiting);
+    }
+    upstream->row = row;
+    upstream->tally = tally;
+}
+
+struct upstream *upstream_new(const struct upstream_place *place, const struct topology *topology,
+                              const struct service *service)
+{
+    (void)topology;
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+    if (!upstream)
+        return NULL;
+    upstream->place = *place;
+    upstream->service = service;
+    upstream->threads = tally_sizes(place->tally)->threads;
+    TAILQ_INIT(&upstream->waiters);
+    LIST_INIT(&upstream->all);
+    upstream_place_find(upstream);
+    return upstream;
+}
+
+void upstream_settle(struct upstream *upstream, const struct topology *topology,
+                     const struct service *service)
+{
+    (void)topology;
+    upstream->service = service;
+    upstream_place_find(upstream);
+    for (struct roster *roster = upstream->rosters; roster; roster = roster->next)
+        roster->stale = true;
+    if (upstream->waiting > 0)
+        waiters_wake(upstream);
+}
+
+void upstream_free(struct upstream *upstream)
+{
+    if (!upstream)
+        return;
+    upstream->ending = true;
+    waiters_dismiss(upstream);
+    while (upstream->rosters) {
+        struct roster *roster = upstream->rosters;
+        upstream->rosters = roster->next;
+        roster_free(roster);
+    }
+    /* Those that somebody still holds. */
+    while (!LIST_EMPTY(&upstream->all)) {
+        struct endpoint_own *own = LIST_FIRST(&upstream->all);
+        LIST_REMOVE(own, all);
+        own->endpoint.upstream = NULL;
+    }
+    free(upstream);
+}
+
+const struct service *upstream_service(const struct upstream *upstream)
+{
+    return upstream->service;
+}
+
+struct tally_traffic *upstream_tally(const struct upstream *upstream)
+{
+    return upstream->tally;
+}
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+/* Few: one for each port of the program that a listener or a route leads to. */
+static struct roster *upstream_roster(struct upstream *upstream, const struct pick *pick)
+{
+    uint16_t port = upstream->service->gateway.remote_count ? 0 : pick->port;
+    struct roster **last = &upstream->rosters;
+    for (; *last; last = &(*last)->next)
+        if ((*last)->port == port && (*last)->datagram == pick->datagram)
+            return *last;
+    *last = roster_new(upstream, port, pick->datagram);
+    return *last;
+}
+
+enum pick_result upstream_pick(struct upstream *upstream, const struct pick *pick,
+                               struct endpoint **ret_endpoint)
+{
+    if (upstream->ending)
+        return PICK_NONE;
+    struct roster *roster = upstream_roster(upstream, pick);
+    if (!roster)
+        return PICK_NONE;
+    roster_refresh(roster);
+    return roster_choose(roster, pick, ret_endpoint);
+}
+
+uint64_t pick_hash(const void *bytes, size_t length)
+{
+    uint64_t hash = hash_bytes(bytes, length, hash_seed());
+    hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull; /* so that all bits depend on all */
+    hash ^= hash >> 32;
+    return hash ? hash : 1;
+}
+
+bool upstream_retry_allowed(struct upstream *upstream)
+{
+    uint32_t percent = upstream->service->gateway.retry_budget_percent;
+    if (!retry_budget_take(&upstream->budget, loop_now(upstream->place.loop), percent))
+        return false;
+    tally_add(&upstream->tally->retries, 1);
+    return true;
+}
+
+/* ---- news ----------------------------------------------------------------------------------- */
+
+static void upstream_idle_settle(struct upstream *upstream)
+{
+    for (struct roster *roster = upstream->rosters; roster; roster = roster->next) {
+        roster_refresh(roster);
+        for (uint32_t i = 0; i < roster->count; i++)
+            endpoint_idle_settle(roster->endpoints[i]);
+    }
+}
+
+void upstream_news(struct upstream *upstream)
+{
+    if (upstream->number == BOARD_NONE) {
+        upstream_place_find(upstream);
+        if (upstream->number == BOARD_NONE && upstream->service->gateway.remote_count == 0)
+            return;
+        for (struct roster *roster = upstream->rosters; roster; roster = roster->next)
+            roster->stale = true;
+    }
+    if (upstream->idle_total > 0)
+        upstream_idle_settle(upstream);
+    if (upstream->waiting > 0)
+        waiters_wake(upstream);
+}

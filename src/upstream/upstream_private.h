@@ -1,0 +1,122 @@
+/* What the files of an upstream share: upstream.c (its life), roster.c (who is in it), choose.c
+ * (who is next), endpoint.c (using one), wait.c (those who wait). */
+#pragma once
+
+#include "upstream/retry_budget.h"
+#include "upstream/upstream.h"
+
+enum {
+    ROSTER_MAX = 4096,      /* endpoints under one port: ROTATION_MAX */
+    SCAN_MAX = 16,          /* up to so many are compared all; of more, two that chance chose */
+    WAIT_POLL_MS = 10,      /* room that other threads make is seen so late at most */
+    COMING_GRACE_MS = 1000, /* so long after its last endpoint a service is worth waiting for, since
+                               its supervisor may not have said yet that it restarts */
+    EJECT_FACTOR_MAX = 10,
+    EWMA_HALF_MS = 2000,
+};
+
+struct endpoint_own { /* an endpoint, and what nobody else needs to see of it */
+    struct endpoint endpoint;
+    LIST_ENTRY(endpoint_own) all;          /* of its upstream, those that left too */
+    const struct board_instance *instance; /* NULL: remote */
+    bool ill;                              /* of a remote: its check fails */
+    uint64_t up_ms;                        /* of a remote, or after an ejection: slow start */
+    uint64_t clock;                        /* see choose.c */
+    uint64_t others_turn;                  /* when others_now was read */
+    uint64_t others_now;                   /* requests of the other threads */
+    uint32_t trials;                       /* begun while it was ejected, and not over */
+    uint64_t trial_until_ms;               /* no other trial before that */
+    uint64_t returned_ms;                  /* from its last ejection */
+    uint32_t eject_level;                  /* ejections in a row */
+    bool gathered;                         /* while a roster is read anew: it stays */
+    char texts[];                          /* name, host */
+};
+
+static inline struct endpoint_own *endpoint_own(struct endpoint *endpoint)
+{
+    return (struct endpoint_own *)endpoint;
+}
+
+struct roster_remote {
+    uint32_t place; /* in `resolved` */
+    uint32_t version;
+};
+
+/* The endpoints of a service under one port. */
+struct roster {
+    struct roster *next;
+    struct upstream *upstream;
+    uint16_t port; /* asked for: struct pick */
+    bool datagram;
+    bool stale;       /* to be read anew whatever the versions say */
+    uint32_t version; /* of the board's service */
+    uint32_t changes; /* of `resolved` */
+    struct roster_remote *remotes;
+    size_t remote_count;
+    bool resolving; /* a name of it was never answered yet */
+    /* In the order of their numbers. */
+    struct endpoint_own **endpoints;
+    uint32_t count;
+    uint64_t clock;
+    uint32_t *sequence; /* indexes of endpoints, by their weights; NULL: each once */
+    uint32_t sequence_length;
+    uint32_t cursor;
+    uint32_t *hashed; /* Maglev; NULL: not `balance hash` */
+    uint32_t hashed_length;
+};
+
+TAILQ_HEAD(waiters, waiter);
+
+struct upstream {
+    struct upstream_place place;
+    const struct service *service;
+    uint32_t number; /* on the board; BOARD_NONE: it is not there */
+    uint32_t row;    /* in the tally */
+    struct tally_traffic *tally;
+    uint32_t threads;
+    struct roster *rosters; /* the one that was asked for first is the first */
+    uint64_t up_seen_ms;    /* when the last choice was made */
+    bool ending;            /* it is being freed */
+    uint32_t idle_total;
+    LIST_HEAD(, endpoint_own) all;
+    struct retry_budget budget;
+    struct waiters waiters; /* by their deadlines */
+    uint32_t waiting;
+    struct timer wait_timer;
+    struct deferred wake;
+};
+
+/* ---- roster.c ---- */
+
+struct roster *roster_new(struct upstream *upstream, uint16_t port, bool datagram);
+void roster_free(struct roster *roster);
+/* Reads it anew if the board or the resolver changed it. Without memory it stays as it is. */
+void roster_refresh(struct roster *roster);
+struct endpoint_own *roster_by_number(const struct roster *roster, uint32_t number); /* or NULL */
+
+/* ---- choose.c ---- */
+
+enum pick_result roster_choose(struct roster *roster, const struct pick *pick,
+                               struct endpoint **ret_endpoint);
+/* Could somebody take a request? Chooses nobody. */
+enum pick_result roster_outlook(struct roster *roster);
+/* Does the board or the resolver let it be used (leaving aside passive health and room)? */
+bool endpoint_stands(const struct endpoint_own *own);
+bool endpoint_ejected(const struct endpoint_own *own, uint64_t now_ms);
+
+/* ---- endpoint.c ---- */
+
+/* What a latency of that age still counts: half after EWMA_HALF_MS. */
+double ewma_fade(uint64_t age_ms);
+
+/* It is in the upstream no more: its idle connections go. */
+void endpoint_leave(struct endpoint_own *own);
+/* Closes what is idle of one that serves no more. */
+void endpoint_idle_settle(struct endpoint_own *own);
+
+/* ---- wait.c ---- */
+
+/* Somebody who waits may have become lucky: looked at when the turn ends. */
+void waiters_wake(struct upstream *upstream);
+/* All are told PICK_NONE. */
+void waiters_dismiss(struct upstream *upstream);

@@ -1,0 +1,150 @@
+/* Those who wait for an endpoint, by their deadlines, which is the order in which they came. They
+ * are woken one by one while somebody can take a request; one that finds nothing after all goes
+ * back to its place. */
+#include <assert.h>
+
+#include "upstream/upstream_private.h"
+
+static void waiter_out(struct waiter *waiter)
+{
+    struct upstream *upstream = waiter->upstream;
+    TAILQ_REMOVE(&upstream->waiters, waiter, next);
+    waiter->upstream = NULL;
+    upstream->waiting--;
+    tally_add(&upstream->tally->held_now, (uint64_t)-1);
+}
+
+static void waiter_tell(struct waiter *waiter, enum pick_result result)
+{
+    waiter_out(waiter);
+    waiter->call(waiter, result);
+}
+
+/* Can anybody take a request, under any port? */
+static enum pick_result upstream_outlook(struct upstream *upstream)
+{
+    enum pick_result outlook = PICK_NONE;
+    for (struct roster *roster = upstream->rosters; roster; roster = roster->next) {
+        roster_refresh(roster);
+        enum pick_result result = roster_outlook(roster);
+        if (result == PICK_DONE)
+            return PICK_DONE;
+        if (result == PICK_WAIT)
+            outlook = PICK_WAIT;
+    }
+    return outlook;
+}
+
+/* ---- waking --------------------------------------------------------------------------------- */
+
+static void wait_due(struct timer *timer);
+
+/* For the first deadline; and, since other threads tell nobody of the room that they make, soon. */
+static void wait_timer_set(struct upstream *upstream)
+{
+    const struct waiter *first = TAILQ_FIRST(&upstream->waiters);
+    if (!first) {
+        timer_stop(upstream->place.loop, &upstream->wait_timer);
+        return;
+    }
+    uint64_t now_ms = loop_now(upstream->place.loop);
+    uint64_t left_ms = first->deadline_ms > now_ms ? first->deadline_ms - now_ms : 0;
+    if (left_ms > WAIT_POLL_MS)
+        left_ms = WAIT_POLL_MS;
+    /* Without memory for the timer the bell and the ends of requests still wake them. */
+    (void)timer_start(upstream->place.loop, &upstream->wait_timer, left_ms, wait_due, upstream);
+}
+
+/* A callback may do anything but free the upstream: leave, wait again, let others leave. */
+static void waiters_expire(struct upstream *upstream)
+{
+    uint64_t now_ms = loop_now(upstream->place.loop);
+    for (struct waiter *first = TAILQ_FIRST(&upstream->waiters);
+         first && first->deadline_ms <= now_ms; first = TAILQ_FIRST(&upstream->waiters))
+        waiter_tell(first, PICK_NONE);
+}
+
+static void waiters_look(struct upstream *upstream)
+{
+    waiters_expire(upstream);
+    uint32_t bound = upstream->waiting;
+    for (; bound > 0 && !TAILQ_EMPTY(&upstream->waiters); bound--) {
+        enum pick_result outlook = upstream_outlook(upstream);
+        struct waiter *first = TAILQ_FIRST(&upstream->waiters);
+        if (outlook == PICK_WAIT)
+            break;
+        waiter_tell(first, outlook);
+        if (first == TAILQ_FIRST(&upstream->waiters))
+            break;
+    }
+    wait_timer_set(upstream);
+}
+
+static void wait_due(struct timer *timer)
+{
+    waiters_look(timer->owner);
+}
+
+static void wake_due(struct deferred *deferred)
+{
+    waiters_look(deferred->owner);
+}
+
+void waiters_wake(struct upstream *upstream)
+{
+    if (!upstream->ending)
+        deferred_start(upstream->place.loop, &upstream->wake, wake_due, upstream);
+}
+
+void waiters_dismiss(struct upstream *upstream)
+{
+    while (!TAILQ_EMPTY(&upstream->waiters))
+        waiter_tell(TAILQ_FIRST(&upstream->waiters), PICK_NONE);
+    timer_stop(upstream->place.loop, &upstream->wait_timer);
+    deferred_stop(upstream->place.loop, &upstream->wake);
+}
+
+/* ---- waiting -------------------------------------------------------------------------------- */
+
+/* Those of all threads together. */
+static bool queue_full(const struct upstream *upstream)
+{
+    uint64_t held = 0;
+    for (uint32_t thread = 0; thread < upstream->threads; thread++)
+        held += atomic_load_explicit(
+            &tally_traffic(upstream->place.tally, thread, TALLY_SERVICE, upstream->row)->held_now,
+            memory_order_relaxed);
+    return held >= upstream->service->gateway.hold_max;
+}
+
+bool upstream_wait(struct upstream *upstream, struct waiter *waiter, waiter_call *call)
+{
+    assert(!waiter->upstream);
+    if (upstream->ending || queue_full(upstream))
+        return false;
+    if (waiter->deadline_ms == 0) {
+        waiter->deadline_ms = loop_now(upstream->place.loop) + upstream->service->gateway.hold_ms;
+        tally_add(&upstream->tally->held, 1);
+    }
+    waiter->upstream = upstream;
+    waiter->call = call;
+    /* One that has waited before goes to the front, where it was; a new one to the end. */
+    struct waiter *after = TAILQ_LAST(&upstream->waiters, waiters);
+    while (after && after->deadline_ms > waiter->deadline_ms)
+        after = TAILQ_PREV(after, waiters, next);
+    if (after)
+        TAILQ_INSERT_AFTER(&upstream->waiters, after, waiter, next);
+    else
+        TAILQ_INSERT_HEAD(&upstream->waiters, waiter, next);
+    upstream->waiting++;
+    tally_add(&upstream->tally->held_now, 1);
+    if (!timer_active(&upstream->wait_timer))
+        wait_timer_set(upstream);
+    return true;
+}
+
+void waiter_stop(struct waiter *waiter)
+{
+    if (waiter->upstream)
+        waiter_out(waiter);
+}
