@@ -178,6 +178,16 @@ static void argument_suspect(const struct checking *checking, const struct word 
                         word->text, checking->statement->directive->name);
 }
 
+static void argument_missing(struct checking *checking, const struct value_spec *spec)
+{
+    char hint[HINT_BYTES_MAX];
+    struct place place = statement_place(checking->statement);
+    syntax_print(checking->statement->directive, hint, sizeof hint);
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` needs %s",
+                    checking->statement->directive->name, spec->name);
+    checking->statement->valid = false;
+}
+
 static bool word_is_arrow(const struct word *word)
 {
     return !word->quoted && strcmp(word->text, "->") == 0;
@@ -187,11 +197,10 @@ static bool word_is_arrow(const struct word *word)
 static bool slot_passed(const struct checking *checking, const struct value_spec *spec,
                         const struct word *word)
 {
-    const struct statement *statement = checking->statement;
     if (checking->slot + 1 == DIRECTIVE_ARGUMENTS_MAX || spec[1].type == VALUE_END)
         return false;
     if (spec->many)
-        return word_is_arrow(word) && statement->argument_count > checking->slot;
+        return word_is_arrow(word);
     return spec->optional && spec->type == VALUE_CHOICE && !value_choice_near(spec, word->text);
 }
 
@@ -203,6 +212,8 @@ static void slot_settle(struct checking *checking, const struct word *word)
     while (spec && slot_passed(checking, spec, word)) {
         if (!spec->many)
             statement->arguments[statement->argument_count++].choice = -1;
+        else if (statement->argument_count == checking->slot)
+            argument_missing(checking, spec);
         checking->slot++;
         spec = check_slot(checking);
     }
@@ -222,16 +233,6 @@ static void argument_check(struct checking *checking, const struct word *word)
         argument_suspect(checking, word);
     if (!spec->many)
         checking->slot++;
-}
-
-static void argument_missing(struct checking *checking, const struct value_spec *spec)
-{
-    char hint[HINT_BYTES_MAX];
-    struct place place = statement_place(checking->statement);
-    syntax_print(checking->statement->directive, hint, sizeof hint);
-    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` needs %s",
-                    checking->statement->directive->name, spec->name);
-    checking->statement->valid = false;
 }
 
 /* What a row says its arguments look like: "run PROGRAM [ARGUMENT…];". */
@@ -269,8 +270,11 @@ static void arguments_check(struct checking *checking)
         checking->before = word;
     }
     const struct value_spec *spec = check_slot(checking);
-    bool satisfied =
-        !spec || spec->optional || (spec->many && statement->argument_count > checking->slot);
+    if (spec && spec->many && statement->argument_count > checking->slot) {
+        checking->slot++; /* what follows the many is missing, if anything does */
+        spec = check_slot(checking);
+    }
+    bool satisfied = !spec || spec->optional;
     if (!satisfied && !checking->stop)
         argument_missing(checking, spec);
     else if (statement->directive->needs_option && !check_option_given(statement) &&

@@ -47,7 +47,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct statement *check(struct fixture *fixture, const char *text)
+static const struct statement *check_in(struct fixture *fixture, enum context context,
+                                        const char *text)
 {
     char problem[SOURCE_PROBLEM_BYTES];
     struct tree_reader reader = {.sources = &fixture->sources,
@@ -59,7 +60,12 @@ static const struct statement *check(struct fixture *fixture, const char *text)
         sources_copy(&fixture->sources, text, strlen(text), "t", NULL, problem);
     const struct node *first = tree_read(&reader, source);
     tree_reader_done(&reader);
-    return check_block(&fixture->checker, first, CONTEXT_SERVICE, &fixture->variables);
+    return check_block(&fixture->checker, first, context, &fixture->variables);
+}
+
+static const struct statement *check(struct fixture *fixture, const char *text)
+{
+    return check_in(fixture, CONTEXT_SERVICE, text);
 }
 
 static void values_have_types_places_and_defaults(void **state)
@@ -98,6 +104,80 @@ static void options_of_one_are_not_those_of_another(void **state)
     assert_int_equal(at->options[0].number, 30000);
     assert_int_equal(at->argument_count, 1);
     assert_null(at->node);
+}
+
+static void an_argument_may_be_left_out_in_the_middle(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at =
+        check_in(fixture, CONTEXT_TOP,
+                 "listen 80 tcp -> a; listen 81 http tls; listen 82 tcp tls "
+                 "-> b { }");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    assert_int_equal(at->argument_count, 5);
+    assert_int_equal(at->arguments[2].choice, -1);
+    assert_null(at->arguments[2].word);
+    assert_string_equal(at->arguments[4].text, "a");
+    at = at->next;
+    assert_int_equal(at->argument_count, 3);
+    assert_int_equal(at->arguments[2].choice, 0);
+    at = at->next;
+    assert_int_equal(at->arguments[2].choice, 0);
+    assert_string_equal(at->arguments[4].text, "b");
+}
+
+static void an_arrow_ends_many_arguments(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at = check_in(fixture, CONTEXT_LISTEN, "sni a *.b -> s; sni * -> t;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    assert_int_equal(at->argument_count, 4);
+    assert_string_equal(at->arguments[1].text, "*.b");
+    assert_string_equal(at->arguments[3].text, "s");
+    at = check_in(fixture, CONTEXT_LISTEN, "sni a b; sni -> s; sni a ->;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 3);
+    for (; at; at = at->next)
+        assert_false(at->valid);
+}
+
+static void an_option_may_be_given_again_where_its_row_says_so(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at = check_in(fixture, CONTEXT_LISTEN,
+                                          "route / header=A header=\"B: c\" header=D -> a;"
+                                          "route / -> b;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    size_t count = 0;
+    for (const struct value *value = &at->options[1]; value; value = value->next)
+        count++;
+    assert_int_equal(count, 3);
+    assert_false(at->next->options[1].given);
+    assert_null(at->next->options[1].next);
+    check_in(fixture, CONTEXT_LISTEN, "route / method=GET method=PUT -> a;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 1);
+}
+
+static void a_block_may_be_optional(void **state)
+{
+    struct fixture *fixture = *state;
+    check_in(fixture, CONTEXT_LISTEN, "route / -> a; route /b -> a { }");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    check_in(fixture, CONTEXT_LISTEN, "host a; trust all { }");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 2);
+}
+
+static void pools_are_nested(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t outer = check_pool_begin(&fixture->checker);
+    const struct statement *first = check(fixture, "umask 7;");
+    size_t inner = check_pool_begin(&fixture->checker);
+    const struct statement *second = check(fixture, "umask 6;");
+    check_pool_end(&fixture->checker, inner);
+    const struct statement *third = check(fixture, "umask 5;");
+    check_pool_end(&fixture->checker, outer);
+    assert_ptr_equal(second, third);
+    assert_int_equal(first->arguments[0].number, 7);
 }
 
 static void what_is_wrong_is_marked_or_left_out(void **state)
@@ -148,6 +228,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(values_have_types_places_and_defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(options_of_one_are_not_those_of_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_argument_may_be_left_out_in_the_middle, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_arrow_ends_many_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_option_may_be_given_again_where_its_row_says_so, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_block_may_be_optional, setup, teardown),
+        cmocka_unit_test_setup_teardown(pools_are_nested, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_marked_or_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_is_taken_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_no_end, setup, teardown),

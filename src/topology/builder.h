@@ -73,6 +73,7 @@ struct builder {
     struct certificate_entry *certificates;         /* of the listener being built */
     struct certificate_entry **certificates_tail;
     size_t certificate_count;
+    size_t errors_before;           /* the listener being built */
     const char *template_directory; /* the topology's, as part of a template */
     const char *file_seen;          /* the last source's path, and its copy in the arena */
     const char *file_copy;
