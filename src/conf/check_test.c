@@ -23,11 +23,13 @@ struct fixture {
 
 static int setup(void **state)
 {
-    static const char *const run_time[] = {"instance", NULL};
+    static const char *const run_time[] = {"instance", "state", NULL};
+    static const char *const request[] = {"host", "header.", "1", NULL};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     fixture->arena = arena_new(1 << 20);
     fixture->diagnostics = diagnostics_new();
     fixture->variables.run_time = run_time;
+    fixture->variables.request = request;
     arena_trap_set(fixture->arena, &trap);
     buffer_init(&fixture->scratch, WORD_BYTES_MAX);
     fixture->checker = (struct checker){
@@ -180,6 +182,41 @@ static void pools_are_nested(void **state)
     assert_int_equal(first->arguments[0].number, 7);
 }
 
+static void variables_go_with_the_kind_of_text(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct statement *at = check_in(
+        fixture, CONTEXT_LISTEN, "redirect /$host/${1}$header.X-A-$$;header request set A $host;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    assert_string_equal(at->arguments[0].text, "/${host}/${1}${header.X-A}-$$");
+    at = check(fixture, "run sh -c \"echo $1 ${9}\";"); /* a shell's */
+    assert_string_equal(at->arguments[2].text, "echo $$1 $$9");
+    at = check(fixture, "user $1;");
+    assert_string_equal(at->arguments[0].text, "$1");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 0);
+    check_in(fixture, CONTEXT_LISTEN, "redirect /$instance; rewrite prefix=/$host;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 2);
+}
+
+static void all_examples_of_the_table_are_right(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct directive *row;
+    for (size_t i = 0; (row = directive_nth(i)); i++) {
+        if (row->id == DIRECTIVE_PLANNED || row->id == DIRECTIVE_INCLUDE)
+            continue;
+        for (unsigned bit = 1; bit <= CONTEXT_LAST; bit <<= 1) {
+            if (!(row->contexts & bit))
+                continue;
+            fixture->variables.realm = "r";
+            const struct statement *at = check_in(fixture, (enum context)bit, row->example);
+            if (!at || !at->valid || diagnostics_errors(fixture->diagnostics))
+                fail_msg("`%s` is refused %s", row->example, context_place((enum context)bit));
+            assert_ptr_equal(at->directive, row);
+        }
+    }
+}
+
 static void what_is_wrong_is_marked_or_left_out(void **state)
 {
     struct fixture *fixture = *state;
@@ -234,6 +271,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_block_may_be_optional, setup, teardown),
         cmocka_unit_test_setup_teardown(pools_are_nested, setup, teardown),
+        cmocka_unit_test_setup_teardown(variables_go_with_the_kind_of_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_examples_of_the_table_are_right, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_marked_or_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_is_taken_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_that_is_full_is_no_end, setup, teardown),

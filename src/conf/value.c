@@ -92,7 +92,12 @@ static const struct type_row types[] = {
                       .sign = "SIGNAL",
                       .shape = "a signal's name, like SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3"},
     [VALUE_ARROW] = {.noun = "->", .sign = "->"},
-    [VALUE_PATTERN] = {.noun = "a text", .sign = "TEXT"},
+    [VALUE_FILE] = {.noun = "a file", .sign = "FILE"},
+    [VALUE_PATTERN] = {.noun = "a text",
+                       .sign = "TEXT",
+                       .shape = "text, in which $host $path $query $uri $scheme $method $client "
+                                "$port $request_id $header.NAME $cookie.NAME $arg.NAME and, of a "
+                                "regular expression, $1 to $9 stand for what the request has"},
     [VALUE_TARGET] = {.noun = "a name",
                       .sign = "SERVICE",
                       .shape = "services, like api, or api weight=95, canary weight=5"},
@@ -374,6 +379,7 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
     case VALUE_CHOICE:
         return value_choice_wrong(spec, text, ret_problem);
     case VALUE_WORD:
+    case VALUE_FILE:
     case VALUE_PATH:
     case VALUE_TARGET:
     case VALUE_LIST:
