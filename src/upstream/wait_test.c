@@ -94,6 +94,7 @@ static void one_that_finds_nothing_keeps_its_place_and_its_deadline(void **state
     struct request requests[2];
     rig_instances(rig, 1);
     rig_state(rig, 1, BOARD_STARTING);
+    rig_coming(rig, 1);
     rig->service.gateway.hold_ms = 1000;
     rig_start(rig, BALANCE_LEAST);
     request_wait(rig, &requests[0], 'a');
