@@ -123,6 +123,7 @@ static void chunks_are_put_together(void **state)
     assert_int_equal(judge(&ready, CHUNKED "ready\r\n", false), CHECK_ILL);
     assert_string_equal(why, "its body is no sequence of chunks");
     assert_int_equal(judge(&ready, CHUNKED "3\r\nreaxx\r\n", false), CHECK_ILL);
+    assert_int_equal(judge(&ready, CHUNKED "10000000000000002\r\nready", false), CHECK_WELL);
     assert_int_equal(judge(&ready, CHUNKED "ffffffffffffffffffff\r\nready", false), CHECK_WELL);
 }
 

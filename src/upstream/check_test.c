@@ -270,6 +270,13 @@ static void checks_go_through_tls(void **state)
     fixture->target.tls = client;
     const char *found = check(fixture, CHECK_HTTP); /* it speaks no TLS */
     assert_ptr_equal(strstr(found, "TLS: "), found);
+    fixture->service.gateway.proxy_protocol = 1; /* which goes before TLS */
+    fixture->server.closes = false;
+    fixture->server.answer = NULL;
+    check(fixture, CHECK_HTTP);
+    assert_memory_equal(fixture->server.asked, "PROXY UNKNOWN\r\n\x16\x03", 17);
+    fixture->service.gateway.proxy_protocol = 0;
+    fixture->server.answer = "HTTP/1.1 200 OK\r\n\r\n";
 
     struct tls_tickets *tickets = tls_tickets_new(-1);
     error = tls_server_new(&listener, NULL, identity_read, NULL, tickets, &fixture->server.tls, why,
