@@ -1,6 +1,7 @@
 /* enginx: the server of servers. One executable: a command line, and the roles that its processes
  * play (proc/role.h). */
 #include "cli/cli.h"
+#include "gateway/gateway.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
 #include "proc/role.h"
@@ -8,6 +9,7 @@
 static const struct role roles[] = {
     {"keeper", "enginx-keeper", keeper_main},
     {"logger", "enginx-logger", logger_main},
+    {"gateway", "enginx-gateway", gateway_main},
 };
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ int command_check(const struct cli *cli)
     if (words < 1 || words > 2)
         return cli_usage("check");
     const char *file = words == 2 ? own.argv[1] : "enginx.conf";
-    struct topology *topology = load_topology(&own, file);
+    struct topology *topology = load_topology(&own, file, NULL);
     if (!topology)
         return CLI_USAGE;
     printf("%s: cluster %s, %zu services, %zu listeners: fine\n", file, topology->name,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/bundle.h"
 #include "supervise/spawn.h"
 #include "topology/build.h"
 
@@ -47,25 +48,60 @@ static struct topology *said(struct topology *topology, struct diagnostics *diag
     return topology;
 }
 
-struct topology *load_topology(const struct cli *cli, const char *path)
+/* What a load needs beside the configuration itself. */
+struct loading {
+    struct diagnostics *diagnostics;
+    struct bundle *bundle; /* NULL: nobody wants it */
+    struct topology_options options;
+};
+
+static bool loading_begin(struct loading *loading, const struct cli *cli, bool bundled)
 {
-    struct diagnostics *diagnostics = diagnostics_new();
-    struct topology_options options = {.name_override = cli->cluster, .environment = environ};
-    if (diagnostics)
-        return said(topology_load(path, &options, diagnostics), diagnostics);
+    *loading = (struct loading){.diagnostics = diagnostics_new(),
+                                .bundle = bundled ? bundle_new() : NULL};
+    loading->options = (struct topology_options){
+        .name_override = cli->cluster, .environment = environ, .collect = loading->bundle};
+    if (loading->diagnostics && (loading->bundle || !bundled))
+        return true;
+    diagnostics_free(loading->diagnostics);
+    bundle_free(loading->bundle);
     cli_fail("no memory");
-    return NULL;
+    return false;
+}
+
+static struct topology *loading_end(struct loading *loading, struct topology *topology,
+                                    int *ret_bundle)
+{
+    topology = said(topology, loading->diagnostics);
+    if (topology && ret_bundle) {
+        *ret_bundle = bundle_seal(loading->bundle);
+        if (*ret_bundle < 0) {
+            cli_fail("the configuration cannot be kept: %s", strerror(-*ret_bundle));
+            topology_free(topology);
+            topology = NULL;
+        }
+    }
+    bundle_free(loading->bundle);
+    return topology;
+}
+
+struct topology *load_topology(const struct cli *cli, const char *path, int *ret_bundle)
+{
+    struct loading loading;
+    if (!loading_begin(&loading, cli, ret_bundle))
+        return NULL;
+    return loading_end(&loading, topology_load(path, &loading.options, loading.diagnostics),
+                       ret_bundle);
 }
 
 struct topology *load_text(const struct cli *cli, const char *text, size_t length,
-                           const char *directory)
+                           const char *directory, int *ret_bundle)
 {
-    struct diagnostics *diagnostics = diagnostics_new();
-    struct topology_options options = {.name_override = cli->cluster, .environment = environ};
-    if (diagnostics)
-        return said(
-            topology_parse(text, length, "the command line", directory, &options, diagnostics),
-            diagnostics);
-    cli_fail("no memory");
-    return NULL;
+    struct loading loading;
+    if (!loading_begin(&loading, cli, ret_bundle))
+        return NULL;
+    return loading_end(&loading,
+                       topology_parse(text, length, "the command line", directory,
+                                      &loading.options, loading.diagnostics),
+                       ret_bundle);
 }

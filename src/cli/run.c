@@ -45,7 +45,7 @@ int command_run(const struct cli *cli)
     if (text.overflowed || !here)
         cli_fail("the command line is too long");
     else
-        topology = load_text(&own, text.data, text.length, here);
+        topology = load_text(&own, text.data, text.length, here, &serving.bundle_fd);
     buffer_done(&text);
     return topology ? serve(&own, topology, &serving) : CLI_USAGE;
 }

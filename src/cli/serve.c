@@ -278,7 +278,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
         .log_directory = topology->log_directory ? topology->log_directory : log,
         .cgroup_base = cli->cgroup,
         .exe = cli->exe,
-        .bundle_fd = -1,
+        .bundle_fd = serving->options->bundle_fd,
         .console = serving->console,
     };
     error = place_make(options.log_directory);

@@ -184,7 +184,8 @@ static const struct directive rows[] = {
                   .help = "udp: how the answer starts; without it, any will do"}},
      .help = "When an instance is healthy: it listens; it says READY=1 (sd_notify(3)); a command, "
              "its arguments following, ends with 0; or the gateway gets a good answer: to GET of a "
-             "path (http), to a connection (tcp), to PING (redis), to a datagram (udp).",
+             "path (http), to a connection (tcp), to PING (redis), to a datagram (udp). With notify, "
+             "STATUS=, STOPPING=1 and MAINPID= (of one of its own processes) are heeded too.",
      .example = "check http /healthz every=1s timeout=500ms rise=2;"},
     {.name = "start",
      .id = DIRECTIVE_START,

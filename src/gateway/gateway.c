@@ -186,6 +186,8 @@ static const int calls[] = {
     SYS_pipe2,
     SYS_dup3,
     SYS_fcntl,
+    SYS_newfstatat, /* fstat(3) of a bundle */
+    SYS_pread64,
     SYS_epoll_create1,
     SYS_epoll_ctl,
     SYS_epoll_pwait,

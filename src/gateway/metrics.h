@@ -9,15 +9,23 @@
 #include "upstream/board.h"
 #include "upstream/tally.h"
 
-enum { METRICS_CLIENTS_MAX = 16, METRICS_BYTES_MAX = 64 * 1024 * 1024 };
+enum {
+    METRICS_CLIENTS_MAX = 16, /* further ones wait in the listening socket's queue */
+    METRICS_BYTES_MAX = 64 * 1024 * 1024,
+    METRICS_HEAD_BYTES_MAX = 8 * 1024, /* of a request */
+    METRICS_CLIENT_MS = 15000,         /* from its connection to the last byte */
+};
 
-/* Appends the page; pure but for reading the memory. `generation` may be NULL. */
+/* Appends the page; pure but for reading the memory. `generation` may be NULL. Routes that nobody
+ * has asked for yet are left out. */
 void metrics_print(const struct board *board, const struct tally *tally,
                    const struct generation *generation, struct buffer *out);
 
 struct metrics;
-/* Serves on a listening socket (stays the caller's). NULL with errno. */
+/* Serves GET and HEAD of /metrics on a non-blocking listening socket (stays the caller's), a
+ * request a connection. NULL with errno. */
 struct metrics *metrics_new(struct loop *loop, int fd, const struct board *board,
                             const struct tally *tally);
+/* The generation is the caller's, and must live until the next call. */
 void metrics_settle(struct metrics *metrics, const struct generation *generation);
-void metrics_free(struct metrics *metrics);
+void metrics_free(struct metrics *metrics); /* accepts NULL */

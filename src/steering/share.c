@@ -350,9 +350,9 @@ struct share *share_new(const struct share_setup *setup)
     share->loopback = if_nametoindex("lo");
     share->sinks = sink_needed();
     share->of_slot = calloc(setup->slot_count + 1, sizeof(struct share_member *));
-    share->of_service = calloc(setup->topology->service_count + 1, sizeof(struct share_member *));
+    share->of_service = calloc(setup->services_max + 1, sizeof(struct share_member *));
     share->slot_seen = calloc(setup->slot_count + 1, sizeof *share->slot_seen);
-    share->service_seen = calloc(setup->topology->service_count + 1, sizeof *share->service_seen);
+    share->service_seen = calloc(setup->services_max + 1, sizeof *share->service_seen);
     if (!share->of_slot || !share->of_service || !share->slot_seen || !share->service_seen) {
         share_free(share, true);
         return NULL;
@@ -476,6 +476,13 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
         member->claimed = false;
         share_group_changed(share, member->group);
     }
+}
+
+void share_topology_set(struct share *share, const struct topology *topology)
+{
+    share->setup.topology = topology;
+    for (struct share_group *group = share->groups; group; group = group->next)
+        share_group_change_later(share, group);
 }
 
 void share_service_changed(struct share *share, uint32_t service)

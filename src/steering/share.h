@@ -50,6 +50,7 @@ struct share_slot { /* what a share must know of an instance; the owner writes i
 struct share_setup {
     struct loop *loop;
     const struct topology *topology;
+    uint32_t services_max;
     const uint32_t *homes;          /* by service */
     const struct share_slot *slots; /* by slot; lives as long as the share */
     size_t slot_count;
@@ -101,6 +102,8 @@ void share_revive(struct share_member *member);
 void share_leave(struct share_member *member);
 /* The slot's program is dead; its members wait for the next, or leave. */
 void share_slot_gone(struct share *share, uint32_t slot, bool coming_back);
+/* Another topology, whose services have the same places. */
+void share_topology_set(struct share *share, const struct topology *topology);
 /* Weights changed. */
 void share_service_changed(struct share *share, uint32_t service);
 

@@ -236,7 +236,7 @@ static void plan_services(struct plan *plan, struct share *share, const struct s
         uint32_t service = group->members[i]->service;
         uint32_t number = service < share->setup.topology->service_count
                               ? service
-                              : (uint32_t)share->setup.topology->service_count;
+                              : share->setup.services_max;
         if (group->members[i]->sink || !first_seen(share, &share->service_seen[number]))
             continue;
         struct reuseport_choice choice = {.policy = service_policy(share, group, service),

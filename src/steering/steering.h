@@ -49,6 +49,7 @@ struct steering_setup {
     const char *cgroup_path; /* of the cluster, v2; NULL: none */
     const char *bpf_mount;   /* where the BPF file system is; NULL: /sys/fs/bpf */
     uint32_t slots_max;
+    uint32_t services_max; /* places for services, later ones too; 0: as many as there are */
     bool privileged;
     const struct steering_callbacks *callbacks;
     void *owner;
@@ -108,11 +109,28 @@ struct steering_operations {
      * socket, wherever that is bound; whoever else has the port. `fd` stays the caller's. NULL: the
      * gateway's sockets must be bound to the address itself. 0 or -errno. */
     int (*gate)(struct steering *steering, const struct listener *listener, int fd);
+
+    /* Another topology, placed as the one in use (topology/place.h), with homes for all of its
+     * services. `open` gets what it needs beside what there is, and fails with `why` in words;
+     * then `use` (which cannot fail) leads everything as it says, and gives back what only the one
+     * before needed; or `abandon` gives back what was got. */
+    int (*open)(struct steering *steering, const struct topology *next, const uint32_t *homes,
+                char *why, size_t why_size);
+    void (*use)(struct steering *steering, const struct topology *next);
+    void (*abandon)(struct steering *steering, const struct topology *next);
+    /* The service is absent, and none of its instances is left. */
+    void (*forget)(struct steering *steering, uint32_t service);
 };
 
 struct steering {
     const struct steering_operations *operations;
 };
+
+static inline uint32_t steering_services_room(const struct steering_setup *setup)
+{
+    uint32_t count = (uint32_t)setup->topology->service_count;
+    return setup->services_max > count ? setup->services_max : count;
+}
 
 /* 0 or -errno; `why` says what is missing. *ret_adopted: an earlier supervisor's maps are in use.
  * -EADDRINUSE: a `listen` port is taken, says `why`; no other mechanism would do better. */

@@ -299,9 +299,15 @@ static bool ports_may_meet(const struct service *one, const struct service *othe
 
 static bool users_are_mixed(const struct topology *topology)
 {
-    for (size_t i = 1; i < topology->service_count; i++)
-        if (users_differ(&topology->services[0], &topology->services[i]))
+    const struct service *first = NULL;
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service *service = &topology->services[i];
+        if (service->absent)
+            continue;
+        if (first && users_differ(first, service))
             return true;
+        first = service;
+    }
     return false;
 }
 
@@ -314,7 +320,7 @@ static bool must_be_at_home(const struct bpf_steering *steering, uint32_t servic
     if (!steering->users_mixed)
         return false;
     for (size_t i = 0; i < topology->service_count; i++)
-        if (users_differ(own, &topology->services[i]) &&
+        if (!topology->services[i].absent && users_differ(own, &topology->services[i]) &&
             ports_may_meet(own, &topology->services[i]))
             return true;
     return false;
@@ -345,9 +351,8 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         .address = instance->address,
         .home = steering->ports.services[instance->service].home,
         .epoch = instance->epoch,
-        .flags = member_flags(steering, instance->service)};
-    if (slot->present && slot->instance.cgroup_id != instance->cgroup_id) /* a start has its own */
-        steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);
+        .flags = member_flags(steering, instance->service) |
+                 (slot->kept ? STEER_MEMBER_CONTINUES : 0u)};
     int error = steer_member_set(steering->steer, instance->cgroup_id, &member);
     if (error)
         return error;
@@ -479,6 +484,36 @@ static uint32_t bpf_home(struct steering *base, uint32_t service)
     return of(base)->ports.services[service].home;
 }
 
+static int bpf_open(struct steering *base, const struct topology *next, const uint32_t *homes,
+                    char *why, size_t why_size)
+{
+    return steering_ports_open(&of(base)->ports, next, homes, false, why, why_size);
+}
+
+static void bpf_use(struct steering *base, const struct topology *next)
+{
+    struct bpf_steering *steering = of(base);
+    steering->setup.topology = next;
+    steering->users_mixed = users_are_mixed(next);
+    steering_ports_use(&steering->ports, next);
+}
+
+static void bpf_abandon(struct steering *base, const struct topology *next)
+{
+    steering_ports_abandon(&of(base)->ports, next);
+}
+
+static void bpf_forget(struct steering *base, uint32_t service)
+{
+    struct bpf_steering *steering = of(base);
+    struct rotated *rotated = &steering->rotated[service];
+    free(rotated->members);
+    free(rotated->numbers);
+    *rotated = (struct rotated){0};
+    steer_rotation_set(steering->steer, service, STEER_LEAST, NULL, 0);
+    steering_ports_forget(&steering->ports, service);
+}
+
 static int bpf_gate(struct steering *base, const struct listener *listener, int fd)
 {
     return steering_ports_gate(&of(base)->ports, listener, fd);
@@ -496,7 +531,7 @@ static void bpf_free(struct bpf_steering *steering)
     steering_ports_done(&steering->ports);
     for (uint32_t i = 0; steering->slots && i < steering->setup.slots_max; i++)
         free(steering->slots[i]);
-    for (size_t i = 0; steering->rotated && i < steering->setup.topology->service_count; i++) {
+    for (size_t i = 0; steering->rotated && i < steering->setup.services_max; i++) {
         free(steering->rotated[i].members);
         free(steering->rotated[i].numbers);
     }
@@ -553,6 +588,10 @@ static const struct steering_operations bpf_operations = {
     .block = bpf_block,
     .home = bpf_home,
     .gate = bpf_gate,
+    .open = bpf_open,
+    .use = bpf_use,
+    .abandon = bpf_abandon,
+    .forget = bpf_forget,
 };
 
 static uint32_t room_for(uint32_t count, uint32_t least)
@@ -579,16 +618,16 @@ static void migrate_begin(struct bpf_steering *steering)
 int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_steering,
                      bool *ret_adopted, char *why, size_t why_size)
 {
-    size_t service_count = setup->topology->service_count;
     assert(setup->slots_max > 0 && setup->cgroup_path);
     struct bpf_steering *steering = calloc(1, sizeof *steering);
     if (!steering)
         return -ENOMEM;
     steering->steering.operations = &bpf_operations;
     steering->setup = *setup;
+    steering->setup.services_max = steering_services_room(setup);
     steering->users_mixed = users_are_mixed(setup->topology);
     steering->slots = calloc(setup->slots_max, sizeof *steering->slots);
-    steering->rotated = calloc(service_count + 1, sizeof *steering->rotated);
+    steering->rotated = calloc(steering->setup.services_max + 1, sizeof *steering->rotated);
     if (!steering->slots || !steering->rotated) {
         bpf_free(steering);
         snprintf(why, why_size, "%s", strerror(ENOMEM));
@@ -599,7 +638,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
                                     .cgroup_path = setup->cgroup_path,
                                     .slots_max = room_for(setup->slots_max, SLOTS_MIN),
                                     .services_max =
-                                        room_for((uint32_t)service_count, SERVICES_MIN)};
+                                        room_for(steering->setup.services_max, SERVICES_MIN)};
     int error = steer_open(&options, &steering->steer, ret_adopted, why, why_size);
     if (error) {
         bpf_free(steering);
@@ -607,8 +646,15 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
     }
     steering->adopted = *ret_adopted;
     steering->events_lost = steer_events_lost(steering->steer);
-    error = steering_ports_init(&steering->ports, steering->steer, setup->topology, setup->homes,
-                                *ret_adopted, setup->callbacks->keep, setup->owner, why, why_size);
+    struct steering_ports_setup ports = {.steer = steering->steer,
+                                         .topology = setup->topology,
+                                         .homes = setup->homes,
+                                         .services_max = steering->setup.services_max,
+                                         .adopted = *ret_adopted,
+                                         .keep = setup->callbacks->keep,
+                                         .forget = setup->callbacks->forget,
+                                         .owner = setup->owner};
+    error = steering_ports_init(&steering->ports, &ports, why, why_size);
     if (!error) {
         error = watch_start(setup->loop, &steering->events, steer_events_fd(steering->steer),
                             WATCH_READ, events_ready, steering);

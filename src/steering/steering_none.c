@@ -196,8 +196,34 @@ static int none_block(struct steering *base, uint32_t count, uint32_t preferred,
     return steering_blocks_take(&of(base)->blocks, count, preferred, ret_block);
 }
 
+static int none_open(struct steering *base, const struct topology *next, const uint32_t *homes,
+                     char *why, size_t why_size)
+{
+    (void)base, (void)next, (void)homes, (void)why, (void)why_size;
+    return 0;
+}
+
+static void none_use(struct steering *base, const struct topology *next)
+{
+    of(base)->setup.topology = next;
+}
+
+static void none_abandon(struct steering *base, const struct topology *next)
+{
+    (void)base, (void)next;
+}
+
+static void none_forget(struct steering *base, uint32_t service)
+{
+    (void)base, (void)service;
+}
+
 static const struct steering_operations operations = {
     .name = "none",
+    .open = none_open,
+    .use = none_use,
+    .abandon = none_abandon,
+    .forget = none_forget,
     .end = none_end,
     .prepare = none_prepare,
     .wants = none_wants,

@@ -1,36 +1,25 @@
 #include "steering/steering_ports.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/scoped.h"
 #include "base/table.h"
-#include "kernel/sockets.h"
 
 enum {
     HOME_FIRST = 0x7f560001, /* 127.86.0.1 … */
     HOME_LAST = 0x7f56fffe,  /* … 127.86.255.254 */
     HOME_TRIES = 4096,
     LOOPBACK = 0x7f000001,
-    RESERVE_NAME_BYTES = 128,
 };
-
-#define RESERVE_PREFIX "reserve:"
 
 static uint8_t wire_protocol(enum protocol protocol)
 {
     return protocol == PROTOCOL_TCP ? STEER_TCP : STEER_UDP;
-}
-
-static enum steer_claim_kind claim_kind(enum protocol protocol)
-{
-    return protocol == PROTOCOL_TCP ? STEER_CLAIM_TCP_PORT : STEER_CLAIM_UDP_PORT;
 }
 
 /* ---- homes --------------------------------------------------------------------------------------
@@ -56,16 +45,19 @@ static int home_claim(struct steering_ports *ports, uint32_t wanted, const char 
     return -EADDRNOTAVAIL;
 }
 
-static int homes_claim(struct steering_ports *ports, const uint32_t *homes)
+/* Of those services that have none yet. */
+static int homes_claim(struct steering_ports *ports, const struct topology *topology,
+                       const uint32_t *homes)
 {
-    for (size_t i = 0; i < ports->topology->service_count; i++) {
-        int error = home_claim(ports, homes[i], ports->topology->services[i].name,
-                               &ports->services[i].home);
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const char *name = topology->services[i].name;
+        if (topology->services[i].absent || ports->services[i].home)
+            continue;
+        int error = home_claim(ports, homes[i], name, &ports->services[i].home);
         if (error)
             return error;
         if (ports->services[i].home != homes[i])
-            log_warn("home-moved", "service=%s why=\"another cluster has its address\"",
-                     ports->topology->services[i].name);
+            log_warn("home-moved", "service=%s why=\"another cluster has its address\"", name);
     }
     return 0;
 }
@@ -129,6 +121,7 @@ static void listeners_lead(struct steering_ports *ports, uint32_t service,
         }
         struct steer_target_key key = listener_key(listener);
         target_set(ports, &key, service, port->port, 0);
+        ports->led[list[i]] = true;
     }
 }
 
@@ -155,7 +148,7 @@ static void plain_port_lead(struct steering_ports *ports, uint32_t service,
                             const struct steering_port *port)
 {
     if (port_is_published(ports, port->protocol, port->port) ||
-        steer_claim(ports->steer, claim_kind(port->protocol), port->port,
+        steer_claim(ports->steer, steering_claim_kind(port->protocol), port->port,
                     ports->services[service].home, NULL) != 0)
         return;
     struct steer_target_key key = {.port = port->port, .protocol = wire_protocol(port->protocol)};
@@ -266,41 +259,12 @@ void steering_ports_recall(struct steering_ports *ports, uint32_t service, enum 
 static void stated_ports_lead(struct steering_ports *ports, uint32_t service, bool adopted)
 {
     const struct service *stated = &ports->topology->services[service];
-    for (size_t i = 0; i < stated->port_count; i++) {
+    for (size_t i = 0; i < stated->port_count && !stated->absent; i++) {
         struct steering_port *port =
             port_lead(ports, service, stated->ports[i].protocol, stated->ports[i].port);
         if (port && !adopted)
             plain_port_lead(ports, service, port);
     }
-}
-
-/* ---- published ports
- * ------------------------------------------------------------------------------ */
-
-static int reserve_bind(const struct listener *listener, int family, int *ret_fd)
-{
-    scoped_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-    int off = 0;
-    struct sockaddr_storage at = listener->address;
-    socklen_t length = sizeof(struct sockaddr_in);
-    if (fd < 0)
-        return -errno;
-    at.ss_family = (sa_family_t)family;
-    if (family == AF_INET) {
-        ((struct sockaddr_in *)&at)->sin_port = htons(listener->port);
-    } else {
-        ((struct sockaddr_in6 *)&at)->sin6_port = htons(listener->port);
-        length = sizeof(struct sockaddr_in6);
-        bool any = listener->address.ss_family == AF_UNSPEC;
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, any ? &off : &on, sizeof on);
-    }
-    /* Our own programs, which the kernel's programs give this option, may bind it beside us. */
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (const struct sockaddr *)&at, length) != 0)
-        return -errno;
-    *ret_fd = fd_take(&fd);
-    return 0;
 }
 
 int steering_ports_gate(struct steering_ports *ports, const struct listener *listener, int fd)
@@ -309,160 +273,189 @@ int steering_ports_gate(struct steering_ports *ports, const struct listener *lis
     return steer_gate_set(ports->steer, &key, fd);
 }
 
-static const char *reserve_name(const struct listener *listener, char name[RESERVE_NAME_BYTES])
-{
-    snprintf(name, RESERVE_NAME_BYTES, RESERVE_PREFIX "%s", listener->text);
-    return name;
-}
+/* ---- another topology
+ * ----------------------------------------------------------------------------- */
 
-static int listener_reserve(struct steering_ports *ports, size_t index, bool adopted)
-{
-    const struct listener *listener = &ports->topology->listeners[index];
-    if (listener->protocol != PROTOCOL_TCP)
-        return 0;
-    int fd = -1;
-    int error;
-    if (listener->address.ss_family == AF_UNSPEC) {
-        error = reserve_bind(listener, AF_INET6, &fd);
-        if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL) /* a machine without IPv6 */
-            error = reserve_bind(listener, AF_INET, &fd);
-    } else {
-        error = reserve_bind(listener, listener->address.ss_family, &fd);
-    }
-    if (error == -EADDRINUSE && adopted)
-        return 0; /* by our own programs and the keeper's descriptor */
-    if (error)
-        return error;
-    char name[RESERVE_NAME_BYTES];
-    ports->reserved[index] = fd;
-    ports->keep(ports->owner, reserve_name(listener, name), fd);
-    return 0;
-}
-
-static int listener_claim(struct steering_ports *ports, const struct listener *listener, char *why,
-                          size_t why_size)
-{
-    struct steer_claim other = {0};
-    uint32_t owner = listener->path == LISTENER_DIRECT ? ports->services[listener->service].home
-                                                       : STEER_OWNER_GATEWAY;
-    int error = steer_claim(ports->steer, claim_kind(listener->protocol), listener->port, owner,
-                            &other);
-    if (error == -EEXIST && other.cluster == steer_cluster_number(ports->steer))
-        return 0; /* a program of this cluster came first; the exact target decides */
-    if (error == -EEXIST) {
-        snprintf(why, why_size, "listen %s: another enginx cluster of this machine has that port",
-                 listener->text);
-        return -EADDRINUSE;
-    }
-    return error;
-}
-
-static void reserve_explain(const struct listener *listener, int error, char *why, size_t why_size)
-{
-    struct port_holder holder = {0};
-    if (error == -EADDRINUSE)
-        sockets_port_holder(false, listener->port, NULL, 0, &holder);
-    if (holder.pid)
-        snprintf(why, why_size, "listen %s: another program has that port: process %d (%s)",
-                 listener->text, holder.pid, holder.name);
-    else
-        snprintf(why, why_size, "listen %s: %s", listener->text,
-                 error == -EADDRINUSE ? "another program has that port" : strerror(-error));
-}
-
-static int listeners_begin(struct steering_ports *ports, bool adopted, char *why, size_t why_size)
-{
-    for (size_t i = 0; i < ports->topology->listener_count; i++) {
-        const struct listener *listener = &ports->topology->listeners[i];
-        uint16_t target = listener_target(ports->topology, listener);
-        if (listener->path == LISTENER_DIRECT && listener->protocol == PROTOCOL_UDP && target &&
-            target != listener->port) {
-            snprintf(why, why_size,
-                     "listen %s: UDP cannot be published under another port than the program's "
-                     "(%u)",
-                     listener->text, target);
-            return -ENOTSUP;
-        }
-        int error = listener_claim(ports, listener, why, why_size);
-        if (error)
-            return error;
-        error = listener_reserve(ports, i, adopted);
-        if (error) {
-            reserve_explain(listener, error, why, why_size);
-            return error;
-        }
-    }
-    return 0;
-}
-
-bool steering_ports_found(struct steering_ports *ports, const char *name, int fd)
-{
-    const size_t prefix = strlen(RESERVE_PREFIX);
-    if (strncmp(name, RESERVE_PREFIX, prefix) != 0)
-        return false;
-    int *reserved = table_get(ports->listener_names, name + prefix);
-    if (!reserved)
-        return false;
-    fd_drop(reserved); /* of two that do not listen both can be had */
-    *reserved = fd;
-    return true;
-}
-
-/* What the topology tells in lists, to be found without a walk. */
-static int listeners_index(struct steering_ports *ports)
+static void published_learn(struct steering_ports *ports)
 {
     const struct topology *topology = ports->topology;
-    ports->users = links_users_new(topology);
-    ports->listeners = links_listeners_new(topology);
-    ports->listener_names = table_new();
-    if (!ports->users || !ports->listeners || !ports->listener_names)
-        return -ENOMEM;
+    memset(ports->published, 0, sizeof ports->published);
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
         if (listener->address.ss_family == AF_UNSPEC)
             ports->published[listener->protocol][listener->port / 8] |=
                 (uint8_t)(1u << listener->port % 8);
-        if (table_add(ports->listener_names, listener->text, &ports->reserved[i], NULL) == -ENOMEM)
-            return -ENOMEM;
     }
-    return 0;
+}
+
+static void next_drop(struct steering_ports *ports)
+{
+    links_free(ports->next_users);
+    links_free(ports->next_listeners);
+    free(ports->next_led);
+    ports->next_users = ports->next_listeners = NULL;
+    ports->next_led = NULL;
+}
+
+int steering_ports_open(struct steering_ports *ports, const struct topology *next,
+                        const uint32_t *homes, bool adopted, char *why, size_t why_size)
+{
+    assert(next->service_count <= ports->services_max);
+    next_drop(ports);
+    ports->next_users = links_users_new(next);
+    ports->next_listeners = links_listeners_new(next);
+    ports->next_led = calloc(next->listener_count + 1, sizeof *ports->next_led);
+    if (!ports->next_users || !ports->next_listeners || !ports->next_led)
+        return -ENOMEM;
+    int error = homes_claim(ports, next, homes);
+    if (error) {
+        snprintf(why, why_size, "home addresses: %s", strerror(-error));
+        return error;
+    }
+    return steering_listeners_open(ports, next, adopted, why, why_size);
+}
+
+/* What the services of the topology before used, and use no more. */
+static void uses_forget(struct steering_ports *ports, const struct topology *before)
+{
+    for (uint32_t i = 0; before && i < before->service_count; i++) {
+        const struct service *was = &before->services[i], *now = &ports->topology->services[i];
+        for (size_t k = 0; k < was->uses_count; k++) {
+            bool still = false;
+            for (size_t m = 0; m < now->uses_count && !now->absent; m++)
+                still |= now->uses[m] == was->uses[k];
+            const struct steering_service *used = &ports->services[was->uses[k]];
+            for (size_t m = 0; m < used->port_count && !still; m++) {
+                struct steer_use_key key = {.service = i,
+                                            .port = used->ports[m].port,
+                                            .protocol = wire_protocol(used->ports[m].protocol)};
+                steer_use_remove(ports->steer, &key);
+            }
+        }
+    }
+}
+
+static const struct listener *listener_same(const struct topology *topology,
+                                            const struct listener *listener)
+{
+    for (size_t i = 0; i < topology->listener_count; i++)
+        if (strcmp(topology->listeners[i].text, listener->text) == 0)
+            return &topology->listeners[i];
+    return NULL;
+}
+
+/* Targets of listeners that are gone, or do not know yet where they lead. Those of the gateway are
+ * set by whoever has its sockets. */
+static void targets_forget(struct steering_ports *ports, const struct topology *before)
+{
+    const struct topology *now = ports->topology;
+    for (size_t i = 0; before && i < before->listener_count; i++) {
+        const struct listener *same = listener_same(now, &before->listeners[i]);
+        if (same && (same->path != LISTENER_DIRECT || ports->led[same - now->listeners]))
+            continue;
+        struct steer_target_key key = listener_key(&before->listeners[i]);
+        steer_target_remove(ports->steer, &key);
+    }
+}
+
+void steering_ports_use(struct steering_ports *ports, const struct topology *next)
+{
+    const struct topology *before = ports->topology;
+    links_free(ports->users);
+    links_free(ports->listeners);
+    free(ports->led);
+    ports->topology = next;
+    ports->users = ports->next_users;
+    ports->listeners = ports->next_listeners;
+    ports->led = ports->next_led;
+    ports->next_users = ports->next_listeners = NULL;
+    ports->next_led = NULL;
+    published_learn(ports);
+    uses_forget(ports, before);
+    for (uint32_t i = 0; i < next->service_count; i++) {
+        struct steering_service *service = &ports->services[i];
+        for (size_t k = 0; k < service->port_count && !next->services[i].absent; k++) {
+            listeners_lead(ports, i, &service->ports[k],
+                           port_is_first(service, &service->ports[k]));
+            uses_lead(ports, i, &service->ports[k]);
+        }
+    }
+    targets_forget(ports, before);
+    if (before)
+        steering_listeners_close(ports, before, next);
+    for (uint32_t i = 0; i < next->service_count; i++) {
+        struct steering_service *service = &ports->services[i];
+        for (size_t k = 0; k < service->port_count && !next->services[i].absent; k++)
+            if (service->ports[k].heard)
+                plain_port_lead(ports, i, &service->ports[k]);
+        stated_ports_lead(ports, i, ports->adopted);
+    }
+}
+
+void steering_ports_abandon(struct steering_ports *ports, const struct topology *next)
+{
+    const struct topology *now = ports->topology;
+    next_drop(ports);
+    steering_listeners_close(ports, next, now);
+    for (uint32_t i = 0; i < next->service_count; i++)
+        if (!next->services[i].absent && (i >= now->service_count || now->services[i].absent))
+            steering_ports_forget(ports, i);
+}
+
+void steering_ports_forget(struct steering_ports *ports, uint32_t service)
+{
+    struct steering_service *of = &ports->services[service];
+    for (size_t i = 0; i < of->port_count; i++) {
+        const struct steering_port *port = &of->ports[i];
+        uint8_t protocol = wire_protocol(port->protocol);
+        struct steer_target_key at_home = {
+            .address = of->home, .port = port->port, .protocol = protocol, .family = 4};
+        struct steer_target_key plain = {.port = port->port, .protocol = protocol};
+        struct steer_claim claim;
+        steer_target_remove(ports->steer, &at_home);
+        if (port_is_published(ports, port->protocol, port->port) ||
+            !steer_claim_find(ports->steer, steering_claim_kind(port->protocol), port->port, &claim) ||
+            claim.owner != of->home)
+            continue;
+        steer_target_remove(ports->steer, &plain);
+        steer_release(ports->steer, steering_claim_kind(port->protocol), port->port);
+    }
+    if (of->home) {
+        steer_home_remove(ports->steer, of->home);
+        steer_release(ports->steer, STEER_CLAIM_HOME, of->home);
+    }
+    *of = (struct steering_service){0};
 }
 
 /* ---- life
  * ----------------------------------------------------------------------------------------- */
 
-int steering_ports_init(struct steering_ports *ports, struct steer *steer,
-                        const struct topology *topology, const uint32_t *homes, bool adopted,
-                        steering_keep *keep, void *owner, char *why, size_t why_size)
+int steering_ports_init(struct steering_ports *ports, const struct steering_ports_setup *setup,
+                        char *why, size_t why_size)
 {
-    *ports =
-        (struct steering_ports){.steer = steer, .topology = topology, .keep = keep, .owner = owner};
-    ports->services = calloc(topology->service_count + 1, sizeof *ports->services);
-    ports->reserved = calloc(topology->listener_count + 1, sizeof *ports->reserved);
-    if (!ports->services || !ports->reserved)
+    *ports = (struct steering_ports){.steer = setup->steer,
+                                     .adopted = setup->adopted,
+                                     .services_max = setup->services_max,
+                                     .keep = setup->keep,
+                                     .forget = setup->forget,
+                                     .owner = setup->owner};
+    ports->services = calloc(setup->services_max + 1, sizeof *ports->services);
+    if (!ports->services)
         return -ENOMEM;
-    for (size_t i = 0; i < topology->listener_count; i++)
-        ports->reserved[i] = -1;
-    if (listeners_index(ports) < 0)
-        return -ENOMEM;
-    int error = homes_claim(ports, homes);
-    if (error) {
-        snprintf(why, why_size, "home addresses: %s", strerror(-error));
-        return error;
-    }
-    error = listeners_begin(ports, adopted, why, why_size);
-    for (uint32_t i = 0; !error && i < topology->service_count; i++)
-        stated_ports_lead(ports, i, adopted);
+    int error = steering_ports_open(ports, setup->topology, setup->homes, setup->adopted, why,
+                                    why_size);
+    if (!error)
+        steering_ports_use(ports, setup->topology);
+    ports->adopted = false; /* what comes from now on is not from before us */
     return error;
 }
 
 void steering_ports_done(struct steering_ports *ports)
 {
-    for (size_t i = 0; ports->reserved && i < ports->topology->listener_count; i++)
-        fd_drop(&ports->reserved[i]);
+    steering_listeners_done(ports);
+    next_drop(ports);
     links_free(ports->users);
     links_free(ports->listeners);
-    table_free(ports->listener_names);
-    free(ports->reserved);
+    free(ports->led);
     free(ports->services);
 }

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/table.h"
 #include "kernel/steer.h"
 #include "topology/links.h"
 #include "topology/topology.h"
@@ -29,27 +28,52 @@ struct steering_service {
 };
 
 typedef void steering_keep(void *owner, const char *name, int fd);
+typedef void steering_forget(void *owner, const char *name);
 
 struct steering_ports {
     struct steer *steer;
     const struct topology *topology;
-    struct links *users;                        /* of each service */
-    struct links *listeners;                    /* of each service */
-    struct table *listener_names;               /* a listener's text to its place in `reserved` */
+    struct links *users;     /* of each service */
+    struct links *listeners; /* of each service */
+    bool *led;               /* by listener: it has a target that leads to its service */
+    struct links *next_users, *next_listeners; /* of a topology that was opened */
+    bool *next_led;
     uint8_t published[2][(UINT16_MAX + 1) / 8]; /* by protocol: ports published at any address */
     struct steering_service *services;
-    int *reserved; /* by listener; -1: none */
+    uint32_t services_max;
+    struct steering_reserved *reserved; /* steering_listeners.c */
+    bool adopted;
     steering_keep *keep;
+    steering_forget *forget;
     void *owner;
 };
 
-/* Claims homes and published ports and sets what is known beforehand. `adopted`: our own programs
- * may be in the way of the reservations; the keeper has those. -EADDRINUSE: a published port is
- * taken; -ENOTSUP: a published port that cannot be had; `why` names it. */
-int steering_ports_init(struct steering_ports *ports, struct steer *steer,
-                        const struct topology *topology, const uint32_t *homes, bool adopted,
-                        steering_keep *keep, void *owner, char *why, size_t why_size);
+struct steering_ports_setup {
+    struct steer *steer;
+    const struct topology *topology;
+    const uint32_t *homes;
+    uint32_t services_max;
+    bool adopted; /* our own programs may be in the way of the reservations; the keeper has those */
+    steering_keep *keep;
+    steering_forget *forget;
+    void *owner;
+};
+
+/* Claims homes and published ports and sets what is known beforehand. -EADDRINUSE: a published port
+ * is taken; -ENOTSUP: a published port that cannot be had; `why` names it. */
+int steering_ports_init(struct steering_ports *ports, const struct steering_ports_setup *setup,
+                        char *why, size_t why_size);
 void steering_ports_done(struct steering_ports *ports);
+
+/* Another topology, whose services have the same places: claims and reserves what it needs beside
+ * what there is (errors as above); then it is used, and what only the one before needed is given
+ * back; or abandoned. */
+int steering_ports_open(struct steering_ports *ports, const struct topology *next,
+                        const uint32_t *homes, bool adopted, char *why, size_t why_size);
+void steering_ports_use(struct steering_ports *ports, const struct topology *next);
+void steering_ports_abandon(struct steering_ports *ports, const struct topology *next);
+/* The service is gone for good, and its place free. */
+void steering_ports_forget(struct steering_ports *ports, uint32_t service);
 
 /* A program of the service listens there; `address` as in struct steer_event. */
 void steering_ports_learn(struct steering_ports *ports, uint32_t service, enum protocol protocol,
@@ -63,3 +87,13 @@ int steering_ports_gate(struct steering_ports *ports, const struct listener *lis
 
 /* A descriptor "reserve:…" that the keeper had. False: no such listener any more. */
 bool steering_ports_found(struct steering_ports *ports, const char *name, int fd);
+
+/* ---- steering_listeners.c --------------------------------------------------------------------- */
+
+enum steer_claim_kind steering_claim_kind(enum protocol protocol);
+int steering_listeners_open(struct steering_ports *ports, const struct topology *topology,
+                            bool adopted, char *why, size_t why_size);
+/* Gives back what the listeners of `of` have, and those of `but` have not. */
+void steering_listeners_close(struct steering_ports *ports, const struct topology *of,
+                              const struct topology *but);
+void steering_listeners_done(struct steering_ports *ports);

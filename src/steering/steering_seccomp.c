@@ -397,8 +397,53 @@ static bool seccomp_found(struct steering *base, const char *name, int fd)
 /* ---- new ----------------------------------------------------------------------------------------
  */
 
+/* ---- another topology
+ * ---------------------------------------------------------------------------- */
+
+/* Nothing to be got beforehand: programs themselves open what is published. */
+static int seccomp_open(struct steering *base, const struct topology *next, const uint32_t *homes,
+                        char *why, size_t why_size)
+{
+    (void)why, (void)why_size;
+    struct seccomp_steering *steering = of(base);
+    assert(next->service_count <= steering->setup.services_max);
+    for (size_t i = 0; i < next->service_count; i++)
+        if (!next->services[i].absent && !steering->homes[i])
+            steering->homes[i] = homes[i];
+    return 0;
+}
+
+static void seccomp_use(struct steering *base, const struct topology *next)
+{
+    struct seccomp_steering *steering = of(base);
+    steering->setup.topology = next;
+    for (uint32_t i = 0; i < steering->setup.slots_max; i++)
+        if (steering->slots[i] && steering->slots[i]->reached)
+            steering->share_slots[i].service_name = notified_service(steering->slots[i])->name;
+    share_topology_set(steering->share, next);
+}
+
+static void seccomp_forget(struct steering *base, uint32_t service)
+{
+    struct seccomp_steering *steering = of(base);
+    steering->homes[service] = 0;
+    memset(steering->learnt[service], 0, sizeof steering->learnt[service]);
+}
+
+static void seccomp_abandon(struct steering *base, const struct topology *next)
+{
+    const struct topology *now = of(base)->setup.topology;
+    for (uint32_t i = 0; i < next->service_count; i++)
+        if (!next->services[i].absent && (i >= now->service_count || now->services[i].absent))
+            seccomp_forget(base, i);
+}
+
 static const struct steering_operations operations = {
     .name = "seccomp",
+    .open = seccomp_open,
+    .use = seccomp_use,
+    .abandon = seccomp_abandon,
+    .forget = seccomp_forget,
     .end = seccomp_end,
     .prepare = seccomp_prepare,
     .wants = seccomp_wants_of,
@@ -445,9 +490,10 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
     struct seccomp_steering *steering = calloc(1, sizeof *steering);
     if (!steering)
         return -ENOMEM;
-    size_t services = setup->topology->service_count;
+    size_t services = steering_services_room(setup);
     steering->steering.operations = &operations;
     steering->setup = *setup;
+    steering->setup.services_max = (uint32_t)services;
     steering->homes = calloc(services + 1, sizeof *steering->homes);
     steering->learnt = calloc(services + 1, sizeof *steering->learnt);
     steering->slots = calloc(setup->slots_max + 1, sizeof(struct notified *));
@@ -455,9 +501,11 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
     steering->redirects = redirects_new(setup->loop);
     steering->connections = connections_new(setup->loop);
     if (steering->homes && steering->learnt && steering->slots && steering->share_slots) {
-        memcpy(steering->homes, setup->homes, services * sizeof *steering->homes);
+        memcpy(steering->homes, setup->homes,
+               setup->topology->service_count * sizeof *steering->homes);
         steering->share = share_new(&(struct share_setup){.loop = setup->loop,
                                                           .topology = setup->topology,
+                                                          .services_max = (uint32_t)services,
                                                           .homes = steering->homes,
                                                           .slots = steering->share_slots,
                                                           .slot_count = setup->slots_max,

@@ -40,6 +40,8 @@ struct instance {
     bool leaving;          /* STOPPING=1 of sd_notify: it is up, but takes no more work */
     bool killed;           /* everything of it was sent SIGKILL */
     bool main_ended;       /* and others of its processes may live on */
+    bool main_told;        /* MAINPID= of sd_notify: when that one ends, no other takes its place */
+    bool main_refused;     /* the same, of a process that is not one of its own */
     bool exit_stashed;     /* the SIGCHLD sweep was quicker than the pidfd */
     int exit_status;       /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */

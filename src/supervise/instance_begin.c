@@ -311,7 +311,9 @@ void instance_spawn(struct instance *instance)
     instance->record->epoch++;
     instance->begun = true;
     instance->exit_status = -1;
-    instance->exit_stashed = instance->main_ended = instance->executed = false;
+    instance->exit_stashed = instance->main_ended = instance->main_told = false;
+    instance->main_refused = false;
+    instance->executed = false;
     instance->listened = instance->binds = instance->leaving = instance->killed = false;
     instance->port_count = 0;
     enum check_kind check = instance->unit->service->check;

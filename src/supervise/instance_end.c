@@ -197,6 +197,23 @@ static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks
     return oldest;
 }
 
+/* The instance's main process is this one from now on. `pidfd` is taken over. 0 or -errno. */
+static int main_become(struct instance *instance, pid_t pid, int pidfd, uint64_t start_ticks)
+{
+    struct instance_record *record = instance->record;
+    watch_stop(supervisor_of(instance)->loop, &instance->death);
+    fd_drop(&instance->pidfd);
+    log_info("instance-main", "instance=%s pid=%d was=%d", instance->name, pid, instance->pid);
+    instance->pid = pid;
+    instance->pidfd = pidfd;
+    record->start_ticks = start_ticks;
+    record->pid = pid; /* last: a record with a pid is whole */
+    instance->main_ended = false;
+    instance->exit_stashed = false;
+    front_unit_write(supervisor_of(instance)->front, instance->unit);
+    return instance_main_watch(instance);
+}
+
 /* The main process ended and others live on. A daemon that went into the background (it ended with
  * 0, unasked) goes on with the oldest of the others as its main process; whatever else is left over
  * is ended: with the stop signal when the instance is being stopped, since a shell that dies first
@@ -212,19 +229,37 @@ static bool main_replace(struct instance *instance)
         oldest = process_oldest(instance, &ticks);
         pidfd = oldest ? process_open(oldest) : -1;
     }
-    if (pidfd < 0)
-        return false;
-    watch_stop(supervisor_of(instance)->loop, &instance->death);
-    fd_drop(&instance->pidfd);
-    log_info("instance-main", "instance=%s pid=%d was=%d", instance->name, oldest, instance->pid);
-    instance->pid = oldest;
-    instance->pidfd = pidfd;
-    instance->record->pid = oldest;
-    instance->record->start_ticks = ticks;
-    instance->main_ended = false;
-    instance->exit_stashed = false;
-    front_unit_write(supervisor_of(instance)->front, instance->unit);
-    return instance_main_watch(instance) == 0;
+    return pidfd >= 0 && main_become(instance, oldest, pidfd, ticks) == 0;
+}
+
+static bool process_is_ours(const struct instance *instance, pid_t pid)
+{
+    bool ours = false;
+    pid_t *pids = calloc(PROCESSES_MAX, sizeof *pids);
+    size_t count = pids ? processes_surely(instance, pids, PROCESSES_MAX) : 0;
+    for (size_t i = 0; i < count && !ours; i++)
+        ours = pids[i] == pid;
+    free(pids);
+    return ours;
+}
+
+void instance_main_told(struct instance *instance, pid_t pid)
+{
+    if (instance->main_ended || instance->pid <= 0 || pid == instance->pid)
+        return;
+    /* Opened before it is looked for: the descriptor is of the process that is found. */
+    int pidfd = process_open(pid);
+    uint64_t ticks = process_start_ticks(pid);
+    if (pidfd < 0 || !ticks || !process_is_ours(instance, pid)) {
+        log_event(instance->main_refused ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+                  "instance-main-refused", "instance=%s told=%d why=\"it is no process of it\"",
+                  instance->name, pid);
+        instance->main_refused = true; /* told once for each start */
+        fd_drop(&pidfd);
+        return;
+    }
+    instance->main_told = true;
+    (void)main_become(instance, pid, pidfd, ticks); /* a failure is logged there */
 }
 
 void instance_main_ended(struct instance *instance)
@@ -240,7 +275,7 @@ void instance_main_ended(struct instance *instance)
         return;
     }
     bool stopping = instance->life.state == STATE_STOPPING;
-    if (clean && !stopping && main_replace(instance))
+    if (clean && !stopping && !instance->main_told && main_replace(instance))
         return;
     instance->main_ended = true;
     probe_free(instance->probe); /* one that runs just now would count as a process of it */
@@ -275,6 +310,10 @@ static void death_ready(struct watch *watch, unsigned events)
     (void)events;
     struct instance *instance = watch->owner;
     siginfo_t info = {0};
+    pid_t ended = instance->pid;
+    readiness_take_all(instance->readiness);
+    if (instance->pid != ended)
+        return; /* before it ended, another was named in its place */
     if (!instance->exit_stashed) {
         if (waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
             instance->exit_status =

@@ -56,5 +56,7 @@ void instance_consider(struct instance *instance);
 /* Watches for its death. 0 or -errno. */
 int instance_main_watch(struct instance *instance);
 void instance_main_ended(struct instance *instance);
+/* MAINPID= of sd_notify: that one is the main process now, if it is one of the instance's. */
+void instance_main_told(struct instance *instance, pid_t pid);
 /* Looks again soon: is it drained, has the last process gone? */
 void instance_sweep_start(struct instance *instance);

@@ -118,8 +118,8 @@ void instance_notified(void *owner, const struct readiness_message *message)
     struct instance *instance = owner;
     if (message->status)
         snprintf(instance->status, sizeof instance->status, "%s", message->status);
-    if (message->main_pid && message->main_pid != instance->pid)
-        log_info("instance-main", "instance=%s told=%d", instance->name, message->main_pid);
+    if (message->main_pid)
+        instance_main_told(instance, message->main_pid);
     if (message->ready && instance->life.state == STATE_STARTING) {
         instance->listened = true;
         instance_feed(instance, EVENT_READY);

@@ -1,6 +1,7 @@
 #include "supervise/readiness.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,17 +56,32 @@ void readiness_parse(char *text, size_t length, struct readiness_message *ret_me
     }
 }
 
-static void readiness_ready(struct watch *watch, unsigned events)
+/* One datagram; false: there is none. One that is longer than any honest message is passed over. */
+static bool readiness_read(const struct readiness *readiness)
 {
-    (void)events;
-    struct readiness *readiness = watch->owner;
     char text[READINESS_MESSAGE_BYTES_MAX + 1];
-    ssize_t length = recv(watch->fd, text, READINESS_MESSAGE_BYTES_MAX, MSG_DONTWAIT | MSG_TRUNC);
-    if (length <= 0 || length > READINESS_MESSAGE_BYTES_MAX)
-        return; /* nothing, or longer than any honest message: passed over whole */
+    ssize_t length =
+        recv(readiness->watch.fd, text, READINESS_MESSAGE_BYTES_MAX, MSG_DONTWAIT | MSG_TRUNC);
+    if (length < 0)
+        return false;
+    if (length == 0 || length > READINESS_MESSAGE_BYTES_MAX)
+        return true;
     struct readiness_message message;
     readiness_parse(text, (size_t)length, &message);
     readiness->call(readiness->owner, &message);
+    return true;
+}
+
+static void readiness_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    readiness_read(watch->owner);
+}
+
+void readiness_take_all(struct readiness *readiness)
+{
+    for (int left = READINESS_MESSAGES_MAX; readiness && left > 0 && readiness_read(readiness);)
+        left--;
 }
 
 static int socket_bind(const char *path, uid_t uid, gid_t gid)

@@ -8,7 +8,11 @@
 
 #include "event/loop.h"
 
-enum { READINESS_STATUS_BYTES = 128, READINESS_MESSAGE_BYTES_MAX = 4096 };
+enum {
+    READINESS_STATUS_BYTES = 128,
+    READINESS_MESSAGE_BYTES_MAX = 4096,
+    READINESS_MESSAGES_MAX = 64, /* taken at once; a socket's queue has net.unix.max_dgram_qlen */
+};
 
 struct readiness_message {
     int ready;
@@ -24,6 +28,9 @@ struct readiness;
 /* 0 or -errno (-ENAMETOOLONG: the path does not fit a Unix address). */
 int readiness_open(struct loop *loop, const char *path, uid_t uid, gid_t gid, readiness_call *call,
                    void *owner, struct readiness **ret_readiness);
+/* What was said and not heard yet: before something is concluded from the sender's end. The call
+ * must not close it. Accepts NULL. */
+void readiness_take_all(struct readiness *readiness);
 void readiness_close(struct readiness *readiness);
 
 /* Pure: what a datagram says. `text` is changed (line ends become 0). */

@@ -70,6 +70,15 @@ static void a_datagram_arrives_and_an_overlong_one_does_not(void **state)
     sendto(fd, "READY=1", 7, 0, (struct sockaddr *)&address, sizeof address);
     loop_turn(loop, 100);
     assert_int_equal(calls, 1);
+    /* What waits can be taken at once, without a turn of the loop. */
+    for (int at = 0; at < 3; at++)
+        sendto(fd, at == 1 ? big : "READY=1", at == 1 ? sizeof big : 7, 0,
+               (struct sockaddr *)&address, sizeof address);
+    readiness_take_all(readiness);
+    assert_int_equal(calls, 3);
+    readiness_take_all(readiness);
+    assert_int_equal(calls, 3);
+    readiness_take_all(NULL);
     close(fd);
     readiness_close(readiness);
     assert_int_equal(access(path, F_OK), -1);

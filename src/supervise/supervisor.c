@@ -421,9 +421,9 @@ static void unit_try(struct supervisor *supervisor, const struct service *servic
 static void units_try(struct supervisor *supervisor)
 {
     const struct topology *topology = supervisor->topology;
-    while (supervisor->begin_next < topology->service_count && supervisor->starts_left)
+    while (supervisor->begin_next < topology->start_count && supervisor->starts_left)
         unit_try(supervisor, &topology->services[topology->start_order[supervisor->begin_next++]]);
-    if (supervisor->begin_next < topology->service_count)
+    if (supervisor->begin_next < topology->start_count)
         supervisor_note_change(supervisor, NULL);
 }
 

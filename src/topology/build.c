@@ -308,6 +308,7 @@ static void order_settle(struct builder *builder)
     uint32_t *scratch = arena_array(builder->tree_arena, 3 * count, sizeof *scratch);
     order_make(topology, order, scratch, circle_found, builder);
     topology->start_order = order;
+    topology->start_count = topology->service_count;
 }
 
 static void topology_begin(struct builder *builder, const struct builder_input *input)

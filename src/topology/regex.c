@@ -12,10 +12,11 @@ static void regex_refuse(struct builder *builder, const struct value *value, con
 {
     PCRE2_UCHAR message[ERROR_BYTES];
     struct place place = value_place(value);
-    size_t before = (size_t)(text - value->text);
-    if (place.length == strlen(value->text) && offset <= strlen(text)) {
-        place.column += before + offset;
-        place.length -= before + offset;
+    size_t length = strlen(text);
+    if (place.length == strlen(value->text) && length) {
+        size_t before = (size_t)(text - value->text) + (offset < length ? offset : length - 1);
+        place.column += before;
+        place.length -= before;
     }
     if (pcre2_get_error_message(error, message, sizeof message) < 0)
         message[0] = 0;

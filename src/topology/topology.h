@@ -143,6 +143,7 @@ struct service {
     uint32_t index;    /* its place in topology.services */
     const char *name;  /* unique; of the first service of a realm: "s1.logic" */
     const char *realm; /* "" outside a realm */
+    bool absent;       /* it is gone, and only its index is left (place.h) */
     /* A hash of what an instance is started with: equal means that those which run may stay. How
      * many there are, how they are balanced, checked, restarted and stopped is not in it, since
      * enginx changes that without a restart. */
@@ -264,6 +265,7 @@ struct topology {
     struct service *services;
     size_t service_count;
     const uint32_t *start_order; /* indexes: what is used stands before what uses it */
+    size_t start_count;          /* of start_order: all that are not absent */
     struct listener *listeners;
     size_t listener_count;
 };

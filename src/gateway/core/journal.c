@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "proc/message.h"
 
 enum { MARK_BYTES_MAX = 64 }; /* the line that tells of a loss */
@@ -177,29 +178,6 @@ uint64_t journal_dropped(const struct journal *journal)
 
 static const char cut_mark[] = "…";
 
-/* Bytes of the well-formed UTF-8 sequence at `text` (RFC 3629 §4); 0: it is none. */
-static size_t utf8_sequence(const unsigned char *text, size_t left)
-{
-    static const struct {
-        unsigned char first_low, first_high, second_low, second_high;
-        size_t length;
-    } rows[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-                {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-                {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-                {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (*text < rows[i].first_low || *text > rows[i].first_high)
-            continue;
-        if (left < rows[i].length || text[1] < rows[i].second_low || text[1] > rows[i].second_high)
-            return 0;
-        for (size_t j = 2; j < rows[i].length; j++)
-            if ((text[j] & 0xc0) != 0x80)
-                return 0;
-        return rows[i].length;
-    }
-    return 0;
-}
-
 enum { ESCAPE_BYTES_MAX = 6 };
 
 /* What the bytes at `text` become: their text in `out`, its length; how many there were. */
@@ -209,7 +187,7 @@ static size_t escape_one(const unsigned char *text, size_t left, char out[ESCAPE
     static const char digits[] = "0123456789abcdef";
     static const char shorts[] = "b\bf\fn\nr\rt\t\"\"\\\\";
     unsigned char byte = *text;
-    *ret_read = byte < 0x80 ? 1 : utf8_sequence(text, left);
+    *ret_read = utf8_sequence(text, left);
     for (const char *pair = shorts; *pair; pair += 2) {
         if ((unsigned char)pair[1] != byte)
             continue;

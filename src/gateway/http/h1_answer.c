@@ -319,9 +319,7 @@ static void connection_last(struct h1_connection *connection, bool whole)
 {
     connection->state = H1_LINGER;
     connection->whole = whole;
-    if (!connection->busy)
-        h1_last(connection, connection->held_length > 0);
-    if (!connection->busy && !connection->dead)
+    if (!connection->busy) /* else its intake sees to it */
         h1_resume(connection);
 }
 

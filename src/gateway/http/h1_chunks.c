@@ -12,6 +12,7 @@ enum chunk_state {
     CHUNK_DATA_CR,
     CHUNK_DATA_LF,
     CHUNK_LINE, /* a trailer line begins, or the last CRLF */
+    CHUNK_TRAILER_NAME,
     CHUNK_TRAILER,
     CHUNK_TRAILER_LF,
     CHUNK_LAST_LF,
@@ -73,9 +74,16 @@ static enum chunk_state size_end(struct h1_chunks *chunks, char byte)
 
 static enum chunk_state trailer_step(struct h1_chunks *chunks, char byte)
 {
-    if (byte == '\r')
-        return chunks->state == CHUNK_LINE ? CHUNK_LAST_LF : CHUNK_TRAILER_LF;
-    return h1_byte(byte, BYTE_VALUE) ? CHUNK_TRAILER : CHUNK_BROKEN;
+    if (chunks->state == CHUNK_TRAILER) {
+        if (byte == '\r')
+            return CHUNK_TRAILER_LF;
+        return h1_byte(byte, BYTE_VALUE) ? CHUNK_TRAILER : CHUNK_BROKEN;
+    }
+    if (h1_byte(byte, BYTE_TOKEN))
+        return CHUNK_TRAILER_NAME;
+    if (chunks->state == CHUNK_LINE)
+        return byte == '\r' ? CHUNK_LAST_LF : CHUNK_BROKEN;
+    return byte == ':' ? CHUNK_TRAILER : CHUNK_BROKEN;
 }
 
 static enum chunk_state step(struct h1_chunks *chunks, char byte)
@@ -93,6 +101,7 @@ static enum chunk_state step(struct h1_chunks *chunks, char byte)
     case CHUNK_DATA_LF:
         return byte == '\n' ? CHUNK_SIZE : CHUNK_BROKEN;
     case CHUNK_LINE:
+    case CHUNK_TRAILER_NAME:
     case CHUNK_TRAILER:
         return trailer_step(chunks, byte);
     case CHUNK_TRAILER_LF:

@@ -287,6 +287,7 @@ ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece, b
         return taken;
     }
     client->connected = true;
+    client->deadline_ms = UINT64_MAX;
     if (client->sent)
         client_deadline(client, client->times.response);
     return stream_watch(&client->stream) < 0 ? -ENOMEM : taken;

@@ -33,6 +33,16 @@ static bool body_slow(struct h1_connection *connection, uint64_t now_ms)
     return slow;
 }
 
+static void rate_due(struct h1_connection *connection, uint64_t now_ms)
+{
+    if (body_slow(connection, now_ms))
+        h1_request_fail(connection, 408, "the body comes too slowly");
+    else if (h1_site(connection)->body_ms < RATE_WINDOW_MS) /* silence was what was waited for */
+        h1_request_fail(connection, 408, "body timeout");
+    else
+        h1_deadline(connection, RATE_WINDOW_MS);
+}
+
 static void exchange_due(struct h1_connection *connection)
 {
     struct h1_exchange *own = connection->exchange;
@@ -73,8 +83,8 @@ static void connection_due(struct timer *timer)
     h1_enter(connection);
     struct h1_exchange *own = connection->exchange;
     if (connection->state == H1_EXCHANGE && own->body_wanted && !own->exchange.request_ended &&
-        !own->room_wanted && body_slow(connection, now_ms))
-        h1_request_fail(connection, 408, "the body comes too slowly");
+        !own->room_wanted && h1_site(connection)->rate_bytes_min)
+        rate_due(connection, now_ms);
     else
         state_due(connection);
     if (!connection->dead && connection->state == H1_LINGER)

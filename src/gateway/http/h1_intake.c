@@ -4,6 +4,8 @@
 #include "gateway/http/bump.h"
 #include "gateway/http/h1_connection.h"
 
+enum { HEAD_BYTES_MAX = WORKER_INPUT_BYTES / 2 };
+
 /* ---- what is held --------------------------------------------------------------------------- */
 
 static size_t held_load(struct h1_connection *connection)
@@ -139,11 +141,24 @@ static void idle_begin(struct h1_connection *connection)
     h1_deadline(connection, h1_site(connection)->idle_ms);
 }
 
+static uint32_t head_max(const struct h1_connection *connection)
+{
+    uint32_t max = h1_site(connection)->header_bytes_max;
+    return max < HEAD_BYTES_MAX ? max : HEAD_BYTES_MAX;
+}
+
+/* Is it the request line that is so long? */
+static void head_too_large(struct h1_connection *connection, const char *bytes, size_t length)
+{
+    uint32_t max = head_max(connection);
+    bool line = memchr(bytes, '\n', length < max ? length : max) != NULL;
+    h1_request_fail(connection, line ? 431 : 414, "the head is larger than its bound");
+}
+
 static void head_more(struct h1_connection *connection, const char *bytes, size_t length)
 {
-    if (length >= h1_site(connection)->header_bytes_max || length >= WORKER_INPUT_BYTES / 2) {
-        bool line = memchr(bytes, '\n', length) != NULL;
-        h1_request_fail(connection, line ? 431 : 414, "the head is larger than its bound");
+    if (length >= head_max(connection)) {
+        head_too_large(connection, bytes, length);
         return;
     }
     connection->starved = true;
@@ -178,8 +193,8 @@ static bool head_intake(struct h1_connection *connection, const char *bytes, siz
         h1_request_fail(connection, 400, "a line that does not end in CRLF, or a NUL");
         return false;
     }
-    if (head_length > h1_site(connection)->header_bytes_max) {
-        h1_request_fail(connection, 431, "the head is larger than its bound");
+    if (head_length > head_max(connection)) {
+        head_too_large(connection, bytes, head_length);
         return false;
     }
     *used += head_length;
@@ -249,6 +264,17 @@ static size_t chunks_intake(struct h1_connection *connection, char *bytes, size_
     return used - left;
 }
 
+/* Until more of it must have come, or its rate is to be looked at. */
+static uint64_t body_delay_ms(const struct h1_connection *connection)
+{
+    const struct site *site = h1_site(connection);
+    uint64_t now_ms = loop_now(connection->base.worker->loop);
+    uint64_t window_ms = connection->exchange->rate_ms + RATE_WINDOW_MS;
+    if (!site->rate_bytes_min || now_ms + site->body_ms < window_ms)
+        return site->body_ms;
+    return window_ms > now_ms ? window_ms - now_ms : 1;
+}
+
 /* False: it waits, for bytes or for the handler. */
 static bool body_intake(struct h1_connection *connection, char *bytes, size_t length, size_t *used)
 {
@@ -256,11 +282,8 @@ static bool body_intake(struct h1_connection *connection, char *bytes, size_t le
     if (!own->body_wanted)
         return false;
     if (!length && own->body_told && !own->chunks_over) {
-        const struct site *site = h1_site(connection);
         connection->starved = true;
-        h1_deadline(connection, site->rate_bytes_min && site->body_ms > RATE_WINDOW_MS
-                                    ? RATE_WINDOW_MS
-                                    : site->body_ms);
+        h1_deadline(connection, body_delay_ms(connection));
         return false;
     }
     *used += own->exchange.request.body == BODY_CHUNKED ? chunks_intake(connection, bytes, length)

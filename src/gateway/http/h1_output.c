@@ -194,7 +194,7 @@ ssize_t h1_output_write(struct h1_output *output, struct stream *stream,
         if (some < 0)
             return some;
         taken += some;
-        rest.body += some;
+        rest.body = some ? rest.body + some : rest.body;
         rest.body_length -= (size_t)some;
         rest.head = NULL;
         rest.head_length = rest.head_room = 0;

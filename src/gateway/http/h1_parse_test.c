@@ -568,6 +568,11 @@ static void chunks_that_are_refused(void **state)
         "0000000000000001\r\n",
         "0\r\nA: b\n",
         "0\r\n\n",
+        "0\r\nno field\r\n\r\n",
+        "0\r\nname\r\n\r\n",
+        "0\r\nA : b\r\n\r\n",
+        "0\r\nA: b\r\n c\r\n\r\n",
+        "0\r\n: b\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         for (size_t step = 1; step < 4; step++) {

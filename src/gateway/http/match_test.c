@@ -186,6 +186,7 @@ static void patterns_stand_where_their_beginning_does(void **state)
         {EXACT, .path = "/index.php", .name = "index"},
         {GLOB, .path = "/a?c", .name = "abc"},
         {GLOB, .path = "/a*", .name = "a"},
+        {GLOB, .path = "/abx*", .name = "abx"},
     };
     struct match *match = REST_OF(routes);
     assert_string_equal(found(match, "", "/x.php"), "php");
@@ -200,6 +201,7 @@ static void patterns_stand_where_their_beginning_does(void **state)
     assert_string_equal(found(match, "", "/abc"), "abc");
     assert_string_equal(found(match, "", "/a%C3c"), "abc");
     assert_string_equal(found(match, "", "/abbc"), "a");
+    assert_string_equal(found(match, "", "/abxc"), "abx");    /* more fixed bytes */
     assert_string_equal(found(match, "", "/u/7/x"), "seven"); /* more fixed bytes */
     assert_string_equal(found(match, "", "/u/42/bob"), "user");
     assert_true(slice_is(matched.captures[1], "42"));
@@ -227,10 +229,14 @@ static void globs_take_any_text(void **state)
 static void equals_in_the_order_of_the_file(void **state)
 {
     (void)state;
+    static const char *const get[] = {"GET", NULL};
     static const struct route routes[] = {
-        {REGEX, .path = "^/x/.*1", .name = "one"},   {GLOB, .path = "/x/*2*", .name = "two"},
-        {REGEX, .path = "^/x/.*3", .name = "three"}, {.path = "/x/", .name = "first"},
+        {REGEX, .path = "^/x/.*1", .name = "one"},
+        {GLOB, .path = "/x/*2*", .name = "two"},
+        {REGEX, .path = "^/x/.*3", .name = "three"},
+        {.path = "/x/", .name = "first"},
         {.path = "/x/", .name = "second"},
+        {REGEX, .path = "^/x/.*[13]", .name = "late", .methods = get}, /* another path */
     };
     struct match *match = REST_OF(routes);
     assert_string_equal(found(match, "", "/x/321"), "one");

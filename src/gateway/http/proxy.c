@@ -34,8 +34,10 @@ void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome)
 {
     struct h1_client *client = proxy->client;
     proxy->client = NULL;
-    if (client)
+    if (client && outcome == OUTCOME_GOOD)
         h1_client_done(client); /* first, so that who waits for room finds it */
+    else if (client)
+        h1_client_close(client);
     endpoint_leave(proxy, outcome);
     proxy_release(proxy);
 }

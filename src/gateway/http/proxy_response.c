@@ -111,7 +111,9 @@ static size_t proxy_body(void *owner, const char *bytes, size_t length, bool las
 static void proxy_interim(void *owner, const struct head *head)
 {
     struct proxy *proxy = owner;
-    if (head->status == 100 && !proxy->exchange->request.expect_continue)
+    /* A client that did not ask, or does not wait any more, needs no leave. */
+    const struct exchange *exchange = proxy->exchange;
+    if (head->status == 100 && (!exchange->request.expect_continue || exchange->bytes_in))
         return;
     const struct response_head answer = {.status = head->status,
                                          .reason = head->reason,

@@ -24,7 +24,7 @@ void approach_free(struct approach *approach)
 }
 
 /* The connection to the endpoint, if there is one, is over before it was of use. */
-static void endpoint_leave(struct approach *approach, enum endpoint_outcome outcome)
+static void connection_leave(struct approach *approach, enum endpoint_outcome outcome)
 {
     struct endpoint *endpoint = approach->endpoint;
     stream_close(&approach->upstream, true);
@@ -52,7 +52,7 @@ void approach_fail(struct approach *approach, bool reset)
     approach->step = STEP_OVER;
     timer_stop(loop, &approach->timer);
     waiter_stop(&approach->waiter);
-    endpoint_leave(approach, OUTCOME_UNUSED);
+    connection_leave(approach, OUTCOME_UNUSED);
     stream_close(&approach->client, reset);
     if (approach->called)
         deferred_start(loop, &approach->end, end_late, approach);
@@ -110,7 +110,7 @@ static enum going connect_failed(struct approach *approach)
         pick->avoid[pick->avoid_count++] = endpoint;
     }
     timer_stop(approach->base.worker->loop, &approach->timer);
-    endpoint_leave(approach, OUTCOME_CONNECT_FAILED);
+    connection_leave(approach, OUTCOME_CONNECT_FAILED);
     approach->step = STEP_PICK;
     const struct service_gateway *settings = &upstream_service(approach->pool)->gateway;
     if (approach->tries >= settings->retry_tries || !upstream_retry_allowed(approach->pool))

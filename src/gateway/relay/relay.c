@@ -170,6 +170,7 @@ int relay_worker_init(struct worker *worker)
     slab_init(&relay->approaches, sizeof(struct approach));
     slab_init(&relay->relayed, sizeof(struct relayed));
     tunnels_init(relay, worker);
+    sessions_worker_init(relay);
     _Static_assert(sizeof(struct relayed) + TUNNEL_BYTES <= RELAYED_BYTES_MAX, "the promise above");
     return 0;
 }
@@ -188,6 +189,7 @@ void relay_worker_done(struct worker *worker)
         else
             approach_fail(approach, true);
     }
+    sessions_worker_done(relay);
     slab_done(&relay->approaches);
     slab_done(&relay->relayed);
     free(relay);

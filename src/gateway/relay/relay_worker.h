@@ -8,7 +8,9 @@
 #include "gateway/core/worker.h"
 #include "gateway/relay/wheel.h"
 
-struct approach; /* relay.c: a connection that is no tunnel yet */
+struct approach; /* approach.h: a connection that is no tunnel yet */
+struct sessions;
+struct datagrams;
 
 struct relay_worker {
     struct slab tunnels;
@@ -20,6 +22,16 @@ struct relay_worker {
     struct tunnel **runnable_last;
     size_t runnable_count;
     struct deferred run;
+
+    struct slab sessions; /* sessions.c, until the end: */
+    struct slab sources;
+    uint32_t session_count;
+    uint32_t session_max;
+    struct datagrams *asks;    /* from clients; NULL: no listener has datagrams */
+    struct datagrams *answers; /* to the clients of one listener, sent when the turn ends */
+    struct sessions *answers_of;
+    unsigned answer_count;
+    struct deferred answer;
 };
 
 enum { TUNNEL_BYTES = 216 }; /* a tunnel's; tunnel.c makes sure */
@@ -27,3 +39,7 @@ enum { TUNNEL_BYTES = 216 }; /* a tunnel's; tunnel.c makes sure */
 /* tunnel.c */
 void tunnels_init(struct relay_worker *relay, struct worker *worker);
 void tunnels_done(struct relay_worker *relay); /* cuts all */
+
+/* sessions.c */
+void sessions_worker_init(struct relay_worker *relay);
+void sessions_worker_done(struct relay_worker *relay);

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 2 };
+enum { STEER_LAYOUT_VERSION = 3 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -39,12 +39,14 @@ struct steer_member { /* of `members`: cgroup id → who that is. Each start has
     __u32 service;
     __u32 address; /* the instance's own, 127.77.S.I */
     __u32 home;    /* the service's, 127.86.x.y */
-    __u32 epoch;   /* one more with each start: old connections do not count for the new */
+    __u32 epoch;   /* one more with each start */
     __u32 flags;
+    __u32 counting; /* set by steer_member_set: which of the slot's counts its connections are in */
 };
 enum {
-    STEER_MEMBER_AT_HOME = 1, /* bind to the home address from the start */
-    STEER_MEMBER_OWN_UDP = 2, /* bind UDP to the instance's own address: the gateway relays it */
+    STEER_MEMBER_AT_HOME = 1,   /* bind to the home address from the start */
+    STEER_MEMBER_OWN_UDP = 2,   /* bind UDP to the instance's own address: the gateway relays it */
+    STEER_MEMBER_CONTINUES = 4, /* what waits for the last start of the slot comes to this one */
 };
 
 /* `addresses`: an instance's own address → its slot; a service's home → this. */
@@ -60,18 +62,27 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
 /* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An
  * entry of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
-struct steer_count { /* connections of one start of an instance; open are begun - ended */
+struct steer_count { /* connections; open are begun - ended */
     __u64 begun;
     __u64 ended;
 };
-struct steer_slot { /* of `slots`, an array that user space maps: the counters */
-    /* By the lowest bit of the epoch: what an old start's connections do at this moment, having
-     * looked at the epoch just before it changed, cannot reach the new one's count. */
+enum { STEER_FORMER_MAX = 3 };
+struct steer_slot { /* of `slots`, an array that user space maps: the counters; two cache lines */
+    /* By the lowest bit of `counting`, which is one more with each start that begins from zero:
+     * what an old start's connections do at this moment, having looked at it just before it
+     * changed, cannot reach the new one's count. */
     struct steer_count counts[2];
-    __u32 epoch;
+    __u32 counting;
     __u32
         several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
-    __u32 pad[6]; /* a cache line each */
+    __u32 pad[6];
+    /* User space's: the present start, and those before it whose waiting connections it has got. */
+    __u64 cgroup_id;
+    __u64 former[STEER_FORMER_MAX];
+    __u64 before; /* connections in the count that had ended when it began */
+    __u32 epoch;
+    __u32 former_count;
+    __u64 pad_user[2];
 };
 
 struct steer_rotation { /* of `services`: who gets new connections */

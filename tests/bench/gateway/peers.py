@@ -175,7 +175,7 @@ def make(wanted, values, place, cpu, binary, floor, ports):
         peers.append(Peer("floor", "", here, {"http": mine["tcp"], "tcp": mine["tcp"]}, cpu)
                      .start([floor, mine["tcp"], values["origin"]]))
     if "enginx" in wanted:
-        here = place / "enginx"
+        here = place / "enginx-plain"
         here.mkdir()
         here.chmod(0o755)
         mine = ports()

@@ -1,0 +1,229 @@
+#include "gateway/relay/datagrams.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+_Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) <=
+                   DATAGRAM_CONTROL_BYTES,
+               "room for both");
+
+struct datagrams *datagrams_new(void)
+{
+    struct datagrams *datagrams = calloc(1, sizeof *datagrams);
+    if (!datagrams)
+        return NULL;
+    void *room = mmap(NULL, (size_t)DATAGRAMS_MAX * DATAGRAM_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) {
+        free(datagrams);
+        return NULL;
+    }
+    madvise(room, (size_t)DATAGRAMS_MAX * DATAGRAM_BYTES, MADV_NOHUGEPAGE);
+    datagrams->room = room;
+    return datagrams;
+}
+
+void datagrams_free(struct datagrams *datagrams)
+{
+    if (!datagrams)
+        return;
+    munmap(datagrams->room, (size_t)DATAGRAMS_MAX * DATAGRAM_BYTES);
+    free(datagrams);
+}
+
+static bool bound_to_all(const union client_address *own)
+{
+    if (own->any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&own->v6.sin6_addr);
+    return own->v4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/* Options that an old kernel does not know are done without. */
+void datagrams_prepare(int fd, bool listening)
+{
+    const int on = 1;
+    union client_address own = {0};
+    socklen_t length = sizeof own;
+    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on);
+    if (!listening || getsockname(fd, &own.any, &length) < 0 || !bound_to_all(&own))
+        return;
+    if (own.any.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+    else
+        setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+static void entry_expect(struct datagrams *datagrams, unsigned index)
+{
+    struct datagram *entry = &datagrams->entries[index];
+    entry->bytes = datagrams->room + (size_t)index * DATAGRAM_BYTES;
+    datagrams->parts[index] = (struct iovec){.iov_base = entry->bytes, .iov_len = DATAGRAM_BYTES};
+    datagrams->headers[index] = (struct mmsghdr){
+        .msg_hdr = {.msg_name = &entry->peer,
+                    .msg_namelen = sizeof entry->peer,
+                    .msg_iov = &datagrams->parts[index],
+                    .msg_iovlen = 1,
+                    .msg_control = datagrams->control[index],
+                    .msg_controllen = DATAGRAM_CONTROL_BYTES},
+    };
+}
+
+static void asked_read(const struct cmsghdr *control, struct asked *ret_asked)
+{
+    if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
+        struct in_pktinfo info;
+        memcpy(&info, CMSG_DATA(control), sizeof info);
+        *ret_asked = (struct asked){.family = AF_INET, .four = info.ipi_spec_dst};
+    }
+    if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
+        struct in6_pktinfo info;
+        memcpy(&info, CMSG_DATA(control), sizeof info);
+        *ret_asked = (struct asked){.family = AF_INET6, .six = info.ipi6_addr};
+        if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+            ret_asked->interface = info.ipi6_ifindex;
+    }
+}
+
+static void entry_received(struct datagrams *datagrams, unsigned index)
+{
+    struct datagram *entry = &datagrams->entries[index];
+    struct msghdr *header = &datagrams->headers[index].msg_hdr;
+    entry->length = datagrams->headers[index].msg_len;
+    entry->segment = 0;
+    entry->asked.family = AF_UNSPEC;
+    for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
+         control = CMSG_NXTHDR(header, control)) {
+        asked_read(control, &entry->asked);
+        if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO) {
+            int size;
+            memcpy(&size, CMSG_DATA(control), sizeof size);
+            if (size > 0 && (size_t)size < entry->length)
+                entry->segment = (uint16_t)size;
+        }
+    }
+}
+
+int datagrams_receive(struct datagrams *datagrams, int fd, unsigned first, unsigned max)
+{
+    for (unsigned i = first; i < first + max; i++)
+        entry_expect(datagrams, i);
+    int count = recvmmsg(fd, datagrams->headers + first, max, MSG_DONTWAIT, NULL);
+    if (count < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    for (unsigned i = first; i < first + (unsigned)count; i++)
+        entry_received(datagrams, i);
+    return count;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+static struct cmsghdr *control_add(struct msghdr *header, int level, int type, const void *value,
+                                   size_t size)
+{
+    struct cmsghdr *control =
+        (struct cmsghdr *)(void *)((char *)header->msg_control + header->msg_controllen);
+    control->cmsg_level = level;
+    control->cmsg_type = type;
+    control->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(control), value, size);
+    header->msg_controllen += CMSG_SPACE(size);
+    return control;
+}
+
+static void asked_write(struct msghdr *header, const struct asked *asked)
+{
+    const struct in_pktinfo four = {.ipi_spec_dst = asked->four};
+    const struct in6_pktinfo six = {.ipi6_addr = asked->six, .ipi6_ifindex = asked->interface};
+    if (asked->family == AF_INET)
+        control_add(header, IPPROTO_IP, IP_PKTINFO, &four, sizeof four);
+    else if (asked->family == AF_INET6)
+        control_add(header, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof six);
+}
+
+/* The header at `place` of the batch that is sent, for an entry. */
+static void header_fill(struct datagrams *datagrams, unsigned place, unsigned index, bool addressed)
+{
+    struct datagram *entry = &datagrams->entries[index];
+    struct msghdr *header = &datagrams->headers[place].msg_hdr;
+    datagrams->parts[place] = (struct iovec){.iov_base = entry->bytes, .iov_len = entry->length};
+    *header = (struct msghdr){.msg_iov = &datagrams->parts[place],
+                              .msg_iovlen = 1,
+                              .msg_control = datagrams->control[place]};
+    if (addressed) {
+        header->msg_name = &entry->peer;
+        header->msg_namelen =
+            entry->peer.any.sa_family == AF_INET6 ? sizeof entry->peer.v6 : sizeof entry->peer.v4;
+        asked_write(header, &entry->asked);
+    }
+    if (entry->segment)
+        control_add(header, IPPROTO_UDP, UDP_SEGMENT, &entry->segment, sizeof entry->segment);
+    if (!header->msg_controllen)
+        header->msg_control = NULL;
+}
+
+/* One by one, where the way out knows no GSO or its datagrams are too large for it. */
+static void segments_send(struct datagrams *datagrams, int fd, unsigned place, unsigned index,
+                          bool addressed)
+{
+    struct datagram entry = datagrams->entries[index];
+    struct datagram *one = &datagrams->entries[index];
+    one->segment = 0;
+    for (size_t at = 0; at < entry.length; at += entry.segment) {
+        one->bytes = entry.bytes + at;
+        one->length = entry.length - at < entry.segment ? entry.length - at : entry.segment;
+        header_fill(datagrams, place, index, addressed);
+        sendmsg(fd, &datagrams->headers[place].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    *one = entry;
+}
+
+/* Is the datagram at fault, and not the socket? */
+static bool datagram_bad(int error)
+{
+    return error == EMSGSIZE || error == EINVAL || error == EIO || error == EPERM ||
+           error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES;
+}
+
+int datagrams_send(struct datagrams *datagrams, int fd, const uint8_t *order, unsigned count,
+                   bool addressed, unsigned *ret_sent)
+{
+    unsigned done = 0;
+    for (unsigned i = 0; i < count; i++)
+        header_fill(datagrams, i, order[i], addressed);
+    while (done < count) {
+        int sent =
+            count - done == 1
+                ? (sendmsg(fd, &datagrams->headers[done].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+                       ? -1
+                       : 1)
+                : sendmmsg(fd, datagrams->headers + done, count - done,
+                           MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent > 0) {
+            done += (unsigned)sent;
+            continue;
+        }
+        if (errno == EAGAIN || errno == ENOBUFS) /* the rest is dropped */
+            break;
+        if (!datagram_bad(errno)) {
+            *ret_sent = done;
+            return -errno;
+        }
+        if (datagrams->entries[order[done]].segment)
+            segments_send(datagrams, fd, done, order[done], addressed);
+        done++;
+    }
+    *ret_sent = count;
+    return 0;
+}

@@ -1,0 +1,117 @@
+#include "topology/difference.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "topology/build.h"
+
+static struct topology *parsed(const char *text)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    struct topology_options options = {0};
+    struct topology *topology =
+        topology_parse(text, strlen(text), "test.conf", "/srv", &options, diagnostics);
+    if (!topology)
+        diagnostics_print(diagnostics, stderr, false);
+    assert_non_null(topology);
+    diagnostics_free(diagnostics);
+    return topology;
+}
+
+/* The difference in words must be `expected`. */
+static void compare(const char *before, const char *after, const char *expected)
+{
+    struct topology *one = parsed(before), *other = parsed(after);
+    struct difference *difference = difference_new(one, other);
+    assert_non_null(difference);
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    difference_print(difference, out);
+    fclose(out);
+    assert_string_equal(text, expected);
+    free(text);
+    difference_free(difference);
+    topology_free(one);
+    topology_free(other);
+}
+
+#define A "service a { run a; port 3000; }\n"
+#define B "service b { run b; port 4000; }\n"
+
+static void the_same_is_no_change_wherever_it_stands(void **state)
+{
+    (void)state;
+    compare(A B "listen 80 tcp -> a;", "# moved\n" B A "listen 80 tcp -> a;", "");
+    compare(A B "listen 80 http { route /x -> a, b weight=2; }",
+            B A "listen 80 http { route /x -> a, b weight=2; }", "");
+}
+
+static void services_come_go_and_change(void **state)
+{
+    (void)state;
+    compare(A, A B, "+ service b, 1 instances\n");
+    compare(A B, B, "- service a: drained and stopped\n");
+    compare(A, "service a { run a -x; port 3000; }",
+            "~ service a: its program changed; its instances are restarted in turn\n");
+    compare(A, "service a { run a; port 3000; instances 3; }",
+            "~ service a: 3 instances, were 1\n");
+    compare(A, "service a { run a; port 3000; balance random; }",
+            "~ service a: its settings; no restart\n");
+    compare(A, "service a { run a; port 3000; stop SIGINT; }",
+            "~ service a: its settings; no restart\n");
+    compare(A, "service a { run a; port 3000; check tcp every=3s; }",
+            "~ service a: its settings; no restart\n");
+    compare(A, "service a { run a; port 3000; timeout response=9s; }",
+            "~ service a: its settings; no restart\n");
+}
+
+static void listeners_come_go_move_and_change(void **state)
+{
+    (void)state;
+    compare(A, A "listen 80 tcp -> a;", "+ listen tcp:80, direct\n");
+    compare(A "listen 80 tcp -> a;", A, "- listen tcp:80\n");
+    compare(A "listen 80 tcp -> a;", A "listen 80 http -> a;",
+            "~ listen tcp:80: http, was direct\n");
+    compare(A "listen 80 http -> a;", A "listen 80 tcp -> a path=relay;",
+            "~ listen tcp:80: relay, was http\n");
+    compare(A B "listen 80 tcp -> a;", A B "listen 80 tcp -> b;",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare(A B "listen 80 http { route /x -> a; }", A B "listen 80 http { route /x -> b; }",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare(A "listen 80 http { route /x -> a; }",
+            A "listen 80 http { route /x -> a { header request set X-Y z; } }",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare(A "listen 80 http { route /x -> a; }",
+            A "listen 80 http { timeout idle=3s; route /x -> a; }",
+            "~ listen tcp:80: where it leads, or how\n");
+}
+
+static void what_a_reload_cannot_do_is_told(void **state)
+{
+    (void)state;
+    compare("cluster x;" A, "cluster y;" A,
+            "! the cluster's name cannot change\n"
+            "~ service a: its program changed; its instances are restarted in turn\n");
+    compare(A, "quota memory=1g;" A,
+            "! the cluster's quota: not before the cluster is restarted\n");
+    compare(A, "gateway threads=3;" A,
+            "! gateway threads=: not before the cluster is restarted\n");
+    compare(A, "gateway connections=300;" A, "~ gateway: its bounds\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_is_no_change_wherever_it_stands),
+        cmocka_unit_test(services_come_go_and_change),
+        cmocka_unit_test(listeners_come_go_move_and_change),
+        cmocka_unit_test(what_a_reload_cannot_do_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

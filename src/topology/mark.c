@@ -1,0 +1,241 @@
+#include "topology/mark.h"
+
+#include <string.h>
+
+#include "base/table.h"
+
+void mark_number(uint64_t *mark, uint64_t number)
+{
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (unsigned char)(number >> (8 * i));
+    *mark = hash_bytes(bytes, sizeof bytes, *mark);
+}
+
+void mark_text(uint64_t *mark, const char *text)
+{
+    mark_number(mark, text ? strlen(text) : UINT64_MAX);
+    if (text)
+        *mark = hash_bytes(text, strlen(text), *mark);
+}
+
+void mark_texts(uint64_t *mark, const char *const *texts, size_t count)
+{
+    mark_number(mark, count);
+    for (size_t i = 0; i < count; i++)
+        mark_text(mark, texts[i]);
+}
+
+/* A list that ends with NULL; NULL: none. */
+static void mark_list(uint64_t *mark, const char *const *texts)
+{
+    size_t count = 0;
+    while (texts && texts[count])
+        count++;
+    mark_number(mark, texts != NULL);
+    mark_texts(mark, texts, count);
+}
+
+static void mark_service(uint64_t *mark, const struct topology *topology, uint32_t service)
+{
+    mark_text(mark, service < topology->service_count ? topology->services[service].name : NULL);
+}
+
+/* ---- sites ------------------------------------------------------------------------------------ */
+
+static void mark_match(uint64_t *mark, const struct route *route)
+{
+    mark_number(mark, route->path_kind);
+    mark_text(mark, route->path);
+    mark_list(mark, route->methods);
+    mark_number(mark, route->header_count);
+    for (size_t i = 0; i < route->header_count; i++) {
+        mark_text(mark, route->headers[i].name);
+        mark_text(mark, route->headers[i].value);
+    }
+}
+
+static void mark_action(uint64_t *mark, const struct topology *topology, const struct route *route)
+{
+    mark_number(mark, route->kind);
+    mark_number(mark, route->target_count);
+    for (size_t i = 0; i < route->target_count; i++) {
+        mark_service(mark, topology, route->targets[i].service);
+        mark_number(mark, route->targets[i].weight);
+    }
+    mark_text(mark, route->location);
+    mark_number(mark, route->status);
+    mark_text(mark, route->body);
+    mark_text(mark, route->type);
+}
+
+static void mark_changes(uint64_t *mark, const struct route *route)
+{
+    mark_number(mark, route->rewrite_count);
+    for (size_t i = 0; i < route->rewrite_count; i++) {
+        mark_text(mark, route->rewrites[i].strip);
+        mark_text(mark, route->rewrites[i].prefix);
+        mark_text(mark, route->rewrites[i].regex);
+        mark_text(mark, route->rewrites[i].replacement);
+    }
+    mark_number(mark, route->headers_change_count);
+    for (size_t i = 0; i < route->headers_change_count; i++) {
+        mark_number(mark, route->headers_change[i].response);
+        mark_number(mark, route->headers_change[i].action);
+        mark_text(mark, route->headers_change[i].name);
+        mark_text(mark, route->headers_change[i].value);
+    }
+}
+
+static void mark_route(uint64_t *mark, const struct topology *topology, const struct route *route)
+{
+    mark_match(mark, route);
+    mark_action(mark, topology, route);
+    mark_changes(mark, route);
+    mark_number(mark, route->body_bytes_max);
+    mark_number(mark, route->response_ms);
+    mark_text(mark, route->name);
+}
+
+static void mark_networks(uint64_t *mark, const struct network *networks, size_t count)
+{
+    mark_number(mark, count);
+    for (size_t i = 0; i < count; i++) {
+        *mark = hash_bytes(networks[i].address, sizeof networks[i].address, *mark);
+        mark_number(mark, networks[i].length);
+    }
+}
+
+static void mark_site(uint64_t *mark, const struct topology *topology, const struct site *site)
+{
+    mark_number(mark, site->host_count);
+    for (size_t i = 0; i < site->host_count; i++) {
+        const struct site_host *host = &site->hosts[i];
+        mark_list(mark, host->names);
+        mark_number(mark, host->route_count);
+        for (size_t k = 0; k < host->route_count; k++)
+            mark_route(mark, topology, &host->routes[k]);
+    }
+    mark_number(mark, site->access_log);
+    mark_list(mark, site->access_fields);
+    mark_networks(mark, site->trusted, site->trusted_count);
+    const uint64_t numbers[] = {site->header_ms,        site->body_ms,          site->send_ms,
+                                site->idle_ms,          site->tunnel_ms,        site->header_bytes_max,
+                                site->header_count_max, site->body_bytes_max,   site->rate_bytes_min};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+}
+
+/* ---- listeners -------------------------------------------------------------------------------- */
+
+static void mark_tls(uint64_t *mark, const struct listener_tls *tls)
+{
+    mark_number(mark, tls->certificate_count);
+    for (size_t i = 0; i < tls->certificate_count; i++) {
+        mark_text(mark, tls->certificates[i].certificate_file);
+        mark_text(mark, tls->certificates[i].key_file);
+    }
+    mark_number(mark, (uint64_t)tls->version_min);
+    mark_text(mark, tls->ciphers);
+    mark_number(mark, tls->client);
+    mark_text(mark, tls->client_ca_file);
+    mark_number(mark, tls->tickets);
+}
+
+uint64_t listener_mark(const struct topology *topology, const struct listener *listener)
+{
+    uint64_t mark = hash_seed();
+    const uint64_t numbers[] = {listener->kind,
+                                listener->path,
+                                listener->protocol,
+                                listener->port,
+                                listener->target_port,
+                                listener->connections_max,
+                                listener->connections_per_client,
+                                listener->sticky,
+                                listener->token_at,
+                                listener->token_bytes,
+                                listener->idle_ms,
+                                listener->site != NULL,
+                                listener->tls != NULL,
+                                listener->sni_count};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(&mark, numbers[i]);
+    mark_text(&mark, listener->text);
+    mark_service(&mark, topology, listener->service);
+    for (size_t i = 0; i < listener->sni_count; i++) {
+        mark_list(&mark, listener->snis[i].names);
+        mark_service(&mark, topology, listener->snis[i].service);
+    }
+    mark_networks(&mark, listener->proxies, listener->proxy_count);
+    if (listener->tls)
+        mark_tls(&mark, listener->tls);
+    if (listener->site)
+        mark_site(&mark, topology, listener->site);
+    return mark;
+}
+
+/* ---- services --------------------------------------------------------------------------------- */
+
+static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
+{
+    mark_number(mark, gateway->remote_count);
+    for (size_t i = 0; i < gateway->remote_count; i++) {
+        mark_text(mark, gateway->remotes[i].text);
+        mark_number(mark, gateway->remotes[i].weight);
+    }
+    const struct service_tls *tls = &gateway->tls;
+    mark_number(mark, (uint64_t)tls->on << 1 | tls->verify);
+    const char *const texts[] = {tls->name,
+                                 tls->ca_file,
+                                 tls->certificate_file,
+                                 tls->key_file,
+                                 gateway->hash_name,
+                                 gateway->cookie_name,
+                                 gateway->check_path,
+                                 gateway->check_host,
+                                 gateway->check_match,
+                                 gateway->check_send,
+                                 gateway->check_expect};
+    mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
+    const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
+                                gateway->slow_start_ms,    gateway->connections_max,
+                                gateway->requests_max,     gateway->idle_max,
+                                gateway->connect_ms,       gateway->send_ms,
+                                gateway->response_ms,      gateway->read_ms,
+                                gateway->idle_ms,          gateway->tunnel_ms,
+                                gateway->retry_tries,      gateway->retry_budget_percent,
+                                gateway->retry_methods,    gateway->hold_max,
+                                gateway->hold_ms,          gateway->eject_failures,
+                                gateway->eject_ms,         gateway->check_status_low,
+                                gateway->check_status_high};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+}
+
+static void mark_life(uint64_t *mark, const struct service *service)
+{
+    const uint64_t numbers[] = {service->check,          service->check_every_ms,
+                                service->check_timeout_ms, service->check_rise,
+                                service->check_fall,     service->start_within_ms,
+                                service->restart,        service->backoff_min_ms,
+                                service->backoff_max_ms, service->restart_tries,
+                                service->restart_reset_ms, (uint64_t)service->stop_signal,
+                                service->stop_within_ms, service->stop_drain_ms};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+    mark_list(mark, service->check_argv);
+}
+
+uint64_t service_mark(const struct service *service)
+{
+    uint64_t mark = hash_seed();
+    mark_number(&mark, service->publish);
+    mark_number(&mark, service->balance);
+    mark_number(&mark, service->weight_count);
+    for (size_t i = 0; i < service->weight_count; i++)
+        mark_number(&mark, service->weights[i]);
+    mark_gateway(&mark, &service->gateway);
+    mark_life(&mark, service);
+    return mark;
+}
