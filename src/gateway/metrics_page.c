@@ -80,11 +80,26 @@ static bool board_name(const struct board *board, uint32_t number, char name[BOA
     return before == after && !(before & 1) && name[0];
 }
 
+/* A route's row is named "LISTENER ROUTE". */
+static void route_labels_add(char labels[LABELS_BYTES_MAX], const char *name)
+{
+    char listener[TALLY_NAME_BYTES];
+    const char *space = strchr(name, ' ');
+    if (space) {
+        snprintf(listener, sizeof listener, "%.*s", (int)(space - name), name);
+        label_add(labels, "listener", listener);
+    }
+    label_add(labels, "route", space ? space + 1 : name);
+}
+
 static void traffic_row_add(struct page *page, enum tally_kind kind, uint32_t row, const char *name)
 {
     struct traffic_row *to = &page->traffic[kind][page->traffic_count[kind]++];
     to->labels[0] = 0;
-    label_add(to->labels, kind_names[kind], name);
+    if (kind == TALLY_ROUTE)
+        route_labels_add(to->labels, name);
+    else
+        label_add(to->labels, kind_names[kind], name);
     tally_traffic_sum(page->tally, kind, row, &to->sum);
 }
 
