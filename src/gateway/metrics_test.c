@@ -287,6 +287,7 @@ static void everything_counted_is_shown(void **state)
              "4");
     value_is("enginx_route_request_seconds_sum{listener=\"tcp:80\",route=\"shop.example /api/\"}",
              "6000.000300");
+    assert_null(table_get(series, "enginx_service_request_seconds_count{service=\"old\"}"));
     value_is("enginx_endpoint_up{service=\"api\",endpoint=\"api.1\"}", "1");
     value_is("enginx_endpoint_up{service=\"old\",endpoint=\"old.1\"}", "0");
     value_is("enginx_endpoint_connections{service=\"api\",endpoint=\"api.1\"}", "8");
