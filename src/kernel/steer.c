@@ -38,6 +38,7 @@ enum {
     ENTRIES_MIN = 1024,
     SLOTS_LIMIT = 1 << 20,
     NO_MEMORY_TRIES = 16,
+    ADDRESSED_BYTES = STEER_ADDRESSED_WORDS * sizeof(uint64_t),
 };
 
 enum map_kind {
@@ -51,6 +52,7 @@ enum map_kind {
     MAP_ROTATIONS,
     MAP_TURNS,
     MAP_TARGETS,
+    MAP_ADDRESSED,
     MAP_USES,
     MAP_EVENTS,
     MAP_KINDS,
@@ -60,7 +62,8 @@ static const char *const map_names[MAP_KINDS] = {
     [MAP_LAYOUT] = "layout",     [MAP_MEMBERS] = "members",     [MAP_ADDRESSES] = "addresses",
     [MAP_SOCKETS] = "sockets",   [MAP_SPREADS] = "spreads",     [MAP_SLOTS] = "slots",
     [MAP_SERVICES] = "services", [MAP_ROTATIONS] = "rotations", [MAP_TURNS] = "turns",
-    [MAP_TARGETS] = "targets",   [MAP_USES] = "uses",           [MAP_EVENTS] = "events",
+    [MAP_TARGETS] = "targets",   [MAP_ADDRESSED] = "addressed", [MAP_USES] = "uses",
+    [MAP_EVENTS] = "events",
 };
 
 struct steer {
@@ -73,7 +76,8 @@ struct steer {
     uint32_t services_max;
     int maps[MAP_KINDS];
     int claims;
-    struct steer_slot *slots; /* mapped */
+    struct steer_slot *slots; /* mapped, as is the next */
+    uint64_t *addressed;
     struct ring_buffer *ring;
     steer_event_call *call; /* while events are being taken */
     void *call_owner;
@@ -117,6 +121,8 @@ static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t service
         return services;
     case MAP_TARGETS:
         return clamp((uint64_t)services * TARGETS_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
+    case MAP_ADDRESSED:
+        return STEER_ADDRESSED_WORDS;
     case MAP_USES:
         return clamp((uint64_t)services * USES_PER_SERVICE, ENTRIES_MIN, SLOTS_LIMIT);
     case MAP_EVENTS:
@@ -305,6 +311,15 @@ static size_t slots_bytes(const struct steer *steer)
     return (steer->slots_max * sizeof(struct steer_slot) + page - 1) / page * page;
 }
 
+static int map_shared(const struct steer *steer, enum map_kind kind, size_t bytes, void **ret)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, steer->maps[kind], 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    *ret = at;
+    return 0;
+}
+
 static int event_received(void *owner, void *data, size_t size)
 {
     struct steer *steer = owner;
@@ -321,11 +336,11 @@ static int pins_open(struct steer *steer)
             return fd;
         steer->maps[kind] = fd;
     }
-    void *slots = mmap(NULL, slots_bytes(steer), PROT_READ | PROT_WRITE, MAP_SHARED,
-                       steer->maps[MAP_SLOTS], 0);
-    if (slots == MAP_FAILED)
-        return -errno;
-    steer->slots = slots;
+    int error = map_shared(steer, MAP_SLOTS, slots_bytes(steer), (void **)&steer->slots);
+    if (!error)
+        error = map_shared(steer, MAP_ADDRESSED, ADDRESSED_BYTES, (void **)&steer->addressed);
+    if (error)
+        return error;
     steer->ring = ring_buffer__new(steer->maps[MAP_EVENTS], event_received, steer, NULL);
     return steer->ring ? 0 : -errno;
 }
@@ -442,6 +457,8 @@ void steer_close(struct steer *steer)
     ring_buffer__free(steer->ring);
     if (steer->slots)
         munmap(steer->slots, slots_bytes(steer));
+    if (steer->addressed)
+        munmap(steer->addressed, ADDRESSED_BYTES);
     for (int kind = 0; kind < MAP_KINDS; kind++)
         fd_drop(&steer->maps[kind]);
     fd_drop(&steer->claims);
@@ -509,22 +526,23 @@ static int map_remove(const struct steer *steer, enum map_kind kind, const void 
     return bpf_map_delete_elem(steer->maps[kind], key) == 0 ? 0 : -errno;
 }
 
-static void slot_reset(struct steer *steer, uint32_t slot, uint32_t epoch)
+static void slot_begin(struct steer *steer, uint32_t slot, uint32_t epoch)
 {
     struct steer_slot *counters = &steer->slots[slot];
+    struct steer_count *count = &counters->counts[epoch & 1];
     if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == epoch)
         return;
-    /* The epoch first: from then on connections of the old one do not count. */
+    /* The epoch last: until then nobody counts here. */
+    __atomic_store_n(&count->begun, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&count->ended, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&counters->epoch, epoch, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&counters->live, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&counters->total, 0, __ATOMIC_SEQ_CST);
 }
 
 int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member)
 {
     assert(member->slot < steer->slots_max && member->service < steer->services_max);
     static const uint32_t home_mark = STEER_SLOT_HOME;
-    slot_reset(steer, member->slot, member->epoch);
+    slot_begin(steer, member->slot, member->epoch);
     int error = map_set(steer, MAP_ADDRESSES, &member->home, &home_mark);
     if (!error)
         error = map_set(steer, MAP_ADDRESSES, &member->address, &member->slot);
@@ -533,23 +551,42 @@ int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer
     return error;
 }
 
+/* What it leaves (connections that went to a sibling before it accepted them) counts no more. */
+static void slot_end(struct steer *steer, const struct steer_member *member)
+{
+    struct steer_slot *counters = &steer->slots[member->slot];
+    struct steer_count *count = &counters->counts[member->epoch & 1];
+    if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == member->epoch)
+        __atomic_store_n(&count->ended, __atomic_load_n(&count->begun, __ATOMIC_SEQ_CST),
+                         __ATOMIC_SEQ_CST);
+}
+
 int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address)
 {
+    struct steer_member member;
+    bool known = bpf_map_lookup_elem(steer->maps[MAP_MEMBERS], &cgroup_id, &member) == 0;
     int error = map_remove(steer, MAP_MEMBERS, &cgroup_id);
     int other = map_remove(steer, MAP_ADDRESSES, &address);
+    if (known)
+        slot_end(steer, &member);
     return error ? error : other;
 }
 
-/* All entries of a large table are filled, round and round: a program that still has the old count
- * finds a member at every index. */
+/* All entries are filled, round and round: a program that reads while this is written, or still has
+ * the old count, finds a member at every index. */
+static void slots_fill(uint32_t *ret_slots, uint32_t size, const uint32_t *slots, uint32_t count)
+{
+    for (uint32_t i = 0; i < size; i++)
+        ret_slots[i] = slots[i % count];
+}
+
 static int rotation_large_set(struct steer *steer, uint32_t service, const uint32_t *slots,
                               uint32_t count)
 {
     struct steer_rotation_large *large = malloc(sizeof *large);
     if (!large)
         return -ENOMEM;
-    for (uint32_t i = 0; i < STEER_ROTATION_LARGE; i++)
-        large->slots[i] = slots[i % count];
+    slots_fill(large->slots, STEER_ROTATION_LARGE, slots, count);
     int error = map_set(steer, MAP_ROTATIONS, &service, large);
     free(large);
     return error;
@@ -561,13 +598,17 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
     assert(service < steer->services_max);
     if (count > STEER_ROTATION_LARGE)
         return -E2BIG;
-    struct steer_rotation rotation = {.policy = policy, .count = count};
+    struct steer_rotation rotation;
+    if (bpf_map_lookup_elem(steer->maps[MAP_SERVICES], &service, &rotation) != 0)
+        return -errno;
+    rotation.policy = policy;
+    rotation.count = count;
+    if (count > 0) /* else those of before stay, for who has read the old count */
+        slots_fill(rotation.slots, STEER_ROTATION_SMALL, slots, count);
     if (count > STEER_ROTATION_SMALL) {
         int error = rotation_large_set(steer, service, slots, count);
         if (error)
             return error;
-    } else if (count > 0) {
-        memcpy(rotation.slots, slots, count * sizeof *slots);
     }
     int error = map_set(steer, MAP_SERVICES, &service, &rotation);
     if (!error && count <= STEER_ROTATION_SMALL)
@@ -579,6 +620,9 @@ int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target)
 {
     assert(target->service < steer->services_max);
+    if (key->family)
+        __atomic_fetch_or(&steer->addressed[key->port / STEER_ADDRESSED_BITS],
+                          1ull << key->port % STEER_ADDRESSED_BITS, __ATOMIC_SEQ_CST);
     return map_set(steer, MAP_TARGETS, key, target);
 }
 
@@ -634,6 +678,8 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
     }
     if (error)
         return error;
+    if (key.ordinal > 0)
+        __atomic_store_n(&steer->slots[slot].several, 1, __ATOMIC_SEQ_CST);
     uint32_t count = key.ordinal + 1;
     uint32_t known;
     if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &known) == 0 && known >= count)
@@ -679,9 +725,13 @@ void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, u
 {
     assert(slot < steer->slots_max);
     const struct steer_slot *counters = &steer->slots[slot];
-    int64_t live = __atomic_load_n(&counters->live, __ATOMIC_RELAXED);
-    *ret_live = live < 0 ? 0 : live;
-    *ret_total = __atomic_load_n(&counters->total, __ATOMIC_RELAXED);
+    uint32_t epoch = __atomic_load_n(&counters->epoch, __ATOMIC_RELAXED);
+    const struct steer_count *count = &counters->counts[epoch & 1];
+    /* In this order none ends before it began. */
+    uint64_t ended = __atomic_load_n(&count->ended, __ATOMIC_ACQUIRE);
+    uint64_t begun = __atomic_load_n(&count->begun, __ATOMIC_ACQUIRE);
+    *ret_live = begun > ended ? (int64_t)(begun - ended) : 0;
+    *ret_total = begun;
 }
 
 /* ---- claims -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-/* The fixture of steer_test.c, which alone includes it: one steer with instances that are tiny
+/* The fixture of steer_test.c and steer_count_test.c: one steer with instances that are tiny
  * servers, and the words that its tests are written in. */
 #pragma once
 
@@ -43,7 +43,7 @@ static struct steer_event seen[512];
 static size_t seen_count;
 static uint32_t epoch = 1;
 
-static const struct steer_options *options(void)
+static inline const struct steer_options *options(void)
 {
     static struct steer_options values;
     values = (struct steer_options){.cluster = "test",
@@ -54,7 +54,7 @@ static const struct steer_options *options(void)
     return &values;
 }
 
-static int setup(void **state)
+static inline int setup(void **state)
 {
     (void)state;
     bool adopted = true;
@@ -67,7 +67,7 @@ static int setup(void **state)
     return error || adopted;
 }
 
-static int teardown(void **state)
+static inline int teardown(void **state)
 {
     (void)state;
     for (int i = 0; i < SLOTS; i++)
@@ -77,15 +77,15 @@ static int teardown(void **state)
     return 0;
 }
 
-static void event_note(void *owner, const struct steer_event *event)
+static inline void event_note(void *owner, const struct steer_event *event)
 {
     (void)owner;
     assert_true(seen_count < 512);
     seen[seen_count++] = *event;
 }
 
-static const struct steer_event *event_wait(enum steer_event_kind kind, uint32_t slot,
-                                            uint32_t of_epoch)
+static inline const struct steer_event *event_wait(enum steer_event_kind kind, uint32_t slot,
+                                                   uint32_t of_epoch)
 {
     for (int waited = 0; waited < EVENT_WITHIN_MS; waited += 10) {
         steer_events_take(steer, event_note, NULL);
@@ -104,15 +104,15 @@ static uint32_t address_of(uint32_t slot)
     return 0x7f4d0101 + slot; /* 127.77.1.1 … */
 }
 
-static const char *text_of(uint32_t slot)
+static inline const char *text_of(uint32_t slot)
 {
     static char text[32];
     snprintf(text, sizeof text, "127.77.1.%u", slot + 1);
     return text;
 }
 
-static void start_as(uint32_t slot, uint32_t service, const struct rig_server *server,
-                     uint32_t flags)
+static inline void start_as(uint32_t slot, uint32_t service, const struct rig_server *server,
+                            uint32_t flags)
 {
     rig_instance_cgroup(rig, &instances[slot], slot);
     struct steer_member member = {.slot = slot,
@@ -128,20 +128,20 @@ static void start_as(uint32_t slot, uint32_t service, const struct rig_server *s
         event_wait(STEER_EVENT_LISTEN, slot, epoch);
 }
 
-static void start(uint32_t slot, const struct rig_server *server)
+static inline void start(uint32_t slot, const struct rig_server *server)
 {
     start_as(slot, 0, server, 0);
 }
 
-static void start_four(enum rig_listen kind)
+static inline void start_four(enum rig_listen kind)
 {
     struct rig_server server = {.kind = kind, .port = PORT};
     for (uint32_t slot = 0; slot < 4; slot++)
         start(slot, &server);
 }
 
-static void target(uint32_t address, uint16_t at, uint32_t service, uint16_t port, uint16_t flags,
-                   uint8_t protocol)
+static inline void target(uint32_t address, uint16_t at, uint32_t service, uint16_t port,
+                          uint16_t flags, uint8_t protocol)
 {
     struct steer_target_key key = {
         .address = address, .port = at, .protocol = protocol, .family = address ? 4 : 0};
@@ -149,7 +149,8 @@ static void target(uint32_t address, uint16_t at, uint32_t service, uint16_t por
     assert_int_equal(steer_target_set(steer, &key, &value), 0);
 }
 
-static void rotate(uint32_t service, enum steer_policy policy, uint32_t first, uint32_t count)
+static inline void rotate(uint32_t service, enum steer_policy policy, uint32_t first,
+                          uint32_t count)
 {
     uint32_t slots[SLOTS];
     for (uint32_t i = 0; i < count; i++)
@@ -158,7 +159,8 @@ static void rotate(uint32_t service, enum steer_policy policy, uint32_t first, u
 }
 
 /* Connects `count` times, closing or (with `held`) keeping each, and counts who answers. */
-static void connect_many(const char *address, uint16_t port, int count, int *held, int *ret_counts)
+static inline void connect_many(const char *address, uint16_t port, int count, int *held,
+                                int *ret_counts)
 {
     memset(ret_counts, 0, SLOTS * sizeof *ret_counts);
     for (int i = 0; i < count; i++) {
@@ -173,7 +175,7 @@ static void connect_many(const char *address, uint16_t port, int count, int *hel
     }
 }
 
-static void live_wait(uint32_t slot, int64_t expected)
+static inline void live_wait(uint32_t slot, int64_t expected)
 {
     int64_t live = -1;
     uint64_t total;

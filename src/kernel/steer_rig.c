@@ -270,7 +270,9 @@ static void connection_serve(struct serving *serving, size_t index)
     char bytes[256];
     int fd = serving->polls[index].fd;
     ssize_t got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    if (got > 0 && send(fd, bytes, (size_t)got, MSG_NOSIGNAL) == got)
+    if (got > 0 && bytes[0] == RIG_BYTE_SHUTDOWN && shutdown(fd, SHUT_WR) == 0)
+        return;
+    if (got > 0 && bytes[0] != RIG_BYTE_CLOSE && send(fd, bytes, (size_t)got, MSG_NOSIGNAL) == got)
         return;
     if (got < 0 && errno == EAGAIN)
         return;

@@ -2,9 +2,9 @@
  * of its own, and instances that are tiny servers in forked processes. For tests only; failures of
  * the rig itself abort.
  *
- * An instance answers each connection with its number in one byte and then echoes; to a datagram it
- * replies with its number. It also does what it is told: connects somewhere and says who answered,
- * tells what getsockname says. */
+ * An instance answers each connection with its number in one byte and then echoes, unless the bytes
+ * begin with one of RIG_BYTE_…; to a datagram it replies with its number. It also does what it is
+ * told: connects somewhere and says who answered, tells what getsockname says. */
 #pragma once
 
 #include <netinet/in.h>
@@ -21,6 +21,10 @@ enum rig_listen {
     RIG_UDP,         /* 0.0.0.0 */
 };
 enum { RIG_LISTENERS_MAX = 8 };
+enum {
+    RIG_BYTE_SHUTDOWN = '!', /* it sends no more, and goes on reading */
+    RIG_BYTE_CLOSE = '#',    /* it closes */
+};
 
 struct rig_server {
     enum rig_listen kind;

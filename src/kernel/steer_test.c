@@ -578,46 +578,6 @@ static void pins_are_found_again(void **state)
     assert_false(adopted);
 }
 
-static void a_new_epoch_starts_from_zero(void **state)
-{
-    (void)state;
-    int fds[3];
-    int64_t live;
-    uint64_t total;
-    struct rig_server server = {.kind = RIG_V4, .port = PORT};
-    start(0, &server);
-    rotate(0, STEER_CYCLE, 0, 1);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(rig_connect("127.0.0.1", PORT, &fds[i]), 0);
-    live_wait(0, 2);
-    /* The same processes under a new epoch: what they have from before does not count any more. */
-    epoch++;
-    struct steer_member member = {
-        .slot = 0, .address = address_of(0), .home = HOME, .epoch = epoch};
-    assert_int_equal(steer_member_set(steer, instances[0].cgroup_id, &member), 0);
-    live_wait(0, 0);
-    struct rig_instance second = instances[0];
-    rig_instance_start(&second, &server, 0);
-    event_wait(STEER_EVENT_LISTEN, 0, epoch);
-    while (true) { /* until one comes to the second, by chance */
-        assert_int_equal(rig_connect("127.0.0.1", PORT, &fds[2]), 0);
-        steer_counts(steer, 0, &live, &total);
-        if (live == 1)
-            break;
-        close(fds[2]);
-    }
-    close(fds[0]);
-    close(fds[1]);
-    usleep(50000);
-    steer_counts(steer, 0, &live, &total);
-    assert_int_equal(live, 1);
-    assert_int_equal(total, 1);
-    close(fds[2]);
-    live_wait(0, 0);
-    rig_instance_kill(&second);
-    epoch--;
-}
-
 static int migrate_value(void)
 {
     char digit = 0;
@@ -708,7 +668,6 @@ static int tests(struct rig *with)
         steer_test(an_instance_reaches_itself_and_what_it_uses),
         steer_test(datagrams_stick_and_come_back_from_the_right_port),
         steer_test(pins_are_found_again),
-        steer_test(a_new_epoch_starts_from_zero),
         steer_test(destroy_leaves_nothing),
         steer_test(failure_says_why_and_leaves_nothing),
     };

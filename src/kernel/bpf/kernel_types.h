@@ -5,11 +5,28 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct kernfs_node {
+    unsigned long long id;
+};
+struct cgroup;
+struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+    struct cgroup_subsys_state *parent;
+};
+struct cgroup {
+    struct cgroup_subsys_state self;
+    struct kernfs_node *kn;
+};
+struct sock_cgroup_data {
+    struct cgroup *cgroup;
+};
 struct sock_common {
     unsigned char skc_ipv6only : 1;
 };
 struct sock {
     struct sock_common __sk_common;
+    struct sock_cgroup_data sk_cgrp_data;
+    unsigned char sk_shutdown;
 };
 struct inet_sock {
     struct sock sk;

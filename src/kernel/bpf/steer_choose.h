@@ -41,10 +41,12 @@ __attribute__((noinline)) int listener_give(struct bpf_sk_lookup *context, __u32
     return error ? -1 : 0;
 }
 
-/* Gives it to a listener of the slot; `choice` chooses among several. 0: done. */
-__attribute__((noinline)) int slot_give(struct bpf_sk_lookup *context, __u32 slot, __u32 port,
-                                        __u32 choice)
+/* Gives it to a listener of the slot, to any when there are several. 0: done. */
+__attribute__((noinline)) int slot_give(struct bpf_sk_lookup *context, __u32 slot, __u32 port)
 {
+    struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
+    if (counters && !counters->several)
+        return listener_give(context, slot, port, 0);
     struct steer_socket_key key = {.slot = slot,
                                    .port = (__u16)port,
                                    .protocol = (__u8)context->protocol,
@@ -53,6 +55,7 @@ __attribute__((noinline)) int slot_give(struct bpf_sk_lookup *context, __u32 slo
     __u32 count = known ? *known : 0;
     if (count == 0)
         return -1;
+    __u32 choice = count > 1 ? listener_choice(context) : 0;
     for (__u32 i = 0; count > 1 && i < RANDOM_TRIES; i++)
         if (listener_give(context, slot, port, mix(choice + i) % count) == 0)
             return 0;
@@ -85,7 +88,10 @@ static __always_inline __u32 slot_at(const struct choosing *choosing, __u32 inde
 static __always_inline __s64 slot_live(__u32 slot)
 {
     struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
-    return counters ? counters->live : 0;
+    if (!counters)
+        return 0;
+    struct steer_count *count = &counters->counts[counters->epoch & 1];
+    return (__s64)(count->begun - count->ended);
 }
 
 static __always_inline __u32 service_turn(__u32 service)
@@ -166,8 +172,8 @@ static __always_inline bool choosing_init(struct choosing *choosing, __u32 servi
     choosing->count = choosing->rotation->count;
     if (choosing->count > STEER_ROTATION_SMALL) {
         choosing->large = bpf_map_lookup_elem(&rotations, &service);
-        if (!choosing->large)
-            return 0;
+        if (!choosing->large) /* it has become a small one this moment */
+            choosing->count = STEER_ROTATION_SMALL;
     }
     return choosing->count > 0;
 }
@@ -177,6 +183,8 @@ __attribute__((noinline)) __u32 choose(struct bpf_sk_lookup *context, __u32 serv
 {
     struct choosing choosing;
     if (!choosing_init(&choosing, service))
+        return 0;
+    if (choosing.count == 1)
         return 0;
     __u32 policy = choosing.rotation->policy;
     if (policy == STEER_CLIENT_HASH)
@@ -198,15 +206,21 @@ __attribute__((noinline)) int rotation_give(struct bpf_sk_lookup *context, __u32
     struct choosing choosing;
     if (!choosing_init(&choosing, service))
         return -1;
-    __u32 listener = listener_choice(context);
     for (__u32 i = 0; i < STEER_TRIES_MAX; i++) {
         if (i >= choosing.count)
             break;
         __u32 slot = slot_at(&choosing, (index + i) % choosing.count);
-        if (slot_give(context, slot, port, listener) == 0)
+        if (slot_give(context, slot, port) == 0)
             return 0;
     }
     return -1;
+}
+
+static __always_inline bool port_is_addressed(__u16 port)
+{
+    __u32 index = port / STEER_ADDRESSED_BITS;
+    __u64 *bits = bpf_map_lookup_elem(&addressed, &index);
+    return !bits || *bits >> port % STEER_ADDRESSED_BITS & 1;
 }
 
 /* Exact address first, then any of the family, then any. Those of 127.64.0.0/10 are never "any":
@@ -216,7 +230,8 @@ static __always_inline struct steer_target *target_find(struct bpf_sk_lookup *co
 {
     struct steer_target_key key = {.port = (__u16)context->local_port,
                                    .protocol = (__u8)context->protocol};
-    struct steer_target *target;
+    if (!address_is_ours(address) && !port_is_addressed(key.port))
+        return bpf_map_lookup_elem(&targets, &key);
     if (context->family == FAMILY_INET) {
         key.family = 4;
         key.address = address;
@@ -227,7 +242,7 @@ static __always_inline struct steer_target *target_find(struct bpf_sk_lookup *co
         key.address6[2] = context->local_ip6[2];
         key.address6[3] = context->local_ip6[3];
     }
-    target = bpf_map_lookup_elem(&targets, &key);
+    struct steer_target *target = bpf_map_lookup_elem(&targets, &key);
     if (target || address_is_ours(address))
         return target;
     key.address = 0;
@@ -256,11 +271,10 @@ SEC("sk_lookup") int steer_lookup(struct bpf_sk_lookup *context)
     __u32 *slot = 0;
     if (context->family == FAMILY_INET) {
         address = bpf_ntohl(context->local_ip4);
-        slot = bpf_map_lookup_elem(&addresses, &address);
+        if (address_is_ours(address))
+            slot = bpf_map_lookup_elem(&addresses, &address);
         if (slot && *slot != STEER_SLOT_HOME)
-            return slot_give(context, *slot, context->local_port, listener_choice(context))
-                       ? SK_DROP
-                       : SK_PASS;
+            return slot_give(context, *slot, context->local_port) ? SK_DROP : SK_PASS;
     }
     struct steer_target *target = target_find(context, address);
     if (!target)

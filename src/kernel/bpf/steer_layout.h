@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 1 };
+enum { STEER_LAYOUT_VERSION = 2 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -18,6 +18,7 @@ struct steer_layout { /* of `layout`, one entry, pinned last: what the other pin
     __u32 cluster;
     __u64 netns;
     __u64 cgroup_id;
+    __u64 lost; /* events that found the ring full; the programs count them */
 };
 
 enum {
@@ -32,12 +33,13 @@ enum steer_policy { STEER_LEAST, STEER_CYCLE, STEER_RANDOM, STEER_CLIENT_HASH };
 
 enum steer_protocol { STEER_TCP = 6, STEER_UDP = 17 };
 
-struct steer_member { /* of `members`: cgroup id → who that is */
+struct steer_member { /* of `members`: cgroup id → who that is. Each start has a cgroup of its own.
+                       */
     __u32 slot;
     __u32 service;
     __u32 address; /* the instance's own, 127.77.S.I */
     __u32 home;    /* the service's, 127.86.x.y */
-    __u32 epoch;   /* changes with each start, so that old connections do not count for the new */
+    __u32 epoch;   /* one more with each start: old connections do not count for the new */
     __u32 flags;
 };
 enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
@@ -55,11 +57,18 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
 /* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An
  * entry of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
+struct steer_count { /* connections of one start of an instance; open are begun - ended */
+    __u64 begun;
+    __u64 ended;
+};
 struct steer_slot { /* of `slots`, an array that user space maps: the counters */
-    __s64 live;
-    __u64 total;
+    /* By the lowest bit of the epoch: what an old start's connections do at this moment, having
+     * looked at the epoch just before it changed, cannot reach the new one's count. */
+    struct steer_count counts[2];
     __u32 epoch;
-    __u32 pad;
+    __u32
+        several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
+    __u32 pad[6]; /* a cache line each */
 };
 
 struct steer_rotation { /* of `services`: who gets new connections */
@@ -89,6 +98,11 @@ enum {
     STEER_TARGET_LOOPBACK =
         2, /* the programs bind to loopback only: other destinations are not ours */
 };
+
+/* `addressed`, an array that user space maps: a bit for each port that has a target with a family,
+ * but for those of 127.64.0.0/10. Set before the target is, never cleared: without it, one lookup
+ * tells all. */
+enum { STEER_ADDRESSED_BITS = 64, STEER_ADDRESSED_WORDS = 65536 / STEER_ADDRESSED_BITS };
 
 struct steer_use_key { /* of `uses`: where a service's outgoing connection to loopback leads */
     __u32 service;

@@ -4,6 +4,14 @@
 
 #include "kernel/bpf/steer_maps.h"
 
+static __always_inline void port_set_addressed(__u16 port)
+{
+    __u32 index = port / STEER_ADDRESSED_BITS;
+    __u64 *bits = bpf_map_lookup_elem(&addressed, &index);
+    if (bits)
+        __sync_fetch_and_or(bits, 1ull << port % STEER_ADDRESSED_BITS);
+}
+
 /* Until user space says more, what the program listens on is for this machine's clients alone: the
  * supervisor may not even run. What it has set already stays. */
 static __always_inline void target_default(const struct steer_owner *owner)
@@ -21,6 +29,8 @@ static __always_inline void target_default(const struct steer_owner *owner)
         key.address = address;
         key.family = 4;
     }
+    if (key.family)
+        port_set_addressed(key.port);
     if (key.family || owner->claimed)
         bpf_map_update_elem(&targets, &key, &target, BPF_NOEXIST);
 }
@@ -42,6 +52,10 @@ static __always_inline long socket_add(struct bpf_sock_ops *context,
     }
     if (error)
         return error;
+    __u32 slot = owner->slot;
+    struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
+    if (counters && ordinal > 0)
+        counters->several = 1;
     __u32 count = ordinal + 1;
     __u32 *known = bpf_map_lookup_elem(&spreads, &spread);
     if (known && *known >= count)
@@ -63,41 +77,71 @@ static __always_inline void listener_add(struct bpf_sock_ops *context,
                bpf_get_socket_cookie(context), (int)error);
 }
 
-/* The counters of the slot, when the socket is of its present incarnation. */
-static __always_inline struct steer_slot *slot_of(const struct steer_owner *owner)
+static __always_inline void listens(struct bpf_sock_ops *context)
 {
-    __u32 slot = owner->slot;
+    struct bpf_sock *socket = context->sk;
+    struct steer_owner *owner = socket ? bpf_sk_storage_get(&owners, socket, 0, 0) : 0;
+    if (owner)
+        listener_add(context, owner);
+}
+
+static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_ops *context)
+{
+    struct bpf_sock *socket = context->sk;
+    return socket ? bpf_skc_to_tcp_sock(socket) : 0;
+}
+
+/* Where the connection counts: nowhere when it is of a start that is over. */
+static __always_inline struct steer_count *count_of(struct tcp_sock *socket)
+{
+    struct steer_member *member = member_of(socket);
+    if (!member)
+        return 0;
+    __u32 slot = member->slot;
     struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
-    return counters && counters->epoch == owner->epoch ? counters : 0;
+    if (!counters || counters->epoch != member->epoch)
+        return 0;
+    return &counters->counts[member->epoch & 1];
+}
+
+/* From here on it counts, and the kernel reports its states: the flag says both. */
+static __always_inline void connection_begins(struct bpf_sock_ops *context)
+{
+    struct tcp_sock *socket = tcp_of(context);
+    struct steer_count *count = socket ? count_of(socket) : 0;
+    if (!count)
+        return;
+    bpf_sock_ops_cb_flags_set(context, BPF_SOCK_OPS_STATE_CB_FLAG);
+    __sync_fetch_and_add(&count->begun, 1);
+}
+
+/* It ends when the program has closed it, whatever remains to be sent, or when it is cut. While the
+ * program only sends no more (shutdown) it is open. */
+static __always_inline void connection_moves(struct bpf_sock_ops *context)
+{
+    __u32 state = context->args[1];
+    if (state != BPF_TCP_CLOSE && state != BPF_TCP_FIN_WAIT1 && state != BPF_TCP_LAST_ACK)
+        return;
+    struct tcp_sock *socket = tcp_of(context);
+    if (!socket)
+        return;
+    if (state != BPF_TCP_CLOSE && socket->inet_conn.icsk_inet.sk.sk_shutdown != SHUTDOWN_BOTH)
+        return;
+    bpf_sock_ops_cb_flags_set(context, 0); /* what else becomes of it is of no interest */
+    struct steer_count *count = count_of(socket);
+    if (count)
+        __sync_fetch_and_add(&count->ended, 1);
 }
 
 SEC("sockops") int steer_sockops(struct bpf_sock_ops *context)
 {
     __u32 op = context->op;
-    if (op != BPF_SOCK_OPS_TCP_LISTEN_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
-        op != BPF_SOCK_OPS_STATE_CB)
-        return 1;
-    struct bpf_sock *socket = context->sk;
-    if (!socket)
-        return 1;
-    struct steer_owner *owner = bpf_sk_storage_get(&owners, socket, 0, 0);
-    if (!owner)
-        return 1;
-    if (op == BPF_SOCK_OPS_TCP_LISTEN_CB) {
-        listener_add(context, owner);
-        return 1;
-    }
-    struct steer_slot *counters = slot_of(owner);
-    if (!counters)
-        return 1;
-    if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
-        bpf_sock_ops_cb_flags_set(context, BPF_SOCK_OPS_STATE_CB_FLAG);
-        __sync_fetch_and_add(&counters->live, 1);
-        __sync_fetch_and_add(&counters->total, 1);
-    } else if (context->args[1] == BPF_TCP_CLOSE && context->args[0] != BPF_TCP_LISTEN &&
-               counters->live > 0) {
-        __sync_fetch_and_add(&counters->live, -1);
-    }
+    if (op == BPF_SOCK_OPS_STATE_CB)
+        connection_moves(context);
+    else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+        connection_begins(context);
+    else if (op == BPF_SOCK_OPS_TCP_LISTEN_CB)
+        listens(context);
     return 1;
 }
 

@@ -23,6 +23,7 @@ enum { /* of the kernel's headers, which clash with those here */
        OPTION_REUSEADDR = 2,
        OPTION_REUSEPORT = 15,
        ERROR_EXIST = 17,
+       SHUTDOWN_BOTH = 3, /* SHUTDOWN_MASK of net/sock.h */
 };
 enum {
     LOOPBACK_IFINDEX = 1,
@@ -36,7 +37,7 @@ enum {
 
 const volatile __u32 cluster_number;
 
-struct steer_owner { /* whose a socket is; its accepted connections inherit it */
+struct steer_owner { /* whose a bound socket is; accepted connections have none */
     __u32 slot;
     __u32 service;
     __u32 epoch;
@@ -92,8 +93,7 @@ struct {
     __type(value, struct steer_slot);
 } slots SEC(".maps");
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 64);
     __type(key, __u32);
     __type(value, struct steer_rotation);
@@ -119,6 +119,13 @@ struct {
     __type(value, struct steer_target);
 } targets SEC(".maps");
 struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, STEER_ADDRESSED_WORDS);
+    __type(key, __u32);
+    __type(value, __u64);
+} addressed SEC(".maps");
+struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 64);
@@ -138,7 +145,7 @@ struct {
 } events SEC(".maps");
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, int);
     __type(value, struct steer_owner);
 } owners SEC(".maps");
@@ -158,6 +165,25 @@ static __always_inline struct steer_member *member_current(void)
         member = bpf_map_lookup_elem(&members, &id);
     }
     return member;
+}
+
+/* The member that made the socket, by the control group that it was made in: an accepted connection
+ * has that of its listener. Looking there costs nothing when a connection comes and goes, as
+ * storage of its own would, which is allocated and freed for each. */
+static __always_inline struct steer_member *member_of(struct tcp_sock *socket)
+{
+    struct cgroup *group = socket->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup;
+    for (int level = 0; level < ANCESTORS_MAX; level++) {
+        __u64 id = group->kn->id;
+        struct steer_member *member = bpf_map_lookup_elem(&members, &id);
+        if (member)
+            return member;
+        struct cgroup_subsys_state *parent = group->self.parent;
+        if (!parent)
+            break;
+        group = parent->cgroup;
+    }
+    return 0;
 }
 
 static __always_inline __u32 mix(__u32 x) /* the finaliser of MurmurHash3, A. Appleby */
@@ -208,12 +234,22 @@ static __always_inline __u32 owner_address(const struct steer_owner *owner)
     return address6_is_loopback(asked6) ? LOOPBACK_ADDRESS : STEER_ADDRESS_IPV6;
 }
 
+static __always_inline void event_lost(void)
+{
+    __u32 zero = 0;
+    struct steer_layout *counting = bpf_map_lookup_elem(&layout, &zero);
+    if (counting)
+        __sync_fetch_and_add(&counting->lost, 1);
+}
+
 static __always_inline void event_send(enum steer_event_kind kind, const struct steer_owner *owner,
                                        __u64 cookie, int error)
 {
     struct steer_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
-    if (!event)
+    if (!event) {
+        event_lost();
         return;
+    }
     event->kind = kind;
     event->slot = owner->slot;
     event->epoch = owner->epoch;
