@@ -379,11 +379,16 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
     return error;
 }
 
+static bool address_is_ours(uint32_t address) /* 127.64.0.0/10 */
+{
+    return address >> 22 == (127u << 2 | 1);
+}
+
 int steer_target_set(struct steer *steer, const struct steer_target_key *key,
                      const struct steer_target *target)
 {
     assert(target->service < steer->services_max);
-    if (key->family)
+    if (key->family && !address_is_ours(key->address))
         __atomic_fetch_or(&steer->addressed[key->port / STEER_ADDRESSED_BITS],
                           1ull << key->port % STEER_ADDRESSED_BITS, __ATOMIC_SEQ_CST);
     return map_set(steer, MAP_TARGETS, key, target);
@@ -424,6 +429,14 @@ void steer_events_take(struct steer *steer, steer_event_call *call, void *owner)
     steer->call_owner = owner;
     steer->call_left = EVENTS_PER_CALL_MAX;
     ring_buffer__consume(steer->ring);
+}
+
+uint64_t steer_events_lost(const struct steer *steer)
+{
+    uint32_t zero = 0;
+    struct steer_layout layout = {0};
+    bpf_map_lookup_elem(steer->maps[MAP_LAYOUT], &zero, &layout);
+    return layout.lost;
 }
 
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd)

@@ -69,6 +69,9 @@ int steer_events_fd(const struct steer *steer);
 typedef void steer_event_call(void *owner, const struct steer_event *event);
 /* Calls for each event that waits, at most EVENTS_PER_CALL_MAX. */
 void steer_events_take(struct steer *steer, steer_event_call *call, void *owner);
+/* Events so far for which there was no room. To be asked after events were taken: when it has
+ * grown, steer_sockets_each tells of listeners that no event did. */
+uint64_t steer_events_lost(const struct steer *steer);
 
 /* Puts a bound UDP socket (a descriptor of it; stays the caller's) into `sockets`. */
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);

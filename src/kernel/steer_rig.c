@@ -207,6 +207,17 @@ static int listener_open(enum rig_listen kind, uint16_t port, bool share, int *r
     return fd;
 }
 
+static void bind_often(uint16_t port, uint32_t count)
+{
+    struct sockaddr_storage at;
+    socklen_t length = address_parse("127.0.0.9", port, &at);
+    for (uint32_t i = 0; i < count; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        must(bind(fd, (struct sockaddr *)&at, length) == 0);
+        close(fd);
+    }
+}
+
 struct serving {
     struct pollfd polls[1 + RIG_LISTENERS_MAX + CONNECTIONS_MAX];
     size_t count;
@@ -320,6 +331,7 @@ static void server_run(const struct rig_instance *instance, const struct rig_ser
     serving.number = (unsigned char)number;
     serving.udp = server->kind == RIG_UDP;
     serving.polls[serving.count++] = (struct pollfd){.fd = control, .events = POLLIN};
+    bind_often(server->port, server->binds_before);
     uint32_t workers = server->workers ? server->workers : 1;
     for (uint32_t i = 0; server->kind != RIG_NONE && i < workers; i++)
         serving.polls[serving.count++] = (struct pollfd){

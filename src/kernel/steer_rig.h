@@ -31,6 +31,7 @@ struct rig_server {
     uint16_t port;
     uint32_t workers;       /* listeners on the port, by the program's own SO_REUSEPORT; 0: one */
     enum rig_listen second; /* another listener on the same port */
+    uint32_t binds_before;  /* sockets that it binds at 127.0.0.9 and closes, before it listens */
     uid_t uid;
     bool in_child_cgroup; /* makes a cgroup below its own and goes there */
 };

@@ -1,5 +1,6 @@
 /* What the files of steering with BPF share: steering_bpf.c (the operations, rotations, what the
- * kernel reports) and bpf_kept.c (duplicates of listeners that bridge a restart). */
+ * kernel reports), bpf_missed.c (what it could not report) and bpf_kept.c (duplicates of listeners
+ * that bridge a restart). */
 #pragma once
 
 #include <stdbool.h>
@@ -62,6 +63,7 @@ struct bpf_steering {
     struct deferred recall;
     struct timer sweep; /* active while an instance is crowded */
     bool adopted;
+    uint64_t events_lost;                  /* of which we know */
     struct slot **slots;                   /* by slot; NULL: never used */
     struct rotated *rotated;               /* by service */
     bool users_mixed;                      /* not all services have the same user */
@@ -84,6 +86,14 @@ static inline const struct service *service_of(const struct bpf_steering *steeri
 
 /* Writes the rotation of a service to the kernel: who is in it, and who is kept. 0 or -errno. */
 int bpf_rotation_apply(struct bpf_steering *steering, uint32_t service);
+
+/* What the kernel reports of an instance. `owner`: the steering. */
+void bpf_event_handle(void *owner, const struct steer_event *event);
+
+/* ---- bpf_missed.c ---- */
+
+/* After events were taken: finds out what some that were lost would have told. */
+void bpf_missed_find(struct bpf_steering *steering);
 
 /* ---- bpf_kept.c ---- */
 

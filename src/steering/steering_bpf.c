@@ -162,7 +162,7 @@ static void udp_bound(struct bpf_steering *steering, struct slot *slot, const st
                  strerror(-error));
 }
 
-static void event_handle(void *owner, const struct steer_event *event)
+void bpf_event_handle(void *owner, const struct steer_event *event)
 {
     struct bpf_steering *steering = owner;
     const struct steering_callbacks *callbacks = steering->setup.callbacks;
@@ -202,7 +202,8 @@ static void events_ready(struct watch *watch, unsigned events)
 {
     (void)events;
     struct bpf_steering *steering = watch->owner;
-    steer_events_take(steering->steer, event_handle, steering);
+    steer_events_take(steering->steer, bpf_event_handle, steering);
+    bpf_missed_find(steering);
 }
 
 /* ---- finding again what an earlier supervisor had
@@ -246,7 +247,7 @@ static void recall(struct deferred *deferred)
 {
     struct bpf_steering *steering = deferred->owner;
     /* Events first: they tell more. */
-    steer_events_take(steering->steer, event_handle, steering);
+    steer_events_take(steering->steer, bpf_event_handle, steering);
     steer_sockets_each(steering->steer, socket_recall, steering);
     for (uint32_t i = 0; i < steering->setup.slots_max; i++)
         if (steering->slots[i] && steering->slots[i]->recall)
@@ -589,6 +590,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return error;
     }
     steering->adopted = *ret_adopted;
+    steering->events_lost = steer_events_lost(steering->steer);
     error = steering_ports_init(&steering->ports, steering->steer, setup->topology, setup->homes,
                                 *ret_adopted, setup->callbacks->keep, setup->owner, why, why_size);
     if (!error) {

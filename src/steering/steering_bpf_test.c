@@ -253,6 +253,25 @@ static void ports_are_learnt_and_published(void **state)
     assert_int_equal(heard[0].port, PORT);
 }
 
+/* The ring is full when the program listens at last. */
+static void a_listener_is_found_when_its_event_was_lost(void **state)
+{
+    (void)state;
+    enum { MORE_THAN_FIT = 6000 };
+    publish(0, 0, PUBLISHED, 0);
+    assert_int_equal(begin(), 0);
+    start(0, 0, 2, &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT});
+    start(1, 0, 2,
+          &(struct rig_server){.kind = RIG_DUAL, .port = PORT, .binds_before = MORE_THAN_FIT});
+    size_t before = heard_count;
+    assert_int_equal(heard[before - 1].port, PORT);
+    assert_int_equal(rig_connect("127.77.1.2", PORT, NULL), 1);
+    assert_in_range(rig_connect_from_outside(PUBLISHED), 0, 1);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(loop_turn(loop, 10), 0);
+    assert_int_equal(heard_count, before); /* once */
+}
+
 static void the_published_port_may_be_the_programs_own(void **state)
 {
     (void)state;
@@ -531,6 +550,7 @@ static int tests(struct rig *with)
 #define steering_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest all[] = {
         steering_test(ports_are_learnt_and_published),
+        steering_test(a_listener_is_found_when_its_event_was_lost),
         steering_test(the_published_port_may_be_the_programs_own),
         steering_test(a_service_may_be_published_as_it_stands),
         steering_test(a_taken_port_is_named),

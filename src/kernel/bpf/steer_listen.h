@@ -29,7 +29,7 @@ static __always_inline void target_default(const struct steer_owner *owner)
         key.address = address;
         key.family = 4;
     }
-    if (key.family)
+    if (key.family && !address_is_ours(key.address))
         port_set_addressed(key.port);
     if (key.family || owner->claimed)
         bpf_map_update_elem(&targets, &key, &target, BPF_NOEXIST);
