@@ -278,61 +278,14 @@ static int map_set_flags(const struct steer *steer, enum map_kind kind, const vo
     return -errno;
 }
 
-static int map_set(const struct steer *steer, enum map_kind kind, const void *key,
-                   const void *value)
+int steer_map_set(const struct steer *steer, enum map_kind kind, const void *key, const void *value)
 {
     return map_set_flags(steer, kind, key, value, BPF_ANY);
 }
 
-static int map_remove(const struct steer *steer, enum map_kind kind, const void *key)
+int steer_map_remove(const struct steer *steer, enum map_kind kind, const void *key)
 {
     return bpf_map_delete_elem(steer->maps[kind], key) == 0 ? 0 : -errno;
-}
-
-static void slot_begin(struct steer *steer, uint32_t slot, uint32_t epoch)
-{
-    struct steer_slot *counters = &steer->slots[slot];
-    struct steer_count *count = &counters->counts[epoch & 1];
-    if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == epoch)
-        return;
-    /* The epoch last: until then nobody counts here. */
-    __atomic_store_n(&count->begun, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&count->ended, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&counters->epoch, epoch, __ATOMIC_SEQ_CST);
-}
-
-int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member)
-{
-    assert(member->slot < steer->slots_max && member->service < steer->services_max);
-    static const uint32_t home_mark = STEER_SLOT_HOME;
-    slot_begin(steer, member->slot, member->epoch);
-    int error = map_set(steer, MAP_ADDRESSES, &member->home, &home_mark);
-    if (!error)
-        error = map_set(steer, MAP_ADDRESSES, &member->address, &member->slot);
-    if (!error)
-        error = map_set(steer, MAP_MEMBERS, &cgroup_id, member);
-    return error;
-}
-
-/* What it leaves (connections that went to a sibling before it accepted them) counts no more. */
-static void slot_end(struct steer *steer, const struct steer_member *member)
-{
-    struct steer_slot *counters = &steer->slots[member->slot];
-    struct steer_count *count = &counters->counts[member->epoch & 1];
-    if (__atomic_load_n(&counters->epoch, __ATOMIC_RELAXED) == member->epoch)
-        __atomic_store_n(&count->ended, __atomic_load_n(&count->begun, __ATOMIC_SEQ_CST),
-                         __ATOMIC_SEQ_CST);
-}
-
-int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address)
-{
-    struct steer_member member;
-    bool known = bpf_map_lookup_elem(steer->maps[MAP_MEMBERS], &cgroup_id, &member) == 0;
-    int error = map_remove(steer, MAP_MEMBERS, &cgroup_id);
-    int other = map_remove(steer, MAP_ADDRESSES, &address);
-    if (known)
-        slot_end(steer, &member);
-    return error ? error : other;
 }
 
 /* All entries are filled, round and round: a program that reads while this is written, or still has
@@ -350,7 +303,7 @@ static int rotation_large_set(struct steer *steer, uint32_t service, const uint3
     if (!large)
         return -ENOMEM;
     slots_fill(large->slots, STEER_ROTATION_LARGE, slots, count);
-    int error = map_set(steer, MAP_ROTATIONS, &service, large);
+    int error = steer_map_set(steer, MAP_ROTATIONS, &service, large);
     free(large);
     return error;
 }
@@ -373,9 +326,9 @@ int steer_rotation_set(struct steer *steer, uint32_t service, enum steer_policy 
         if (error)
             return error;
     }
-    int error = map_set(steer, MAP_SERVICES, &service, &rotation);
+    int error = steer_map_set(steer, MAP_SERVICES, &service, &rotation);
     if (!error && count <= STEER_ROTATION_SMALL)
-        map_remove(steer, MAP_ROTATIONS, &service); /* if there was one */
+        steer_map_remove(steer, MAP_ROTATIONS, &service); /* if there was one */
     return error;
 }
 
@@ -391,28 +344,28 @@ int steer_target_set(struct steer *steer, const struct steer_target_key *key,
     if (key->family && !address_is_ours(key->address))
         __atomic_fetch_or(&steer->addressed[key->port / STEER_ADDRESSED_BITS],
                           1ull << key->port % STEER_ADDRESSED_BITS, __ATOMIC_SEQ_CST);
-    return map_set(steer, MAP_TARGETS, key, target);
+    return steer_map_set(steer, MAP_TARGETS, key, target);
 }
 
 int steer_target_remove(struct steer *steer, const struct steer_target_key *key)
 {
-    return map_remove(steer, MAP_TARGETS, key);
+    return steer_map_remove(steer, MAP_TARGETS, key);
 }
 
 int steer_home_set(struct steer *steer, uint32_t home)
 {
     static const uint32_t home_mark = STEER_SLOT_HOME;
-    return map_set(steer, MAP_ADDRESSES, &home, &home_mark);
+    return steer_map_set(steer, MAP_ADDRESSES, &home, &home_mark);
 }
 
 int steer_use_set(struct steer *steer, const struct steer_use_key *key, uint32_t home)
 {
-    return map_set(steer, MAP_USES, key, &home);
+    return steer_map_set(steer, MAP_USES, key, &home);
 }
 
 int steer_use_remove(struct steer *steer, const struct steer_use_key *key)
 {
-    return map_remove(steer, MAP_USES, key);
+    return steer_map_remove(steer, MAP_USES, key);
 }
 
 /* ---- events and sockets
@@ -460,7 +413,7 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
     uint32_t known;
     if (bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &spread, &known) == 0 && known >= count)
         return 0;
-    return map_set(steer, MAP_SPREADS, &spread, &count);
+    return steer_map_set(steer, MAP_SPREADS, &spread, &count);
 }
 
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
@@ -495,19 +448,6 @@ void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owne
                 call(owner, &next, cookie);
         }
     }
-}
-
-void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total)
-{
-    assert(slot < steer->slots_max);
-    const struct steer_slot *counters = &steer->slots[slot];
-    uint32_t epoch = __atomic_load_n(&counters->epoch, __ATOMIC_RELAXED);
-    const struct steer_count *count = &counters->counts[epoch & 1];
-    /* In this order none ends before it began. */
-    uint64_t ended = __atomic_load_n(&count->ended, __ATOMIC_ACQUIRE);
-    uint64_t begun = __atomic_load_n(&count->begun, __ATOMIC_ACQUIRE);
-    *ret_live = begun > ended ? (int64_t)(begun - ended) : 0;
-    *ret_total = begun;
 }
 
 /* ---- claims -------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ void steer_remove(const char *bpf_mount, const char *cluster);
 /* ---- who is who ----------------------------------------------------------------------------- */
 
 /* The processes of this cgroup are that member, and so are the sockets made in it. Each start has a
- * cgroup and an epoch of its own; with a new epoch the slot counts from zero. */
+ * cgroup and an epoch of its own; with a new epoch the slot counts from zero, or goes on with
+ * STEER_MEMBER_CONTINUES. What the slot was before goes by itself. */
 int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member);
 /* Nothing of it counts any more. */
 int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address);
@@ -84,8 +85,8 @@ typedef void steer_socket_call(void *owner, const struct steer_socket_key *key, 
 void steer_sockets_each(struct steer *steer, steer_socket_call *call, void *owner);
 
 /* Connections that are open (from the handshake's end until the program has closed them or they are
- * cut), and all since the start. What waits for an instance that dies, and goes to a sibling, is
- * not counted there. */
+ * cut), and all since the start. Those that wait for an instance that dies count for its next start
+ * when they go there; those that go to a sibling count for nobody. */
 void steer_counts(const struct steer *steer, uint32_t slot, int64_t *ret_live, uint64_t *ret_total);
 
 /* ---- claims: one map for all clusters of the machine ------------------------------------------

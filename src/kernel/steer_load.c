@@ -61,6 +61,7 @@ static uint32_t map_entries(enum map_kind kind, uint32_t slots, uint32_t service
     case MAP_LAYOUT:
         return 1;
     case MAP_MEMBERS:
+        return slots * (1 + STEER_FORMER_MAX);
     case MAP_SLOTS:
         return slots;
     case MAP_ADDRESSES:

@@ -1,5 +1,6 @@
-/* What the files of kernel/steer.h share: steer.c (opening, and what is asked of the maps) and
- * steer_load.c (bringing programs and maps into the kernel). */
+/* What the files of kernel/steer.h share: steer.c (opening, and what is asked of the maps),
+ * steer_members.c (who is who, and their counts) and steer_load.c (bringing programs and maps into
+ * the kernel). */
 #pragma once
 
 #include "kernel/pins.h"
@@ -45,6 +46,10 @@ struct steer {
 /* Loads, attaches and pins; the descriptors are closed again, the pins hold everything. */
 int steer_load(struct steer *steer, const char *cgroup_path, const struct steer_layout *layout,
                char *why, size_t why_size);
+
+int steer_map_set(const struct steer *steer, enum map_kind kind, const void *key,
+                  const void *value);
+int steer_map_remove(const struct steer *steer, enum map_kind kind, const void *key);
 
 /* What the caller can tell a person about a failure of `step`. */
 void steer_why(char *why, size_t why_size, const char *step, int error);

@@ -335,9 +335,8 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         .address = instance->address,
         .home = steering->ports.services[instance->service].home,
         .epoch = instance->epoch,
-        .flags = must_be_at_home(steering, instance->service) ? STEER_MEMBER_AT_HOME : 0};
-    if (slot->present && slot->instance.cgroup_id != instance->cgroup_id) /* a start has its own */
-        steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);
+        .flags = (must_be_at_home(steering, instance->service) ? STEER_MEMBER_AT_HOME : 0u) |
+                 (slot->kept ? STEER_MEMBER_CONTINUES : 0u)};
     int error = steer_member_set(steering->steer, instance->cgroup_id, &member);
     if (error)
         return error;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,7 +195,8 @@ static void rotate(uint32_t service)
 
 static void prepare(uint32_t slot, uint32_t service, uint32_t wanted)
 {
-    rig_instance_cgroup(rig, &instances[slot], slot);
+    /* Each start has a cgroup of its own. */
+    rig_instance_cgroup(rig, &instances[slot], slot + SLOTS * ((members[slot].epoch + 1) % 4));
     members[slot] = (struct steering_instance){.slot = slot,
                                                .service = service,
                                                .number = slot + 1,
@@ -354,12 +356,37 @@ static pid_t waiting_client(int *ret_report)
         /* No duplicate of a listener may stay here, or it would never close. */
         close_range(3, (unsigned)report[1] - 1, 0);
         close_range((unsigned)report[1] + 1, ~0u, 0);
-        int who = rig_connect("127.0.0.1", PORT, NULL);
-        _exit(write(report[1], &who, sizeof who) == (ssize_t)sizeof who ? 0 : 1);
+        int fd = -1;
+        char byte;
+        int who = rig_connect("127.0.0.1", PORT, &fd);
+        if (write(report[1], &who, sizeof who) != (ssize_t)sizeof who)
+            _exit(1);
+        recv(fd, &byte, 1, 0); /* the connection is open until we are killed */
+        _exit(0);
     }
     close(report[1]);
     *ret_report = report[0];
     return client;
+}
+
+static void client_end(pid_t client)
+{
+    kill(client, SIGKILL);
+    waitpid(client, NULL, 0);
+}
+
+static void counts_wait(int64_t expected, uint64_t expected_total)
+{
+    int64_t live = -1;
+    uint64_t total = 0;
+    for (int waited = 0; waited < WITHIN_MS; waited += 10) {
+        assert_true(steering->operations->counts(steering, 0, &live, &total));
+        if (live == expected && total == expected_total)
+            return;
+        usleep(10000);
+    }
+    fail_msg("%ld connections of %lu, not %ld of %lu", (long)live, (unsigned long)total,
+             (long)expected, (unsigned long)expected_total);
 }
 
 static void dies_and_comes_back(const struct rig_server *server)
@@ -378,9 +405,12 @@ static void dies_and_comes_back(const struct rig_server *server)
         int who = -1;
         assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
         assert_int_equal(who, 0);
-        waitpid(clients[i], NULL, 0);
         close(report[i]);
     }
+    counts_wait(3, 3); /* they are its own, as any */
+    for (int i = 0; i < 3; i++)
+        client_end(clients[i]);
+    counts_wait(0, 3);
 }
 
 static void connections_wait_for_the_only_instance(void **state)
@@ -389,7 +419,7 @@ static void connections_wait_for_the_only_instance(void **state)
     assert_int_equal(begin(), 0);
     struct rig_server server = {.kind = RIG_V4, .port = PORT};
     start(0, 0, 1, &server);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 5; i++) /* more often than old starts are remembered */
         dies_and_comes_back(&server);
     assert_int_equal(kept_count("listener:"), 1);
     /* For good: its port refuses. */
@@ -422,7 +452,7 @@ static void a_listener_that_its_program_closed_is_closed(void **state)
         int who = -1;
         assert_int_equal(read(report[i], &who, sizeof who), sizeof who);
         assert_int_equal(who, 0);
-        waitpid(clients[i], NULL, 0);
+        client_end(clients[i]);
         close(report[i]);
     }
 }

@@ -90,7 +90,7 @@ static __always_inline __s64 slot_live(__u32 slot)
     struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
     if (!counters)
         return 0;
-    struct steer_count *count = &counters->counts[counters->epoch & 1];
+    struct steer_count *count = &counters->counts[counters->counting & 1];
     return (__s64)(count->begun - count->ended);
 }
 

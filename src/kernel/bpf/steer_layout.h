@@ -39,10 +39,14 @@ struct steer_member { /* of `members`: cgroup id → who that is. Each start has
     __u32 service;
     __u32 address; /* the instance's own, 127.77.S.I */
     __u32 home;    /* the service's, 127.86.x.y */
-    __u32 epoch;   /* one more with each start: old connections do not count for the new */
+    __u32 epoch;   /* one more with each start */
     __u32 flags;
+    __u32 counting; /* set by steer_member_set: which of the slot's counts its connections are in */
 };
-enum { STEER_MEMBER_AT_HOME = 1 }; /* bind to the home address from the start */
+enum {
+    STEER_MEMBER_AT_HOME = 1,   /* bind to the home address from the start */
+    STEER_MEMBER_CONTINUES = 2, /* what waits for the last start of the slot comes to this one */
+};
 
 /* `addresses`: an instance's own address → its slot; a service's home → this. */
 #define STEER_SLOT_HOME 0xffffffffu
@@ -57,18 +61,27 @@ struct steer_socket_key { /* of `sockets`, a SOCKHASH: the listeners */
 /* `spreads`: that key with ordinal 0 → how many ordinals were ever in use at once, a __u32. An
  * entry of `sockets` goes by itself when its socket is closed, so there may be holes below. */
 
-struct steer_count { /* connections of one start of an instance; open are begun - ended */
+struct steer_count { /* connections; open are begun - ended */
     __u64 begun;
     __u64 ended;
 };
-struct steer_slot { /* of `slots`, an array that user space maps: the counters */
-    /* By the lowest bit of the epoch: what an old start's connections do at this moment, having
-     * looked at the epoch just before it changed, cannot reach the new one's count. */
+enum { STEER_FORMER_MAX = 3 };
+struct steer_slot { /* of `slots`, an array that user space maps: the counters; two cache lines */
+    /* By the lowest bit of `counting`, which is one more with each start that begins from zero:
+     * what an old start's connections do at this moment, having looked at it just before it
+     * changed, cannot reach the new one's count. */
     struct steer_count counts[2];
-    __u32 epoch;
+    __u32 counting;
     __u32
         several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
-    __u32 pad[6]; /* a cache line each */
+    __u32 pad[6];
+    /* User space's: the present start, and those before it whose waiting connections it has got. */
+    __u64 cgroup_id;
+    __u64 former[STEER_FORMER_MAX];
+    __u64 before; /* connections in the count that had ended when it began */
+    __u32 epoch;
+    __u32 former_count;
+    __u64 pad_user[2];
 };
 
 struct steer_rotation { /* of `services`: who gets new connections */

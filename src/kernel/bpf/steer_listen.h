@@ -91,7 +91,7 @@ static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_ops *context)
     return socket ? bpf_skc_to_tcp_sock(socket) : 0;
 }
 
-/* Where the connection counts: nowhere when it is of a start that is over. */
+/* Where the connection counts: nowhere when its start is over. */
 static __always_inline struct steer_count *count_of(struct tcp_sock *socket)
 {
     struct steer_member *member = member_of(socket);
@@ -99,9 +99,9 @@ static __always_inline struct steer_count *count_of(struct tcp_sock *socket)
         return 0;
     __u32 slot = member->slot;
     struct steer_slot *counters = bpf_map_lookup_elem(&slots, &slot);
-    if (!counters || counters->epoch != member->epoch)
+    if (!counters || counters->counting != member->counting)
         return 0;
-    return &counters->counts[member->epoch & 1];
+    return &counters->counts[member->counting & 1];
 }
 
 /* From here on it counts, and the kernel reports its states: the flag says both. */
