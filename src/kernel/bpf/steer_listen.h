@@ -111,7 +111,9 @@ static __always_inline void connection_begins(struct bpf_sock_ops *context)
     struct steer_count *count = socket ? count_of(socket) : 0;
     if (!count)
         return;
-    bpf_sock_ops_cb_flags_set(context, BPF_SOCK_OPS_STATE_CB_FLAG);
+    /* Programs of others may have flags of their own. */
+    bpf_sock_ops_cb_flags_set(context,
+                              (int)(context->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG));
     __sync_fetch_and_add(&count->begun, 1);
 }
 
@@ -127,7 +129,9 @@ static __always_inline void connection_moves(struct bpf_sock_ops *context)
         return;
     if (state != BPF_TCP_CLOSE && socket->inet_conn.icsk_inet.sk.sk_shutdown != SHUTDOWN_BOTH)
         return;
-    bpf_sock_ops_cb_flags_set(context, 0); /* what else becomes of it is of no interest */
+    /* What else becomes of it is of no interest. */
+    bpf_sock_ops_cb_flags_set(
+        context, (int)(context->bpf_sock_ops_cb_flags & ~(__u32)BPF_SOCK_OPS_STATE_CB_FLAG));
     struct steer_count *count = count_of(socket);
     if (count)
         __sync_fetch_and_add(&count->ended, 1);
