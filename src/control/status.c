@@ -281,7 +281,8 @@ json_t *status_build(struct supervisor *supervisor)
     json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
     json_t *services = json_array();
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        json_array_append_new(services, unit_status(&supervisor->units[i]));
+        if (!supervisor->topology->services[i].absent || supervisor->units[i].instance_count)
+            json_array_append_new(services, unit_status(&supervisor->units[i]));
     json_object_set_new(status, "services", services);
     return status;
 }

@@ -322,6 +322,19 @@ void front_unit_write(struct front *front, struct unit *unit)
     ring_later(front);
 }
 
+void front_unit_forget(struct front *front, const struct unit *unit)
+{
+    if (!front)
+        return;
+    struct board_service *row = board_service(front->board, front_number(unit));
+    board_write_begin(row);
+    row->first = BOARD_NONE;
+    row->wanted = row->coming = row->home = 0;
+    memset(row->name, 0, sizeof row->name);
+    board_write_end(row);
+    ring_later(front);
+}
+
 void front_slot_free(struct front *front, uint32_t slot)
 {
     if (!front)

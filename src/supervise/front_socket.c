@@ -234,6 +234,22 @@ int front_sockets_open(struct front *front, const struct topology *topology, cha
     return 0;
 }
 
+void front_sockets_retire(struct front *front, const struct topology *topology)
+{
+    for (struct front_socket *socket = front->sockets; socket; socket = socket->next)
+        socket->wanted = false;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        for (uint32_t worker = 0; worker < sockets_of(front, listener); worker++) {
+            struct front_socket *socket = socket_find(front, listener->text, worker);
+            if (socket)
+                socket->wanted = true;
+        }
+    }
+    for (struct front_socket *socket = front->sockets; socket; socket = socket->next)
+        socket->retired = !socket->wanted;
+}
+
 int front_sockets_gate(struct front *front, const struct topology *topology)
 {
     struct steering *steering = front->supervisor->steering;

@@ -24,6 +24,7 @@ enum { SLOTS_SPARE = 1024, STATE_PATH_BYTES_MAX = 512 };
 
 struct supervisor_options {
     struct topology *topology;   /* taken over */
+    const char *name;            /* that `-c` gives the cluster; NULL: the file's own */
     const char *state_directory; /* exists */
     const char *log_directory;
     const char *cgroup_base;
@@ -49,7 +50,10 @@ struct supervisor {
     struct console *console;
     struct records *records;
     struct table *names;     /* of services, to what the topology says of them */
-    struct unit *units;      /* by service index */
+    struct unit *units;      /* by service index; room for services_max */
+    uint32_t services_max;
+    struct old_topology *old; /* texts of services that are absent and not gone yet lie in them */
+    struct reload *reload;    /* under way; NULL: none */
     struct marks *marks;     /* finds processes where there are no cgroups */
     struct links *users;     /* of each service */
     struct links *listeners; /* of each service */
@@ -72,6 +76,7 @@ struct supervisor {
     bool ready_told;
     uint64_t started_wall_ms;
     uint32_t generation; /* of the configuration: counts up */
+    char *log_directory; /* of the first configuration: it stays */
     uint32_t *homes;
     char steering_why[512];
     char cgroups_why[256];
@@ -101,6 +106,7 @@ bool supervisor_settled(const struct supervisor *supervisor);
 /* Reaps children (SIGCHLD). */
 void supervisor_reap(struct supervisor *supervisor);
 
+/* NULL: there is none of that name. */
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name);
 
 /* ---- for units and instances ---- */

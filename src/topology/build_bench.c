@@ -1,7 +1,9 @@
-/* How long a configuration takes from text to topology: `build_bench [SERVICES]` (10,000 by
- * default) prints the best and the median of some runs, and the memory that the topology keeps. */
+/* How long a configuration takes from text to topology: `build_bench [N] [services|hosts|routes]`
+ * (10,000 services by default) prints the best and the median of some runs, and the memory that the
+ * topology keeps. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
@@ -30,6 +32,23 @@ static void text_write(struct buffer *text, unsigned services)
         if (i % 10 == 0)
             buffer_printf(text, "listen %u tcp -> shop-%u;\n", 10000 + i / 10, i);
     }
+}
+
+/* A site of many hosts with a route each, or of one host with many routes, as people have them:
+ * each with a rule of its own now and then. */
+static void site_write(struct buffer *text, unsigned count, bool hosts)
+{
+    buffer_puts(text, "service a { run a; } service b { run b; }\nlisten 80 http {\n");
+    if (!hosts)
+        buffer_puts(text, "host shop.example {\n");
+    for (unsigned i = 0; i < count; i++) {
+        if (hosts)
+            buffer_printf(text, "host shop-%u.example *.shop-%u.example { ", i, i);
+        buffer_printf(text, "route /part-%u/ method=GET,POST -> a weight=95, b weight=5", i);
+        buffer_puts(text, i % 10 ? ";" : " { rewrite strip=/x; header request set X-Part $path; }");
+        buffer_puts(text, hosts ? " }\n" : "\n");
+    }
+    buffer_puts(text, hosts ? "}\n" : "} }\n");
 }
 
 static int compare(const void *left, const void *right)
@@ -72,19 +91,23 @@ static uint64_t run(const struct buffer *text, size_t *ret_bytes, long *ret_resi
 
 int main(int argc, char **argv)
 {
-    unsigned services = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : TOPOLOGY_SERVICES_MAX;
+    const char *what = argc > 2 ? argv[2] : "services";
+    unsigned count = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : TOPOLOGY_SERVICES_MAX;
     struct buffer text;
     uint64_t took[RUNS];
     size_t bytes = 0;
     long kilobytes = 0;
     buffer_init(&text, SOURCE_BYTES_MAX);
-    text_write(&text, services);
+    if (strcmp(what, "services") == 0)
+        text_write(&text, count);
+    else
+        site_write(&text, count, strcmp(what, "hosts") == 0);
     for (int i = 0; i < RUNS; i++)
         took[i] = run(&text, &bytes, &kilobytes);
     qsort(took, RUNS, sizeof took[0], compare);
-    printf("%u services, %zu bytes of text: best %.1f ms, median %.1f ms; topology %zu bytes, "
+    printf("%u %s, %zu bytes of text: best %.1f ms, median %.1f ms; topology %zu bytes, "
            "process %+ld kB\n",
-           services, text.length, (double)took[0] / 1e6, (double)took[RUNS / 2] / 1e6, bytes,
+           count, what, text.length, (double)took[0] / 1e6, (double)took[RUNS / 2] / 1e6, bytes,
            kilobytes);
     buffer_done(&text);
     return 0;
