@@ -248,7 +248,8 @@ static int reload_prepare(struct reload *reload, char *why, size_t why_size)
     return error ? error : units_make(reload, why, why_size);
 }
 
-/* ---- giving up -------------------------------------------------------------------------------- */
+/* ---- giving up --------------------------------------------------------------------------------
+ */
 
 static void reload_free(struct reload *reload)
 {
@@ -283,7 +284,8 @@ static void reload_undo(struct reload *reload)
     reload_free(reload);
 }
 
-/* ---- the one step ----------------------------------------------------------------------------- */
+/* ---- the one step -----------------------------------------------------------------------------
+ */
 
 static bool is_direct(const struct listener *listener)
 {
@@ -319,8 +321,7 @@ static bool port_changes_hands(const struct reload *reload, const struct unit *u
     if (reload->supervisor->steering->operations->gate)
         return false;
     for (size_t i = 0; i < unit->port_count; i++)
-        if (topology_port_is_gated(reload->before, unit->ports[i].protocol,
-                                   unit->ports[i].port) !=
+        if (topology_port_is_gated(reload->before, unit->ports[i].protocol, unit->ports[i].port) !=
             topology_port_is_gated(reload->next, unit->ports[i].protocol, unit->ports[i].port))
             return true;
     return false;
@@ -426,7 +427,8 @@ static void gateway_prepared(void *owner, int error, const char *why)
     reload_tell(owner, error, error ? text : "");
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------- */
+/* ---- the beginning ----------------------------------------------------------------------------
+ */
 
 static int reload_begin(struct reload *reload, int *bundle_fd, char *why, size_t why_size)
 {
@@ -449,7 +451,8 @@ int reload_start(struct supervisor *supervisor, struct topology *next, int bundl
                  reload_done *done, void *owner, char *why, size_t why_size)
 {
     scoped_fd int bundle = bundle_fd;
-    struct reload *reload = supervisor->reload || supervisor->ending ? NULL : calloc(1, sizeof *reload);
+    struct reload *reload =
+        supervisor->reload || supervisor->ending ? NULL : calloc(1, sizeof *reload);
     if (!reload) {
         topology_free(next);
         snprintf(why, why_size, "%s",
@@ -489,7 +492,8 @@ void reload_cancel(struct supervisor *supervisor)
         reload_tell(supervisor->reload, -ECANCELED, "the cluster is going down");
 }
 
-/* ---- from a file ------------------------------------------------------------------------------- */
+/* ---- from a file -------------------------------------------------------------------------------
+ */
 
 static struct topology *file_load(const struct supervisor *supervisor, const char *path,
                                   int *ret_bundle, FILE *out)

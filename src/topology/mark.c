@@ -41,7 +41,8 @@ static void mark_service(uint64_t *mark, const struct topology *topology, uint32
     mark_text(mark, service < topology->service_count ? topology->services[service].name : NULL);
 }
 
-/* ---- sites ------------------------------------------------------------------------------------ */
+/* ---- sites ------------------------------------------------------------------------------------
+ */
 
 static void mark_match(uint64_t *mark, const struct route *route)
 {
@@ -119,14 +120,16 @@ static void mark_site(uint64_t *mark, const struct topology *topology, const str
     mark_number(mark, site->access_log);
     mark_list(mark, site->access_fields);
     mark_networks(mark, site->trusted, site->trusted_count);
-    const uint64_t numbers[] = {site->header_ms,        site->body_ms,          site->send_ms,
-                                site->idle_ms,          site->tunnel_ms,        site->header_bytes_max,
-                                site->header_count_max, site->body_bytes_max,   site->rate_bytes_min};
+    const uint64_t numbers[] = {
+        site->header_ms,        site->body_ms,        site->send_ms,
+        site->idle_ms,          site->tunnel_ms,      site->header_bytes_max,
+        site->header_count_max, site->body_bytes_max, site->rate_bytes_min};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
 }
 
-/* ---- listeners -------------------------------------------------------------------------------- */
+/* ---- listeners --------------------------------------------------------------------------------
+ */
 
 static void mark_tls(uint64_t *mark, const struct listener_tls *tls)
 {
@@ -175,7 +178,8 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
     return mark;
 }
 
-/* ---- services --------------------------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------------------
+ */
 
 static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
 {
@@ -186,17 +190,10 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
     }
     const struct service_tls *tls = &gateway->tls;
     mark_number(mark, (uint64_t)tls->on << 1 | tls->verify);
-    const char *const texts[] = {tls->name,
-                                 tls->ca_file,
-                                 tls->certificate_file,
-                                 tls->key_file,
-                                 gateway->hash_name,
-                                 gateway->cookie_name,
-                                 gateway->check_path,
-                                 gateway->check_host,
-                                 gateway->check_match,
-                                 gateway->check_send,
-                                 gateway->check_expect};
+    const char *const texts[] = {tls->name,           tls->ca_file,         tls->certificate_file,
+                                 tls->key_file,       gateway->hash_name,   gateway->cookie_name,
+                                 gateway->check_path, gateway->check_host,  gateway->check_match,
+                                 gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
     const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
                                 gateway->slow_start_ms,    gateway->connections_max,
@@ -215,13 +212,12 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
 
 static void mark_life(uint64_t *mark, const struct service *service)
 {
-    const uint64_t numbers[] = {service->check,          service->check_every_ms,
-                                service->check_timeout_ms, service->check_rise,
-                                service->check_fall,     service->start_within_ms,
-                                service->restart,        service->backoff_min_ms,
-                                service->backoff_max_ms, service->restart_tries,
-                                service->restart_reset_ms, (uint64_t)service->stop_signal,
-                                service->stop_within_ms, service->stop_drain_ms};
+    const uint64_t numbers[] = {
+        service->check,          service->check_every_ms,   service->check_timeout_ms,
+        service->check_rise,     service->check_fall,       service->start_within_ms,
+        service->restart,        service->backoff_min_ms,   service->backoff_max_ms,
+        service->restart_tries,  service->restart_reset_ms, (uint64_t)service->stop_signal,
+        service->stop_within_ms, service->stop_drain_ms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
     mark_list(mark, service->check_argv);
