@@ -23,6 +23,8 @@ static const struct command {
     {"scale", command_scale, "SERVICE=N", "change how many instances a service has"},
     {"drain", command_drain, "SERVICE.N [--undo]", "take an instance out of rotation"},
     {"restart", command_restart, "[SERVICE[.N]]", "restart instances one after the other"},
+    {"reload", command_reload, "[FILE] [--dry-run]",
+     "take a changed file into use; what did not change does not notice"},
     {"down", command_down, "", "stop everything, in order"},
     {"help", command_help, "[COMMAND | DIRECTIVE | --directives | --markdown]",
      "explain a command or a directive of the configuration"},

@@ -17,6 +17,7 @@
 #include "cli/place.h"
 #include "control/server.h"
 #include "event/signals.h"
+#include "supervise/reload.h"
 #include "supervise/supervisor.h"
 
 /* The last byte that a process in the background sends to the one in front of it: its exit code. */
@@ -166,11 +167,42 @@ static void serving_changed(void *owner)
         loop_stop(serving->loop);
 }
 
+static void hangup_reloaded(void *owner, int error, const char *why)
+{
+    (void)owner, (void)error, (void)why; /* the log has it */
+}
+
+/* SIGHUP: reload; what is wrong with the file, and what changes, goes to the log. */
+static void serving_reload(const struct serving *serving)
+{
+    char why[1024], line[512];
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        return;
+    int error =
+        reload_file(serving->supervisor, NULL, false, hangup_reloaded, NULL, out, why, sizeof why);
+    fclose(out);
+    char *rest = text;
+    for (char *part; (part = strsep(&rest, "\n"));)
+        if (*part)
+            log_info("reload", "text=%s", log_text(part, line, sizeof line));
+    if (error)
+        log_warn("not-reloaded", "why=\"%s\"", why);
+    free(text);
+}
+
 static void serving_signal(void *owner, int number, int sender)
 {
     struct serving *serving = owner;
     if (number == SIGCHLD) {
         supervisor_reap(serving->supervisor);
+        return;
+    }
+    /* Somebody's kill; the kernel's own, of a terminal that goes, has no sender. */
+    if (number == SIGHUP && sender > 0 && serving->supervisor->topology->file[0]) {
+        serving_reload(serving);
         return;
     }
     if (number == SIGHUP && serving->options->detach)
@@ -274,6 +306,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
               serving);
     struct supervisor_options options = {
         .topology = topology,
+        .name = cli->cluster,
         .state_directory = state,
         .log_directory = topology->log_directory ? topology->log_directory : log,
         .cgroup_base = cli->cgroup,

@@ -15,6 +15,7 @@
 #include "base/scoped.h"
 #include "control/status.h"
 #include "control/text.h"
+#include "supervise/reload.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 
@@ -37,6 +38,8 @@ struct client {
     char progress[512]; /* the last one sent */
     bool closing;       /* close when the answer is out */
     bool ended;         /* it sends no more, and may still read */
+    bool reloaded;      /* what it waits for is over: */
+    char *reload_error; /* NULL: it went well */
 };
 
 struct control_server {
@@ -54,6 +57,7 @@ struct control_server {
 enum { ACCEPT_PAUSE_MS = 200 };
 
 static void client_idle(struct timer *timer);
+static bool reload_waits(const struct client *client, const char **ret_error);
 
 /* ---- answers ----------------------------------------------------------------------------------
  */
@@ -75,6 +79,9 @@ static void client_free(struct client *client)
         server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     buffer_done(&client->request);
     buffer_done(&client->answer);
+    if (client->waits == reload_waits)
+        reload_disown(server->supervisor, client);
+    free(client->reload_error);
     free(client);
 }
 
@@ -214,7 +221,7 @@ static void client_progress(struct client *client)
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (!client->unit || client->unit == &supervisor->units[i])
             progress_add(text, sizeof text, &supervisor->units[i]);
-    if (!text[0] || strcmp(text, client->progress) == 0 ||
+    if (client->waits == reload_waits || !text[0] || strcmp(text, client->progress) == 0 ||
         client->answer.length > PROGRESS_WAITING_MAX)
         return;
     memcpy(client->progress, text, sizeof text);
@@ -333,6 +340,48 @@ static const char *command_restart(struct client *client, const json_t *request)
     return NULL;
 }
 
+static void client_reloaded(void *owner, int error, const char *why)
+{
+    struct client *client = owner;
+    client->reloaded = true;
+    client->reload_error = error ? strdup(why) : NULL;
+    supervisor_note_change(client->server->supervisor, NULL); /* it is answered after this turn */
+}
+
+static bool reload_waits(const struct client *client, const char **ret_error)
+{
+    *ret_error = client->reload_error;
+    return client->reloaded;
+}
+
+/* What the file says, and what changes by it, goes to the client as progress. */
+static const char *command_reload(struct client *client, const json_t *request)
+{
+    static char why[1024];
+    const char *file = json_string_value(json_object_get(request, "file"));
+    bool dry = json_is_true(json_object_get(request, "dry_run"));
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        return "no memory";
+    int error = reload_file(client->server->supervisor, file, dry, client_reloaded, client, out,
+                            why, sizeof why);
+    fclose(out);
+    if (length && text[length - 1] == '\n')
+        text[length - 1] = 0;
+    if (length)
+        client_say(client, json_pack("{s:o}", "progress", json_text(text)));
+    free(text);
+    if (error)
+        return why;
+    if (dry)
+        client_finish(client, NULL);
+    else
+        client->waits = reload_waits;
+    return NULL;
+}
+
 static const char *command_down(struct client *client, const json_t *request)
 {
     (void)request;
@@ -354,9 +403,10 @@ static const struct command {
     command_call *call;
     bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status, true}, {"scale", command_scale, false},
-    {"drain", command_drain, false},  {"restart", command_restart, false},
-    {"down", command_down, true},     {"wait", command_wait, false},
+    {"status", command_status, true},  {"scale", command_scale, false},
+    {"drain", command_drain, false},   {"restart", command_restart, false},
+    {"down", command_down, true},      {"wait", command_wait, false},
+    {"reload", command_reload, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */

@@ -86,7 +86,7 @@ static void connections_add(json_t *object, const struct instance *instance)
     json_object_set_new(object, "connections", known ? json_integer(live) : json_null());
     json_object_set_new(object, "connections_total",
                         known && total != STEERING_TOTAL_UNKNOWN ? json_integer((json_int_t)total)
-                                                     : json_null());
+                                                                 : json_null());
 }
 
 /* ---- traffic through the gateway --------------------------------------------------------------
@@ -281,7 +281,8 @@ json_t *status_build(struct supervisor *supervisor)
     json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
     json_t *services = json_array();
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        json_array_append_new(services, unit_status(&supervisor->units[i]));
+        if (!supervisor->topology->services[i].absent || supervisor->units[i].instance_count)
+            json_array_append_new(services, unit_status(&supervisor->units[i]));
     json_object_set_new(status, "services", services);
     return status;
 }

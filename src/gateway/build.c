@@ -104,6 +104,15 @@ static int sockets_copy(struct building *building, struct plan_listener *plan)
     return 0;
 }
 
+/* Named "LISTENER ROUTE", which metrics_page.c takes apart: two listeners may have a route alike. */
+static uint32_t route_row(struct tally *tally, const struct listener *listener,
+                          const struct route *route)
+{
+    char name[TALLY_NAME_BYTES];
+    snprintf(name, sizeof name, "%s %s", listener->text, route->name);
+    return tally_row_take(tally, TALLY_ROUTE, name);
+}
+
 static int routes_make(struct building *building, struct plan_listener *plan)
 {
     int error = match_new(plan->listener->site, &plan->match, building->why, BUILD_WHY_BYTES);
@@ -114,8 +123,7 @@ static int routes_make(struct building *building, struct plan_listener *plan)
     if (!rows)
         return -ENOMEM;
     for (uint32_t i = 0; i < count; i++)
-        rows[i] =
-            tally_row_take(building->setup->tally, TALLY_ROUTE, match_route(plan->match, i)->name);
+        rows[i] = route_row(building->setup->tally, plan->listener, match_route(plan->match, i));
     plan->route_rows = rows;
     return 0;
 }

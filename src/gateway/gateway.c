@@ -125,7 +125,8 @@ static void switched(void *owner, uint32_t number)
     metrics_follow(gateway.current);
     int error = resolver_settle(gateway.resolver, gateway.current->topology);
     if (!error)
-        error = checker_settle(gateway.checker, gateway.current->topology);
+        error = checker_settle(gateway.checker, gateway.current->topology,
+                               (struct tls_client *const *)gateway.current->tls_to);
     if (error)
         log_error("checks-not-settled", "error=\"%s\"", strerror(-error));
     generation_unref(before);

@@ -11,13 +11,13 @@
 
 enum {
     METRICS_CLIENTS_MAX = 16, /* further ones wait in the listening socket's queue */
-    METRICS_BYTES_MAX = 64 * 1024 * 1024,
+    METRICS_BYTES_MAX = 256 * 1024 * 1024,
     METRICS_HEAD_BYTES_MAX = 8 * 1024, /* of a request */
     METRICS_CLIENT_MS = 15000,         /* from its connection to the last byte */
 };
 
 /* Appends the page; pure but for reading the memory. `generation` may be NULL. Routes that nobody
- * has asked for yet are left out. */
+ * has asked for yet are left out, and histograms without a request. */
 void metrics_print(const struct board *board, const struct tally *tally,
                    const struct generation *generation, struct buffer *out);
 

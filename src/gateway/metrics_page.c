@@ -10,7 +10,11 @@
 #include "base/utf8.h"
 #include "gateway/metrics.h"
 
-enum { LABELS_BYTES_MAX = 3 * TALLY_NAME_BYTES + 64 };
+enum {
+    LABELS_BYTES_MAX = 3 * TALLY_NAME_BYTES + 64,
+    LE_BYTES = 40,
+    VALUE_BYTES = 32,
+};
 
 static const char others[] = "others"; /* the row of all that had no room for a row of their own */
 
@@ -34,6 +38,7 @@ struct page {
     size_t traffic_count[TALLY_KINDS];
     struct endpoint_row *endpoints;
     size_t endpoint_count;
+    char les[TALLY_BUCKETS][LE_BYTES]; /* `le="0.000100"`, by bucket */
 };
 
 /* ---- labels --------------------------------------------------------------------------------- */
@@ -80,11 +85,26 @@ static bool board_name(const struct board *board, uint32_t number, char name[BOA
     return before == after && !(before & 1) && name[0];
 }
 
+/* A route's row is named "LISTENER ROUTE". */
+static void route_labels_add(char labels[LABELS_BYTES_MAX], const char *name)
+{
+    char listener[TALLY_NAME_BYTES];
+    const char *space = strchr(name, ' ');
+    if (space) {
+        snprintf(listener, sizeof listener, "%.*s", (int)(space - name), name);
+        label_add(labels, "listener", listener);
+    }
+    label_add(labels, "route", space ? space + 1 : name);
+}
+
 static void traffic_row_add(struct page *page, enum tally_kind kind, uint32_t row, const char *name)
 {
     struct traffic_row *to = &page->traffic[kind][page->traffic_count[kind]++];
     to->labels[0] = 0;
-    label_add(to->labels, kind_names[kind], name);
+    if (kind == TALLY_ROUTE)
+        route_labels_add(to->labels, name);
+    else
+        label_add(to->labels, kind_names[kind], name);
     tally_traffic_sum(page->tally, kind, row, &to->sum);
 }
 
@@ -207,19 +227,50 @@ static void head_print(struct buffer *out, const char *object, const char *name,
                   name, type);
 }
 
-static void seconds_print(struct buffer *out, uint64_t us)
+static const char *number_text(uint64_t number, char text[VALUE_BYTES])
 {
-    buffer_printf(out, "%" PRIu64 ".%06u", us / 1000000, (unsigned)(us % 1000000));
+    char *at = text + VALUE_BYTES - 1;
+    *at = 0;
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    return at;
 }
 
-static const char *const class_names[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+static const char *seconds_text(uint64_t us, char text[VALUE_BYTES])
+{
+    snprintf(text, VALUE_BYTES, "%" PRIu64 ".%06u", us / 1000000, (unsigned)(us % 1000000));
+    return text;
+}
+
+/* `enginx_OBJECTNAME{LABELS,EXTRA} VALUE`, EXTRA maybe "". Without printf(3): there may be hundreds
+ * of thousands of them, and the gateway's main thread has other things to do. */
+static void sample_print(struct buffer *out, const char *object, const char *name,
+                         const char *labels, const char *extra, const char *value)
+{
+    char line[LABELS_BYTES_MAX + 256];
+    char *at = stpcpy(stpcpy(stpcpy(line, "enginx_"), object), name);
+    at = stpcpy(stpcpy(at, "{"), labels);
+    if (*extra)
+        at = stpcpy(stpcpy(at, ","), extra);
+    at = stpcpy(stpcpy(stpcpy(at, "} "), value), "\n");
+    buffer_append(out, line, (size_t)(at - line));
+}
+
+static void count_print(struct buffer *out, const char *object, const char *name,
+                        const char *labels, const char *extra, uint64_t value)
+{
+    char text[VALUE_BYTES];
+    sample_print(out, object, name, labels, extra, number_text(value, text));
+}
 
 static void classes_print(struct buffer *out, const char *object, const char *name,
                           const char *labels, const tally_count status[6])
 {
+    static const char *const classes[] = {"class=\"none\"", "class=\"1xx\"", "class=\"2xx\"",
+                                          "class=\"3xx\"",  "class=\"4xx\"", "class=\"5xx\""};
     for (int i = 0; i < 6; i++)
-        buffer_printf(out, "enginx_%s_%s{%s,class=\"%s\"} %" PRIu64 "\n", object, name, labels,
-                      class_names[i], (uint64_t)status[i]);
+        count_print(out, object, name, labels, classes[i], status[i]);
 }
 
 enum { OF_SERVICE = 1 << TALLY_SERVICE, OF_LISTENER = 1 << TALLY_LISTENER, OF_ALL = 7 };
@@ -258,29 +309,32 @@ static void traffic_family_print(const struct page *page, enum tally_kind kind,
     head_print(page->out, kind_names[kind], family->name, family->type, family->help);
     for (size_t i = 0; i < page->traffic_count[kind]; i++) {
         const struct traffic_row *row = &page->traffic[kind][i];
-        buffer_printf(page->out, "enginx_%s%s{%s} %" PRIu64 "\n", kind_names[kind], family->name,
-                      row->labels, count_at(&row->sum, family->offset));
+        count_print(page->out, kind_names[kind], family->name, row->labels, "",
+                    count_at(&row->sum, family->offset));
     }
 }
 
 /* The count is the sum of the buckets, so that both agree while they are counted on. */
-static void histogram_print(struct buffer *out, const char *object, const struct traffic_row *row)
+static void histogram_print(const struct page *page, const char *object,
+                            const struct traffic_row *row)
 {
+    char text[VALUE_BYTES];
     uint64_t count = 0;
-    for (unsigned i = 0; i + 1 < TALLY_BUCKETS; i++) {
+    for (unsigned i = 0; i < TALLY_BUCKETS; i++) {
         count += row->sum.latency[i];
-        buffer_printf(out, "enginx_%s_request_seconds_bucket{%s,le=\"", object, row->labels);
-        seconds_print(out, tally_bucket_us(i));
-        buffer_printf(out, "\"} %" PRIu64 "\n", count);
+        count_print(page->out, object, "_request_seconds_bucket", row->labels, page->les[i], count);
     }
-    count += row->sum.latency[TALLY_BUCKETS - 1];
-    buffer_printf(out,
-                  "enginx_%s_request_seconds_bucket{%s,le=\"+Inf\"} %" PRIu64
-                  "\nenginx_%s_request_seconds_sum{%s} ",
-                  object, row->labels, count, object, row->labels);
-    seconds_print(out, row->sum.latency_us);
-    buffer_printf(out, "\nenginx_%s_request_seconds_count{%s} %" PRIu64 "\n", object, row->labels,
-                  count);
+    sample_print(page->out, object, "_request_seconds_sum", row->labels, "",
+                 seconds_text(row->sum.latency_us, text));
+    count_print(page->out, object, "_request_seconds_count", row->labels, "", count);
+}
+
+static void les_make(struct page *page)
+{
+    char text[VALUE_BYTES];
+    for (unsigned i = 0; i < TALLY_BUCKETS; i++)
+        snprintf(page->les[i], LE_BYTES, "le=\"%s\"",
+                 i + 1 < TALLY_BUCKETS ? seconds_text(tally_bucket_us(i), text) : "+Inf");
 }
 
 static void traffic_print(const struct page *page, enum tally_kind kind)
@@ -291,14 +345,15 @@ static void traffic_print(const struct page *page, enum tally_kind kind)
         "Requests that are over, by the status that the client got; none: no answer (relays: "
         "all).");
     for (size_t i = 0; i < page->traffic_count[kind]; i++)
-        classes_print(page->out, object, "requests_total", page->traffic[kind][i].labels,
+        classes_print(page->out, object, "_requests_total", page->traffic[kind][i].labels,
                       page->traffic[kind][i].sum.status);
     for (size_t i = 0; i < sizeof traffic_families / sizeof *traffic_families; i++)
         if (traffic_families[i].kinds >> kind & 1)
             traffic_family_print(page, kind, &traffic_families[i]);
     head_print(page->out, object, "_request_seconds", "histogram", "Time of whole requests.");
     for (size_t i = 0; i < page->traffic_count[kind]; i++)
-        histogram_print(page->out, object, &page->traffic[kind][i]);
+        if (page->traffic[kind][i].sum.requests) /* half of the page, were it all zeros */
+            histogram_print(page, object, &page->traffic[kind][i]);
 }
 
 #define ENDPOINT(field) offsetof(struct tally_endpoint, field)
@@ -322,8 +377,8 @@ static void up_print(const struct page *page)
     head_print(page->out, "endpoint", "_up", "gauge", "1: the instance is in rotation.");
     for (size_t i = 0; i < page->endpoint_count; i++)
         if (page->endpoints[i].instance)
-            buffer_printf(page->out, "enginx_endpoint_up{%s} %d\n", page->endpoints[i].labels,
-                          page->endpoints[i].up);
+            count_print(page->out, "endpoint", "_up", page->endpoints[i].labels, "",
+                        page->endpoints[i].up);
 }
 
 static void latency_print(const struct page *page)
@@ -331,10 +386,9 @@ static void latency_print(const struct page *page)
     head_print(page->out, "endpoint", "_response_seconds_total", "counter",
                "Time until its responses began, in all.");
     for (size_t i = 0; i < page->endpoint_count; i++) {
-        buffer_printf(page->out, "enginx_endpoint_response_seconds_total{%s} ",
-                      page->endpoints[i].labels);
-        seconds_print(page->out, page->endpoints[i].sum.latency_us);
-        buffer_puts(page->out, "\n");
+        char text[VALUE_BYTES];
+        sample_print(page->out, "endpoint", "_response_seconds_total", page->endpoints[i].labels,
+                     "", seconds_text(page->endpoints[i].sum.latency_us, text));
     }
 }
 
@@ -345,14 +399,13 @@ static void endpoints_print(const struct page *page)
         const struct family *family = &endpoint_families[i];
         head_print(page->out, "endpoint", family->name, family->type, family->help);
         for (size_t j = 0; j < page->endpoint_count; j++)
-            buffer_printf(page->out, "enginx_endpoint%s{%s} %" PRIu64 "\n", family->name,
-                          page->endpoints[j].labels,
-                          count_at(&page->endpoints[j].sum, family->offset));
+            count_print(page->out, "endpoint", family->name, page->endpoints[j].labels, "",
+                        count_at(&page->endpoints[j].sum, family->offset));
     }
     head_print(page->out, "endpoint", "_responses_total", "counter",
                "Its responses by status; none: relayed.");
     for (size_t i = 0; i < page->endpoint_count; i++)
-        classes_print(page->out, "endpoint", "responses_total", page->endpoints[i].labels,
+        classes_print(page->out, "endpoint", "_responses_total", page->endpoints[i].labels,
                       page->endpoints[i].sum.status);
     latency_print(page);
 }
@@ -366,8 +419,8 @@ static void instances_print(const struct page *page)
         if (!board_name(page->board, i, name))
             continue;
         label_add(labels, "service", name);
-        buffer_printf(page->out, "enginx_service_instances_wanted{%s} %u\n", labels,
-                      board_service(page->board, i)->wanted);
+        count_print(page->out, "service", "_instances_wanted", labels, "",
+                    board_service(page->board, i)->wanted);
     }
 }
 
@@ -394,10 +447,10 @@ static void process_print(const struct page *page, const struct generation *gene
                     (uint64_t)usage.ru_maxrss * 1024);
         head_print(out, "gateway_cpu_seconds_total", "", "counter",
                    "CPU time of the gateway's process.");
-        buffer_puts(out, "enginx_gateway_cpu_seconds_total ");
-        seconds_print(out, (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-                               (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec));
-        buffer_puts(out, "\n");
+        char text[VALUE_BYTES];
+        uint64_t us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+        buffer_printf(out, "enginx_gateway_cpu_seconds_total %s\n", seconds_text(us, text));
     }
 #ifndef __SANITIZE_ADDRESS__
     struct mallinfo2 heap = mallinfo2();
@@ -410,6 +463,7 @@ void metrics_print(const struct board *board, const struct tally *tally,
                    const struct generation *generation, struct buffer *out)
 {
     struct page page = {.board = board, .tally = tally, .out = out};
+    les_make(&page);
     services_gather(&page);
     traffic_gather(&page, TALLY_LISTENER);
     traffic_gather(&page, TALLY_ROUTE);

@@ -237,8 +237,8 @@ static void everything_counted_is_shown(void **state)
     service_put(2, "old", 4, BOARD_DRAINING);
     const struct generation generation = {.number = 7};
     uint32_t listener = tally_row_take(tally, TALLY_LISTENER, "tcp:80");
-    uint32_t route = tally_row_take(tally, TALLY_ROUTE, "shop.example /api/");
-    tally_row_take(tally, TALLY_ROUTE, "shop.example /unused/");
+    uint32_t route = tally_row_take(tally, TALLY_ROUTE, "tcp:80 shop.example /api/");
+    tally_row_take(tally, TALLY_ROUTE, "tcp:80 shop.example /unused/");
     for (unsigned thread = 0; thread < THREADS; thread++) {
         struct tally_traffic *traffic[] = {tally_traffic(tally, thread, TALLY_SERVICE, 0),
                                            tally_traffic(tally, thread, TALLY_LISTENER, listener),
@@ -269,16 +269,25 @@ static void everything_counted_is_shown(void **state)
     value_is("enginx_service_retries_total{service=\"api\"}", "2");
     value_is("enginx_service_held{service=\"api\"}", "6");
     value_is("enginx_listener_requests_total{listener=\"tcp:80\",class=\"2xx\"}", "4");
-    value_is("enginx_route_sent_bytes_total{route=\"shop.example /api/\"}", "200");
-    assert_null(
-        table_get(series, "enginx_route_sent_bytes_total{route=\"shop.example /unused/\"}"));
-    value_is("enginx_route_request_seconds_bucket{route=\"shop.example /api/\",le=\"0.000100\"}",
+    value_is("enginx_route_sent_bytes_total{listener=\"tcp:80\",route=\"shop.example /api/\"}",
+             "200");
+    assert_null(table_get(
+        series,
+        "enginx_route_sent_bytes_total{listener=\"tcp:80\",route=\"shop.example /unused/\"}"));
+    value_is("enginx_route_request_seconds_bucket{listener=\"tcp:80\",route=\"shop.example "
+             "/api/\",le=\"0.000100\"}",
              "0");
-    value_is("enginx_route_request_seconds_bucket{route=\"shop.example /api/\",le=\"0.000200\"}",
+    value_is("enginx_route_request_seconds_bucket{listener=\"tcp:80\",route=\"shop.example "
+             "/api/\",le=\"0.000200\"}",
              "2");
-    value_is("enginx_route_request_seconds_bucket{route=\"shop.example /api/\",le=\"+Inf\"}", "4");
-    value_is("enginx_route_request_seconds_count{route=\"shop.example /api/\"}", "4");
-    value_is("enginx_route_request_seconds_sum{route=\"shop.example /api/\"}", "6000.000300");
+    value_is("enginx_route_request_seconds_bucket{listener=\"tcp:80\",route=\"shop.example "
+             "/api/\",le=\"+Inf\"}",
+             "4");
+    value_is("enginx_route_request_seconds_count{listener=\"tcp:80\",route=\"shop.example /api/\"}",
+             "4");
+    value_is("enginx_route_request_seconds_sum{listener=\"tcp:80\",route=\"shop.example /api/\"}",
+             "6000.000300");
+    assert_null(table_get(series, "enginx_service_request_seconds_count{service=\"old\"}"));
     value_is("enginx_endpoint_up{service=\"api\",endpoint=\"api.1\"}", "1");
     value_is("enginx_endpoint_up{service=\"old\",endpoint=\"old.1\"}", "0");
     value_is("enginx_endpoint_connections{service=\"api\",endpoint=\"api.1\"}", "8");
@@ -315,10 +324,12 @@ static void what_had_no_row_of_its_own_is_others(void **state)
 static void names_do_not_leave_their_label(void **state)
 {
     (void)state;
-    uint32_t row = tally_row_take(tally, TALLY_ROUTE, "a\"} 1\nb\\ \x01\xff caf\xc3\xa9");
+    uint32_t row = tally_row_take(tally, TALLY_ROUTE, "tcp:80 a\"} 1\nb\\ \x01\xff caf\xc3\xa9");
     tally_add(&tally_traffic(tally, 0, TALLY_ROUTE, row)->requests, 1);
     page_read(printed(NULL));
-    value_is("enginx_route_sent_bytes_total{route=\"a\\\"} 1\\nb\\\\  ? caf\xc3\xa9\"}", "0");
+    value_is("enginx_route_sent_bytes_total{listener=\"tcp:80\",route=\"a\\\"} 1\\nb\\\\  ? "
+             "caf\xc3\xa9\"}",
+             "0");
     page_done();
 }
 
@@ -460,7 +471,8 @@ static void a_slow_client_gets_all_of_it(void **state)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    send(fd, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 37, MSG_NOSIGNAL);
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
     for (int i = 0; i < 20; i++)
         loop_turn(loop, 5);
     const char *text = answer(fd);

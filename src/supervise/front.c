@@ -9,21 +9,31 @@
 #include "base/log.h"
 #include "base/scoped.h"
 
-/* ---- what the gateway says -------------------------------------------------------------------- */
+/* ---- what the gateway says --------------------------------------------------------------------
+ */
 
 static void health_heard(const struct front *front, const struct message *message)
 {
     uint32_t slot = (uint32_t)(message->number >> 32);
     uint32_t epoch = (uint32_t)message->number;
     const struct supervisor *supervisor = front->supervisor;
-    struct instance *instance =
-        slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
+    struct instance *instance = slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
     if (!instance || instance->record->epoch != epoch || instance->main_ended ||
         !check_by_gateway(instance->unit->service->check))
         return; /* of one that has ended meanwhile */
     char why[FRONT_WHY_BYTES];
     snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);
     instance_checked(instance, message->kind == MESSAGE_WELL, why);
+}
+
+/* Whoever waits for the preparation is told, once. */
+static void prepared_tell(struct front *front, int error)
+{
+    front_prepared *prepared = front->prepared;
+    timer_stop(front->supervisor->loop, &front->late);
+    front->prepared = NULL;
+    if (prepared)
+        prepared(front->prepared_owner, error, error ? front->why : "");
 }
 
 static void rejected_heard(struct front *front, struct front_generation *generation,
@@ -55,13 +65,16 @@ static void generation_heard(struct front *front, const struct message *message)
     if (!generation)
         return; /* one that was abandoned */
     bool preparing = generation->stage == STAGE_PREPARING;
+    bool waits = generation == &front->next || front->held;
     if (preparing && message->kind == MESSAGE_PREPARED)
-        generation->stage = generation == &front->current ? STAGE_TO_COMMIT : STAGE_PREPARED;
+        generation->stage = waits ? STAGE_PREPARED : STAGE_TO_COMMIT;
     else if (preparing && message->kind == MESSAGE_REJECTED)
         rejected_heard(front, generation, message);
     else if (generation->stage == STAGE_COMMITTING && message->kind == MESSAGE_COMMITTED)
         committed_heard(front, generation);
     front_tell(front);
+    if (preparing && waits && generation->stage != STAGE_PREPARING) /* may end the front: last */
+        prepared_tell(front, generation->stage == STAGE_PREPARED ? 0 : -EINVAL);
 }
 
 void front_heard(struct front *front, const struct message *message)
@@ -75,14 +88,12 @@ void front_heard(struct front *front, const struct message *message)
 void front_lost(struct front *front)
 {
     front->current.stage = STAGE_TO_SEND;
-    if (front->next.stage == STAGE_NONE)
-        return;
-    front->next.stage = STAGE_NONE;
-    front->rejected = true;
-    snprintf(front->why, sizeof front->why, "the gateway died while it prepared it");
+    if (front->next.stage != STAGE_NONE) /* one that was not in use yet; the first waits on */
+        front->next.stage = STAGE_TO_SEND;
 }
 
-/* ---- begin and end ---------------------------------------------------------------------------- */
+/* ---- begin and end ----------------------------------------------------------------------------
+ */
 
 static uint32_t threads_of(const struct topology *topology)
 {
@@ -93,23 +104,23 @@ static uint32_t threads_of(const struct topology *topology)
     return threads > TALLY_THREADS_MAX ? TALLY_THREADS_MAX : threads;
 }
 
-static struct front *front_new(struct supervisor *supervisor)
+static struct front *front_new(struct supervisor *supervisor, const struct topology *topology,
+                               uint32_t number, int *bundle_fd)
 {
     struct front *front = calloc(1, sizeof *front);
     if (!front)
         return NULL;
-    *front = (struct front){.supervisor = supervisor,
-                            .board_fd = -1,
-                            .bell = -1,
-                            .tally_fd = -1,
-                            .tickets_fd = -1,
-                            .pidfd = -1,
-                            .socket = -1,
-                            .threads = threads_of(supervisor->topology),
-                            .current = {.number = supervisor->generation,
-                                        .bundle_fd = fd_take(&supervisor->options.bundle_fd),
-                                        .stage = STAGE_TO_SEND},
-                            .next = {.bundle_fd = -1}};
+    *front = (struct front){
+        .supervisor = supervisor,
+        .board_fd = -1,
+        .bell = -1,
+        .tally_fd = -1,
+        .tickets_fd = -1,
+        .pidfd = -1,
+        .socket = -1,
+        .threads = threads_of(topology),
+        .current = {.number = number, .bundle_fd = fd_take(bundle_fd), .stage = STAGE_TO_SEND},
+        .next = {.bundle_fd = -1}};
     return front;
 }
 
@@ -121,9 +132,9 @@ static void board_fill(struct front *front)
     front_board_sweep(front);
 }
 
-static int front_assemble(struct front *front, char *why, size_t why_size)
+static int front_assemble(struct front *front, const struct topology *topology, char *why,
+                          size_t why_size)
 {
-    const struct topology *topology = front->supervisor->topology;
     bool fresh = true;
     int error = front_memory_begin(front, &fresh);
     if (error) {
@@ -135,7 +146,7 @@ static int front_assemble(struct front *front, char *why, size_t why_size)
     front_sockets_find(front, topology);
     bool lives = front_process_adopt(front, !fresh);
     error = front_sockets_open(front, topology, why, why_size);
-    if (!error)
+    if (!error && !front->held)
         error = front_sockets_gate(front, topology);
     if (!error && !lives)
         error = front_process_start(front);
@@ -154,8 +165,11 @@ int front_start(struct supervisor *supervisor, char *why, size_t why_size)
         snprintf(why, why_size, "the gateway has no configuration");
         return -EINVAL;
     }
-    supervisor->front = front_new(supervisor);
-    return supervisor->front ? front_assemble(supervisor->front, why, why_size) : -ENOMEM;
+    supervisor->front = front_new(supervisor, supervisor->topology, supervisor->generation,
+                                  &supervisor->options.bundle_fd);
+    return supervisor->front
+               ? front_assemble(supervisor->front, supervisor->topology, why, why_size)
+               : -ENOMEM;
 }
 
 int front_wait(struct front *front, char *why, size_t why_size)
@@ -181,6 +195,7 @@ void front_end(struct supervisor *supervisor, bool leave)
     struct front *front = supervisor->front;
     if (!front)
         return;
+    timer_stop(supervisor->loop, &front->late);
     if (leave)
         front_process_leave(front);
     else
@@ -197,7 +212,105 @@ void front_end(struct supervisor *supervisor, bool leave)
     supervisor->front = NULL;
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- another configuration --------------------------------------------------------------------
+ */
+
+static void late_due(struct timer *timer)
+{
+    struct front *front = timer->owner;
+    snprintf(front->why, sizeof front->why, "it did not answer within %d s",
+             FRONT_PREPARE_MS / 1000);
+    prepared_tell(front, -ETIMEDOUT);
+}
+
+/* Beside the one in use. */
+static int next_prepare(struct front *front, const struct topology *next, uint32_t number,
+                        int *bundle_fd, char *why, size_t why_size)
+{
+    int error = front_sockets_open(front, next, why, why_size);
+    if (error) {
+        front_sockets_retire(front, front->supervisor->topology);
+        return error;
+    }
+    front->next = (struct front_generation){
+        .number = number, .bundle_fd = fd_take(bundle_fd), .stage = STAGE_TO_SEND};
+    front_tell(front);
+    return 0;
+}
+
+/* The first that needs a gateway. */
+static int first_prepare(struct supervisor *supervisor, const struct topology *next,
+                         uint32_t number, int *bundle_fd, char *why, size_t why_size)
+{
+    supervisor->front = front_new(supervisor, next, number, bundle_fd);
+    if (!supervisor->front)
+        return -ENOMEM;
+    supervisor->front->held = true;
+    int error = front_assemble(supervisor->front, next, why, why_size);
+    if (error)
+        front_end(supervisor, false);
+    return error;
+}
+
+int front_prepare(struct supervisor *supervisor, const struct topology *next, uint32_t number,
+                  int bundle_fd, front_prepared *done, void *owner, char *why, size_t why_size)
+{
+    scoped_fd int bundle = bundle_fd;
+    if (!supervisor->front && !topology_needs_gateway(next))
+        return 1;
+    int error = supervisor->front
+                    ? next_prepare(supervisor->front, next, number, &bundle, why, why_size)
+                    : first_prepare(supervisor, next, number, &bundle, why, why_size);
+    if (error)
+        return error;
+    struct front *front = supervisor->front;
+    front->prepared = done;
+    front->prepared_owner = owner;
+    front->rejected = false;
+    return timer_start(supervisor->loop, &front->late, FRONT_PREPARE_MS, late_due, front);
+}
+
+void front_commit(struct front *front, const struct topology *next)
+{
+    if (!front)
+        return;
+    if (front->held) {
+        front->held = false;
+        front->current.stage = STAGE_TO_COMMIT;
+    } else if (front->next.stage == STAGE_PREPARED) {
+        fd_drop(&front->current.bundle_fd);
+        front->current = front->next;
+        front->current.stage = STAGE_TO_COMMIT;
+        front->next = (struct front_generation){.bundle_fd = -1};
+    }
+    front_sockets_retire(front, next);
+    front_tell(front);
+    int error = front_sockets_gate(front, next);
+    if (error)
+        log_error("gateway-not-reached", "error=\"%s\"", strerror(-error));
+}
+
+void front_abandon(struct supervisor *supervisor)
+{
+    struct front *front = supervisor->front;
+    if (!front)
+        return;
+    front->prepared = NULL;
+    timer_stop(supervisor->loop, &front->late);
+    if (front->held) {
+        front_end(supervisor, false);
+        return;
+    }
+    if (front->next.stage == STAGE_PREPARING || front->next.stage == STAGE_PREPARED)
+        front_process_abandon(front, front->next.number);
+    fd_drop(&front->next.bundle_fd);
+    front->next = (struct front_generation){.bundle_fd = -1};
+    front_sockets_retire(front, supervisor->topology);
+    front_tell(front);
+}
+
+/* ---- questions --------------------------------------------------------------------------------
+ */
 
 pid_t front_pid(const struct front *front)
 {

@@ -39,11 +39,29 @@ void front_end(struct supervisor *supervisor, bool leave);
 
 pid_t front_pid(const struct front *front); /* 0: it is about to be started again */
 
+/* ---- another configuration --------------------------------------------------------------------
+ */
+
+/* Called once: 0: it is prepared; else -errno with `why` in words, and it is abandoned. */
+typedef void front_prepared(void *owner, int error, const char *why);
+
+/* Opens what the topology's listeners need, and lets the gateway prepare the bundle (taken over)
+ * beside the one in use; one at a time. 0: `done` will be called, not before this returns; 1: no
+ * gateway is there or needed; -errno with `why`. */
+int front_prepare(struct supervisor *supervisor, const struct topology *next, uint32_t number,
+                  int bundle_fd, front_prepared *done, void *owner, char *why, size_t why_size);
+/* What was prepared is used from now on, and what only the one before needed is closed. */
+void front_commit(struct front *front, const struct topology *next);
+/* What was prepared, or is being prepared, is not wanted. */
+void front_abandon(struct supervisor *supervisor);
+
 /* ---- what instances are ----------------------------------------------------------------------
  */
 
 /* Writes what is new of the unit's instances to the board, and rings once after this turn. */
 void front_unit_write(struct front *front, struct unit *unit);
+/* The service is no more. */
+void front_unit_forget(struct front *front, const struct unit *unit);
 /* The slot is nobody's any more. */
 void front_slot_free(struct front *front, uint32_t slot);
 /* The logger is another process now. */

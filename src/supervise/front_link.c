@@ -98,8 +98,7 @@ static int tell_sockets(struct front *front)
 static int tell_generation(struct front *front, struct front_generation *generation)
 {
     if (generation->stage == STAGE_TO_SEND) {
-        int error =
-            say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
+        int error = say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
         if (error)
             return error;
         generation->stage = STAGE_PREPARING;
@@ -154,7 +153,7 @@ void front_tell(struct front *front)
         error = tell_sockets(front);
     if (!error)
         error = tell_generation(front, &front->current);
-    if (!error)
+    if (!error && front->current.stage == STAGE_COMMITTED) /* one after the other */
         error = tell_generation(front, &front->next);
     if (!error)
         error = tell_retired(front);
@@ -349,6 +348,13 @@ void front_process_end(struct front *front)
     }
     companions_forget(front->supervisor, FRONT_KEPT_SOCKET);
     process_forget(front);
+}
+
+void front_process_abandon(const struct front *front, uint32_t number)
+{
+    int error = front->pid ? say(front, MESSAGE_ABANDON, "", number, -1) : 0;
+    if (error) /* it goes on preparing, and nobody will ask it to commit */
+        log_warn("gateway-not-told", "what=abandon error=\"%s\"", strerror(-error));
 }
 
 void front_process_leave(struct front *front)

@@ -69,6 +69,10 @@ struct front {
     struct front_generation next;    /* being prepared beside it */
     char why[FRONT_WHY_BYTES];       /* why the last one was rejected */
     bool rejected;
+    bool held;                /* `current` is the first there is, and waits for its commit */
+    front_prepared *prepared; /* NULL: nobody waits */
+    void *prepared_owner;
+    struct timer late; /* the gateway does not answer */
 
     pid_t pid; /* 0: none */
     int pidfd;
@@ -81,7 +85,8 @@ struct front {
     struct timer again; /* the next start, or the next try to send */
 };
 
-/* ---- front_link.c: the process, and what is said ---------------------------------------------- */
+/* ---- front_link.c: the process, and what is said ----------------------------------------------
+ */
 
 /* Starts a process; everything is sent to it. 0 or -errno. */
 int front_process_start(struct front *front);
@@ -90,30 +95,37 @@ int front_process_start(struct front *front);
 bool front_process_adopt(struct front *front, bool memory_kept);
 /* Ends it, by SIGKILL: for when there is nothing to be served any more. */
 void front_process_end(struct front *front);
+/* Tells it that what it prepared, or prepares, is not wanted. */
+void front_process_abandon(const struct front *front, uint32_t number);
 /* Lets it live on. */
 void front_process_leave(struct front *front);
 /* Sends what it has not been sent yet, as far as it takes it just now. */
 void front_tell(struct front *front);
 
-/* ---- front.c: what it says --------------------------------------------------------------------- */
+/* ---- front.c: what it says ---------------------------------------------------------------------
+ */
 
 void front_heard(struct front *front, const struct message *message);
 /* The process died, with all that it knew. */
 void front_lost(struct front *front);
 
-/* ---- front_socket.c: listening sockets -------------------------------------------------------- */
+/* ---- front_socket.c: listening sockets --------------------------------------------------------
+ */
 
 /* Takes what the keeper held of the topology's listeners. */
 void front_sockets_find(struct front *front, const struct topology *topology);
 /* Opens what they need and is not open, and marks it `wanted`. 0, or -errno with `why`. */
 int front_sockets_open(struct front *front, const struct topology *topology, char *why,
                        size_t why_size);
+/* Marks those that the topology does not need, and no other does: to be closed in time. */
+void front_sockets_retire(struct front *front, const struct topology *topology);
 /* Tells the steering that connections to these listeners are the gateway's. */
 int front_sockets_gate(struct front *front, const struct topology *topology);
 /* Closes and forgets one that is not in the list any more. */
 void front_socket_free(struct front *front, struct front_socket *socket, bool leave);
 
-/* ---- front_board.c: the memory that is shared -------------------------------------------------- */
+/* ---- front_board.c: the memory that is shared --------------------------------------------------
+ */
 
 /* Makes board, tally and tickets, or takes what the keeper held (*ret_fresh: false). 0 or -errno.
  */

@@ -62,8 +62,8 @@ static socklen_t address_fill(const struct listener *listener, int family, bool 
     struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address;
     six->sin6_port = port;
     if (hidden) /* ::ffff:127.0.0.1, so that it may be given packets of both families */
-        six->sin6_addr = (struct in6_addr){
-            .s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+        six->sin6_addr =
+            (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
     *ret_address = address;
     return sizeof *six;
 }
@@ -232,6 +232,22 @@ int front_sockets_open(struct front *front, const struct topology *topology, cha
         }
     }
     return 0;
+}
+
+void front_sockets_retire(struct front *front, const struct topology *topology)
+{
+    for (struct front_socket *socket = front->sockets; socket; socket = socket->next)
+        socket->wanted = false;
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        for (uint32_t worker = 0; worker < sockets_of(front, listener); worker++) {
+            struct front_socket *socket = socket_find(front, listener->text, worker);
+            if (socket)
+                socket->wanted = true;
+        }
+    }
+    for (struct front_socket *socket = front->sockets; socket; socket = socket->next)
+        socket->retired = !socket->wanted;
 }
 
 int front_sockets_gate(struct front *front, const struct topology *topology)

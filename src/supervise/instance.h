@@ -96,6 +96,8 @@ void instance_kill(struct instance *instance);
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
+/* The settings of its service are others, and lie elsewhere: what looks at it begins anew. */
+void instance_resettle(struct instance *instance);
 /* What its check found: a command (probe.h), or the gateway. */
 void instance_checked(struct instance *instance, bool well, const char *why);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */

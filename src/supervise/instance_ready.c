@@ -89,6 +89,23 @@ void instance_consider(struct instance *instance)
         front_unit_write(supervisor_of(instance)->front, instance->unit);
 }
 
+void instance_resettle(struct instance *instance)
+{
+    enum check_kind check = instance->unit->service->check;
+    enum lifecycle_state state = instance->life.state;
+    bool checked = check == CHECK_EXEC || check_by_gateway(check);
+    bool up = state == STATE_UP || state == STATE_DRAINING;
+    probe_free(instance->probe);
+    instance->probe = NULL;
+    if (!checked && !instance->healthy) {
+        instance->healthy = true;
+        instance->reason[0] = 0;
+    }
+    if (up && check == CHECK_EXEC && !instance->main_ended)
+        instance_probe_begin(instance);
+    instance_consider(instance);
+}
+
 void instance_binds(struct instance *instance, const struct steering_listen *listen)
 {
     instance->binds = true;

@@ -260,3 +260,14 @@ void records_services_keep(struct records *records, records_keep *keep, void *ow
     records->names = names;
     records->service_next = 0;
 }
+
+static bool record_is_not(void *owner, const char *name)
+{
+    const struct service_record *dropped = owner;
+    return dropped->name != name;
+}
+
+void records_service_drop(struct records *records, struct service_record *record)
+{
+    records_services_keep(records, record_is_not, record);
+}

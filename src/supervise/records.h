@@ -68,3 +68,5 @@ void records_services_keep(struct records *records, records_keep *keep, void *ow
 struct service_record *records_service_find(struct records *records, const char *name);
 /* The same, else a free one, given that name; NULL: full, or no memory. */
 struct service_record *records_service_take(struct records *records, const char *name);
+/* Frees it; its number may become another service's. */
+void records_service_drop(struct records *records, struct service_record *record);

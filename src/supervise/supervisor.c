@@ -17,7 +17,9 @@
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
 #include "supervise/marks.h"
+#include "supervise/reload.h"
 #include "topology/addresses.h"
+#include "topology/place.h"
 
 /* ---- what the steering asks of us -------------------------------------------------------------
  */
@@ -144,9 +146,30 @@ static int names_learn(struct supervisor *supervisor)
     supervisor->names = table_new();
     int error = supervisor->names ? 0 : -ENOMEM;
     for (size_t i = 0; !error && i < topology->service_count; i++)
-        error =
-            table_add(supervisor->names, topology->services[i].name, &topology->services[i], NULL);
+        if (!topology->services[i].absent)
+            error = table_add(supervisor->names, topology->services[i].name, &topology->services[i],
+                              NULL);
     return error;
+}
+
+/* Services stand where their records do, over reloads and crashes. */
+static int services_place(struct supervisor *supervisor)
+{
+    struct topology *topology = supervisor->topology;
+    scoped_memory uint32_t *places = calloc(topology->service_count + 1, sizeof *places);
+    size_t count = 0;
+    if (!places)
+        return -ENOMEM;
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service_record *record =
+            records_service_take(supervisor->records, topology->services[i].name);
+        if (!record)
+            return -ENOSPC;
+        places[i] = records_service_number(supervisor->records, record);
+        if (count <= places[i])
+            count = places[i] + 1;
+    }
+    return topology_place(topology, places, count, NULL);
 }
 
 static bool service_stated(void *owner, const char *name)
@@ -167,9 +190,15 @@ static int records_begin(struct supervisor *supervisor)
     if (error)
         return error;
     records_services_keep(supervisor->records, service_stated, supervisor);
+    supervisor->services_max = records_services_max(supervisor->records);
     supervisor->slots_max = records_slots_max(supervisor->records);
     supervisor->by_slot = calloc(supervisor->slots_max, sizeof *supervisor->by_slot);
-    return supervisor->by_slot ? 0 : -ENOMEM;
+    if (!supervisor->by_slot)
+        return -ENOMEM;
+    error = services_place(supervisor);
+    table_free(supervisor->names); /* they point to where services stood before */
+    supervisor->names = NULL;
+    return error ? error : names_learn(supervisor);
 }
 
 void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
@@ -216,6 +245,7 @@ static int steering_begin(struct supervisor *supervisor, char *why, size_t why_s
         .homes = supervisor->homes,
         .cgroup_path = supervisor->cgroups ? cgroups_path(supervisor->cgroups) : NULL,
         .slots_max = supervisor->slots_max,
+        .services_max = supervisor->services_max,
         .privileged = supervisor->privileged,
         .callbacks = &callbacks,
         .owner = supervisor,
@@ -234,17 +264,21 @@ static int steering_begin(struct supervisor *supervisor, char *why, size_t why_s
 static int units_begin(struct supervisor *supervisor, char *why, size_t why_size)
 {
     struct topology *topology = supervisor->topology;
-    supervisor->units = calloc(topology->service_count + 1, sizeof *supervisor->units);
+    supervisor->units = calloc(supervisor->services_max + 1, sizeof *supervisor->units);
     /* Those being looked at, and those noted meanwhile. */
-    supervisor->noted = calloc(2 * topology->service_count + 1, sizeof(struct unit *));
+    supervisor->noted = calloc(2 * supervisor->services_max + 1, sizeof(struct unit *));
     supervisor->users = links_users_new(topology);
     supervisor->listeners = links_listeners_new(topology);
-    supervisor->unsettled = topology->service_count;
     if (!supervisor->units || !supervisor->noted || !supervisor->users || !supervisor->listeners)
         return -ENOMEM;
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
+        if (service->absent) {
+            unit_clear(&supervisor->units[i], supervisor, service);
+            continue;
+        }
         int error = unit_init(&supervisor->units[i], supervisor, service);
+        supervisor->unsettled++;
         if (!error)
             continue;
         bool user = service->user && (error == -ENOENT || error == -ESRCH);
@@ -274,9 +308,10 @@ static int supervisor_assemble(struct supervisor *supervisor, char *why, size_t 
                  strerror(-error));
         return error;
     }
-    supervisor->homes =
-        calloc(topology->service_count ? topology->service_count : 1, sizeof *supervisor->homes);
-    if (!supervisor->homes)
+    supervisor->homes = calloc(supervisor->services_max + 1, sizeof *supervisor->homes);
+    supervisor->log_directory = strdup(supervisor->options.log_directory);
+    supervisor->options.log_directory = supervisor->log_directory;
+    if (!supervisor->homes || !supervisor->log_directory)
         return -ENOMEM;
     addresses_homes(topology, supervisor->homes);
     cgroups_begin(supervisor);
@@ -367,6 +402,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
 {
     if (!supervisor)
         return;
+    reload_cancel(supervisor);
     units_end(supervisor, leave);
     front_end(supervisor, leave);
     if (supervisor->steering)
@@ -387,6 +423,8 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor->units);
     free(supervisor->by_slot);
     free(supervisor->homes);
+    free(supervisor->log_directory);
+    reload_end(supervisor);
     topology_free(supervisor->topology);
     fd_drop(&supervisor->options.bundle_fd);
     free(supervisor);
@@ -522,6 +560,10 @@ static void unit_look(struct supervisor *supervisor, struct unit *unit)
 {
     unit->noted = false;
     unit_sweep(unit);
+    if (unit->removed && !unit->instance_count) {
+        supervisor_unit_forget(supervisor, unit);
+        return;
+    }
     if (supervisor->ending)
         used_end(supervisor, unit);
     else if (unit_ready(unit))

@@ -24,12 +24,13 @@ enum { SLOTS_SPARE = 1024, STATE_PATH_BYTES_MAX = 512 };
 
 struct supervisor_options {
     struct topology *topology;   /* taken over */
+    const char *name;            /* that `-c` gives the cluster; NULL: the file's own */
     const char *state_directory; /* exists */
     const char *log_directory;
     const char *cgroup_base;
-    const char *exe;         /* of enginx itself, for the roles */
-    int bundle_fd; /* everything that the topology was read from (conf/bundle.h), for the gateway;
-                      taken over; -1: there is none */
+    const char *exe; /* of enginx itself, for the roles */
+    int bundle_fd;   /* everything that the topology was read from (conf/bundle.h), for the gateway;
+                        taken over; -1: there is none */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -48,12 +49,15 @@ struct supervisor {
     struct front *front;   /* the gateway; NULL: none is needed */
     struct console *console;
     struct records *records;
-    struct table *names;     /* of services, to what the topology says of them */
-    struct unit *units;      /* by service index */
-    struct marks *marks;     /* finds processes where there are no cgroups */
-    struct links *users;     /* of each service */
-    struct links *listeners; /* of each service */
-    struct unit **noted;     /* units that changed since the last turn, each once */
+    struct table *names; /* of services, to what the topology says of them */
+    struct unit *units;  /* by service index; room for services_max */
+    uint32_t services_max;
+    struct old_topology *old; /* texts of services that are absent and not gone yet lie in them */
+    struct reload *reload;    /* under way; NULL: none */
+    struct marks *marks;      /* finds processes where there are no cgroups */
+    struct links *users;      /* of each service */
+    struct links *listeners;  /* of each service */
+    struct unit **noted;      /* units that changed since the last turn, each once */
     size_t noted_count;
     size_t unsettled; /* units that were not settled when they were last looked at */
     size_t
@@ -72,6 +76,7 @@ struct supervisor {
     bool ready_told;
     uint64_t started_wall_ms;
     uint32_t generation; /* of the configuration: counts up */
+    char *log_directory; /* of the first configuration: it stays */
     uint32_t *homes;
     char steering_why[512];
     char cgroups_why[256];
@@ -101,6 +106,7 @@ bool supervisor_settled(const struct supervisor *supervisor);
 /* Reaps children (SIGCHLD). */
 void supervisor_reap(struct supervisor *supervisor);
 
+/* NULL: there is none of that name. */
 struct unit *supervisor_unit(const struct supervisor *supervisor, const char *name);
 
 /* ---- for units and instances ---- */

@@ -84,6 +84,12 @@ void unit_done(struct unit *unit)
     unit->instance_room = unit->instance_count = 0;
 }
 
+void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct service *absent)
+{
+    *unit =
+        (struct unit){.supervisor = supervisor, .service = absent, .begun = true, .settled = true};
+}
+
 struct instance *unit_instance(const struct unit *unit, uint32_t number)
 {
     return number && number <= unit->instance_count ? unit->instances[number - 1] : NULL;
@@ -179,14 +185,23 @@ bool unit_ready(const struct unit *unit)
     return any || !unit->wanted;
 }
 
-int unit_scale(struct unit *unit, uint32_t wanted)
+int unit_scale_check(const struct unit *unit, uint32_t wanted)
 {
-    if (!wanted || wanted > SERVICE_INSTANCES_MAX)
+    if (wanted > SERVICE_INSTANCES_MAX ||
+        (unit->blocks && addresses_blocks_needed(wanted) > unit->blocks))
         return -ERANGE;
     if (wanted > unit->instance_count &&
         wanted - unit->instance_count > supervisor_slots_free(unit->supervisor))
         return -ENOSPC;
-    int error = blocks_take(unit, wanted);
+    return 0;
+}
+
+/* 0: none, for a service that is gone, or served elsewhere now. */
+static int unit_want(struct unit *unit, uint32_t wanted)
+{
+    int error = unit_scale_check(unit, wanted);
+    if (!error)
+        error = blocks_take(unit, wanted);
     if (error)
         return error;
     struct steering *steering = unit->supervisor->steering;
@@ -196,6 +211,58 @@ int unit_scale(struct unit *unit, uint32_t wanted)
     unit_fill(unit);
     supervisor_note_change(unit->supervisor, unit);
     return 0;
+}
+
+int unit_scale(struct unit *unit, uint32_t wanted)
+{
+    return wanted ? unit_want(unit, wanted) : -ERANGE;
+}
+
+static void unit_redefine(struct unit *unit)
+{
+    const struct service *service = unit->service;
+    unit->user = (struct spawn_user){0};
+    int error = service->user ? spawn_user_find(service->user, service->group, &unit->user) : 0;
+    if (error) /* it was looked up while the file was read */
+        log_error("user-not-found", "service=%s error=\"%s\"", service->name, strerror(-error));
+    if (!unit->begun)
+        return;
+    log_info("definition-changed", "service=%s", service->name);
+    unit->record->definition = service->definition;
+    unit->restarting = 0; /* a restart that is under way was for the definition before */
+    unit_restart(unit, 0);
+}
+
+void unit_adapt(struct unit *unit, const struct service *service, const struct service *was)
+{
+    unit->service = service;
+    if (service->instances != was->instances) {
+        unit->record->stated = service->instances;
+        int error = unit_want(unit, service->instances);
+        if (error)
+            log_error("not-scaled", "service=%s instances=%u error=\"%s\"", service->name,
+                      service->instances, strerror(-error));
+    }
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        if (unit->instances[i])
+            instance_resettle(unit->instances[i]);
+    if (unit->instance_count)
+        unit_rotate(unit);
+    if (service->definition != was->definition)
+        unit_redefine(unit);
+    supervisor_note_change(unit->supervisor, unit);
+}
+
+void unit_remove(struct unit *unit, const struct service *absent)
+{
+    unit->service = absent;
+    unit->removed = true;
+    unit->restarting = 0;
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        if (unit->instances[i])
+            instance_resettle(unit->instances[i]);
+    unit_want(unit, 0);
+    supervisor_note_change(unit->supervisor, unit);
 }
 
 /* One that is being removed stays on its way. */

@@ -22,6 +22,7 @@ struct unit {
     uint32_t wanted;
     bool begun;    /* what it uses was up once: instances may start */
     bool ended;    /* going down: no further starts */
+    bool removed;  /* its service is absent: it is forgotten when its last instance is gone */
     bool out;      /* and none of it is in rotation any more */
     bool outdated; /* adopted instances were started from another definition than the file's now */
     bool noted;    /* waits in the supervisor's list of changed units */
@@ -40,6 +41,8 @@ struct unit {
 /* 0 or -errno; on failure `unit_done` frees what there is. */
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
+/* Nobody's place: settled, at rest, without instances. */
+void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct service *absent);
 
 /* Makes instances that are wanted and not there, and starts them once the unit has begun: so many
  * at once, the others in the next turns, so that the supervisor hears and answers in between. */
@@ -63,6 +66,14 @@ void unit_end(struct unit *unit, bool kill);
 bool unit_at_rest(const struct unit *unit);
 /* Nothing is on its way: what is wanted is up, or failed. */
 bool unit_settled(const struct unit *unit);
+
+/* The next topology says something else of its service: another number of instances, other
+ * settings, another program (then its instances are restarted, one after the other). */
+void unit_adapt(struct unit *unit, const struct service *service, const struct service *was);
+/* Its service is absent from now on: its instances are drained, and go. */
+void unit_remove(struct unit *unit, const struct service *absent);
+/* Could it have so many instances? 0 or as unit_scale. */
+int unit_scale_check(const struct unit *unit, uint32_t wanted);
 
 /* An instance changed its state (or its health). */
 void unit_changed(struct unit *unit, struct instance *instance);

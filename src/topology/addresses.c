@@ -45,10 +45,13 @@ void addresses_homes(const struct topology *topology, uint32_t *ret_homes)
 {
     uint32_t order[TOPOLOGY_SERVICES_MAX];
     bool taken[HOME_COUNT] = {false};
-    size_t count = topology->service_count;
-    assert(count <= TOPOLOGY_SERVICES_MAX);
-    for (uint32_t i = 0; i < count; i++)
-        order[i] = i;
+    size_t count = 0;
+    for (uint32_t i = 0; i < topology->service_count; i++) {
+        ret_homes[i] = 0;
+        assert(count < TOPOLOGY_SERVICES_MAX || topology->services[i].absent);
+        if (!topology->services[i].absent)
+            order[count++] = i;
+    }
     /* The comparison only reads; qsort_r has no const. */
     qsort_r(order, count, sizeof order[0], service_compare, (void *)(uintptr_t)topology);
     for (size_t i = 0; i < count; i++) {

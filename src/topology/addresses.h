@@ -15,7 +15,8 @@ enum {
 
 /* Homes of all services of a topology, derived from "cluster/service" and probed linearly where two
  * collide, in the order of names, so that the same file gives the same homes on every machine.
- * ret_homes has service_count entries. */
+ * ret_homes has service_count entries; 0: an
+ * absent service. */
 void addresses_homes(const struct topology *topology, uint32_t *ret_homes);
 
 /* The /24 of block number 0 … BLOCK_COUNT - 1: 127.77.1.0, 127.77.2.0, …, then 127.77.0.0, then the

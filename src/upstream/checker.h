@@ -3,7 +3,13 @@
  * board and checked at their own address once they listen (BOARD_STARTING, BOARD_UP); what changes
  * is told through `instance` (the gateway tells the supervisor, which decides the state); remote
  * ones are written to `resolved`. Checks of one service are spread over its interval with jitter;
- * at most CHECKS_UNDER_WAY_MAX run at a time; rise and fall are counted here. */
+ * at most CHECKS_UNDER_WAY_MAX run at a time; rise and fall are counted here.
+ *
+ * Until an endpoint was well for the first time it is asked ten times as often, so that a start
+ * does not wait long. A verdict that the board does not show yet is told again with each check,
+ * since the supervisor that heard it may have died. Checks go through TLS where the service has it.
+ * A service that expects a PROXY header gets one that says that no client stands behind it. Remotes
+ * of two services with the same text share their health. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,6 +19,8 @@
 #include "topology/topology.h"
 #include "upstream/board.h"
 #include "upstream/resolver.h"
+
+struct tls_client;
 
 enum { CHECKS_UNDER_WAY_MAX = 256, CHECK_WHY_BYTES = 200, CHECK_ANSWER_BYTES_MAX = 64 * 1024 };
 
@@ -26,9 +34,13 @@ typedef void checker_instance(void *owner, uint32_t slot, uint32_t epoch, bool w
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
                             struct resolver *resolver, checker_instance *instance, void *owner);
 void checker_free(struct checker *checker);
-/* The services that are checked from now on; the topology must live until the next call. */
-int checker_settle(struct checker *checker, const struct topology *topology);
-/* The board's bell rang. */
+/* The services that are checked from now on; the topology must live until the next call, and so
+ * must the TLS clients, by service index as in a generation (NULL: none; then a service with TLS is
+ * only connected to). 0 or -ENOMEM. */
+int checker_settle(struct checker *checker, const struct topology *topology,
+                   struct tls_client *const *tls_to);
+/* The board's bell rang. (What the resolver changed the checker sees by itself, within a second.)
+ */
 void checker_news(struct checker *checker);
 
 /* How a check reads what comes back; pure. */

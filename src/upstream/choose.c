@@ -298,6 +298,8 @@ static struct endpoint_own *choose(struct choice *choice)
 
 /* ---- nobody --------------------------------------------------------------------------------- */
 
+/* An instance that starts is among those that come; one that is BOARD_STARTING because its check
+ * failed is not. */
 static bool somebody_comes(const struct choice *choice)
 {
     const struct roster *roster = choice->roster;
@@ -309,10 +311,6 @@ static bool somebody_comes(const struct choice *choice)
     const struct board_service *row = board_service(upstream->place.board, upstream->number);
     if (__atomic_load_n(&row->coming, __ATOMIC_RELAXED) > 0)
         return true;
-    for (uint32_t i = 0; i < roster->count; i++)
-        if (atomic_load_explicit(&roster->endpoints[i]->instance->state, memory_order_relaxed) ==
-            BOARD_STARTING)
-            return true;
     return upstream->up_seen_ms && __atomic_load_n(&row->wanted, __ATOMIC_RELAXED) > 0 &&
            choice->now_ms < upstream->up_seen_ms + COMING_GRACE_MS;
 }

@@ -435,6 +435,7 @@ static void a_late_answer_is_no_reason_to_ask_again(void **state)
     unsigned before = fixture->server.questions;
     pass(fixture, 5000);
     assert_int_equal(fixture->server.questions, before);
+    assert_string_equal(known(fixture, one.text), "10.0.0.1:80");
     pass(fixture, RESOLVE_FORGET_MS);
     assert_string_equal(known(fixture, one.text), "nobody");
 }

@@ -69,7 +69,8 @@ void upstream_free(struct upstream *upstream)
         LIST_REMOVE(own, all);
         own->endpoint.upstream = NULL;
     }
-    free(upstream);
+    if (!upstream->looking)
+        free(upstream);
 }
 
 const struct service *upstream_service(const struct upstream *upstream)

@@ -138,7 +138,7 @@ void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled);
 struct waiter;
 /* PICK_DONE: choose again now (it may still be PICK_WAIT: wait again, the deadline goes on).
  * PICK_NONE: the time is over, or nobody comes any more. The waiter is out of the queue. Called by
- * the loop, never from within another call but upstream_free; it must not free the upstream. */
+ * the loop, never from within another call but upstream_free; it may free the upstream. */
 typedef void waiter_call(struct waiter *waiter, enum pick_result result);
 
 struct waiter { /* embedded in a request */

@@ -77,6 +77,7 @@ struct upstream {
     struct roster *rosters; /* the one that was asked for first is the first */
     uint64_t up_seen_ms;    /* when the last choice was made */
     bool ending;            /* it is being freed */
+    bool looking;           /* those who wait are being told: the last of it is freed after that */
     uint32_t idle_total;
     LIST_HEAD(, endpoint_own) all;
     struct retry_budget budget;

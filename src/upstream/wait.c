@@ -2,6 +2,7 @@
  * are woken one by one while somebody can take a request; one that finds nothing after all goes
  * back to its place. */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "upstream/upstream_private.h"
 
@@ -55,7 +56,7 @@ static void wait_timer_set(struct upstream *upstream)
     (void)timer_start(upstream->place.loop, &upstream->wait_timer, left_ms, wait_due, upstream);
 }
 
-/* A callback may do anything but free the upstream: leave, wait again, let others leave. */
+/* A callback may do anything: leave, wait again, let others leave, let the upstream go. */
 static void waiters_expire(struct upstream *upstream)
 {
     uint64_t now_ms = loop_now(upstream->place.loop);
@@ -64,7 +65,7 @@ static void waiters_expire(struct upstream *upstream)
         waiter_tell(first, PICK_NONE);
 }
 
-static void waiters_look(struct upstream *upstream)
+static void waiters_tell(struct upstream *upstream)
 {
     waiters_expire(upstream);
     uint32_t bound = upstream->waiting;
@@ -77,7 +78,17 @@ static void waiters_look(struct upstream *upstream)
         if (first == TAILQ_FIRST(&upstream->waiters))
             break;
     }
-    wait_timer_set(upstream);
+}
+
+static void waiters_look(struct upstream *upstream)
+{
+    upstream->looking = true;
+    waiters_tell(upstream);
+    upstream->looking = false;
+    if (upstream->ending)
+        free(upstream); /* a callback was the last that held it */
+    else
+        wait_timer_set(upstream);
 }
 
 static void wait_due(struct timer *timer)

@@ -14,6 +14,7 @@ struct request {
     struct rig *rig;
     char name;
     bool picky; /* finds nothing, and waits again */
+    bool last;  /* holds the upstream */
     struct endpoint *endpoint;
 };
 
@@ -26,6 +27,10 @@ static void request_told(struct waiter *waiter, enum pick_result result)
     assert_null(waiter->upstream);
     told[told_count++] = (char)(result == PICK_NONE ? request->name - 32 : request->name);
     told[told_count] = '\0';
+    if (request->last) { /* with it goes the upstream */
+        upstream_free(request->rig->upstream);
+        request->rig->upstream = NULL;
+    }
     if (result == PICK_NONE)
         return;
     assert_int_equal(result, PICK_DONE);
@@ -94,6 +99,7 @@ static void one_that_finds_nothing_keeps_its_place_and_its_deadline(void **state
     struct request requests[2];
     rig_instances(rig, 1);
     rig_state(rig, 1, BOARD_STARTING);
+    rig_coming(rig, 1);
     rig->service.gateway.hold_ms = 1000;
     rig_start(rig, BALANCE_LEAST);
     request_wait(rig, &requests[0], 'a');
@@ -252,6 +258,21 @@ static void those_who_wait_are_told_of_the_end(void **state)
     rig_pass(rig, 100000); /* nothing of it is left in the loop */
 }
 
+static void one_that_waits_may_be_the_last_who_holds_it(void **state)
+{
+    struct rig *rig = *state;
+    struct request requests[2];
+    rig_instances(rig, 0);
+    rig_coming(rig, 1);
+    rig_start(rig, BALANCE_LEAST);
+    request_wait(rig, &requests[0], 'a');
+    request_wait(rig, &requests[1], 'b');
+    requests[0].last = true;
+    rig_pass(rig, 30000);
+    assert_string_equal(told, "AB");
+    assert_null(rig->upstream);
+}
+
 static void retries_are_allowed_within_the_budget(void **state)
 {
     struct rig *rig = *state;
@@ -279,6 +300,7 @@ int main(void)
         WITH_RIG(an_idle_connection_is_room),
         WITH_RIG(the_queue_is_bounded_over_all_threads),
         WITH_RIG(those_who_wait_are_told_of_the_end),
+        WITH_RIG(one_that_waits_may_be_the_last_who_holds_it),
         WITH_RIG(retries_are_allowed_within_the_budget),
     };
     return cmocka_run_group_tests_name("wait", tests, NULL, NULL);

@@ -3,6 +3,7 @@ supervisor and it may be killed."""
 
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -159,8 +160,7 @@ def test_death_of_an_instance(cluster, programs):
     cluster.wait_restarted(1, pid)
 
 
-def test_a_taken_port(cluster, programs, network):
-    import socket
+def test_a_taken_port(cluster, programs, account):
     stranger = socket.socket()
     stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     stranger.bind(("0.0.0.0", 8080))
@@ -169,5 +169,7 @@ def test_a_taken_port(cluster, programs, network):
         service web {{ run {programs.python("web")}; }}
         listen 8080 tcp -> web path=relay;""")
     assert cluster.wait_exit() != 0
-    assert "listen tcp:8080" in cluster.output and f"process {os.getpid()}" in cluster.output
+    assert "listen tcp:8080" in cluster.output
+    if account.root:  # who else may look into our descriptors?
+        assert f"process {os.getpid()}" in cluster.output
     stranger.close()

@@ -202,13 +202,12 @@ static struct slice value_traceparent(struct record *record)
 
 static struct slice value_tls(struct record *record)
 {
-    return text_of(record->exchange->secure ? "yes" : NULL);
+    return text_of(record->exchange->tls_version);
 }
 
 static struct slice value_sni(struct record *record)
 {
-    (void)record;
-    return (struct slice){0};
+    return text_of(record->exchange->tls_sni);
 }
 
 static struct slice value_failure(struct record *record)

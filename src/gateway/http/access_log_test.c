@@ -89,10 +89,16 @@ static void text_is_as_people_know_it(void **state)
 static void text_with_fields_of_choice(void **state)
 {
     (void)state;
-    static const char *const fields[] = {"status", "uri", "time", "sni", "service", "host", NULL};
-    asked();
+    static const char *const fields[] = {"status",  "uri",  "time", "sni",
+                                         "service", "host", "tls",  NULL};
+    struct exchange *exchange = asked();
     assert_string_equal(logged(ACCESS_TEXT, fields),
-                        "200 \"/api/a?b=1\" 2026-01-02T03:04:05.123Z - api \"shop.example\"");
+                        "200 \"/api/a?b=1\" 2026-01-02T03:04:05.123Z - api \"shop.example\" -");
+    exchange->tls_version = "TLSv1.3";
+    exchange->tls_sni = "www.shop.example";
+    assert_string_equal(logged(ACCESS_TEXT, fields),
+                        "200 \"/api/a?b=1\" 2026-01-02T03:04:05.123Z \"www.shop.example\" api "
+                        "\"shop.example\" TLSv1.3");
 }
 
 static void json_has_stable_names(void **state)

@@ -1,0 +1,26 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/ask.h"
+
+int command_reload(const struct cli *cli)
+{
+    bool dry = false;
+    struct cli own = *cli;
+    const struct cli_option options[] = {{"--dry-run", "-n", NULL, &dry}};
+    int words = cli_options(&own, options, 1, false);
+    if (words < 1 || words > 2)
+        return cli_usage("reload");
+    json_t *request = json_pack("{s:s, s:b}", "command", "reload", "dry_run", dry);
+    char *file = words == 2 ? realpath(own.argv[1], NULL) : NULL;
+    if (words == 2 && !file) {
+        json_decref(request);
+        return cli_fail("%s: there is no such file", own.argv[1]);
+    }
+    if (file)
+        json_object_set_new(request, "file", json_string(file));
+    free(file);
+    return ask_simply(&own, request);
+}

@@ -1,0 +1,85 @@
+#include "supervise/loading.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/bundle.h"
+#include "supervise/spawn.h"
+#include "topology/build.h"
+
+static void users_check(const struct topology *topology, struct diagnostics *diagnostics)
+{
+    for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service *service = &topology->services[i];
+        struct spawn_user user;
+        int error = service->user ? spawn_user_find(service->user, service->group, &user) : 0;
+        struct place place = {.file = service->file, .line = service->line};
+        if (error == -ENOENT)
+            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                            "service %s: there is no user `%s` on this machine", service->name,
+                            service->user);
+        else if (error)
+            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                            "service %s: user `%s`, group `%s`: %s", service->name, service->user,
+                            service->group ? service->group : "-", strerror(-error));
+        else if (service->user && geteuid() != 0 && user.uid != geteuid())
+            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place,
+                            "start enginx as root, or leave `user` out",
+                            "service %s: only root can start a program as user `%s`", service->name,
+                            service->user);
+    }
+}
+
+struct source_text { /* where it is read from: a file, or memory */
+    const char *path;
+    const char *text;
+    size_t length;
+    const char *directory;
+};
+
+static struct topology *topology_of(const struct source_text *from,
+                                    const struct topology_options *options,
+                                    struct diagnostics *diagnostics)
+{
+    return from->path ? topology_load(from->path, options, diagnostics)
+                      : topology_parse(from->text, from->length, "the command line",
+                                       from->directory, options, diagnostics);
+}
+
+static struct topology *loading(const struct source_text *from, const char *name,
+                                struct diagnostics *diagnostics, int *ret_bundle)
+{
+    struct bundle *bundle = ret_bundle ? bundle_new() : NULL;
+    if (ret_bundle && !bundle)
+        return NULL;
+    struct topology_options options = {
+        .name_override = name, .environment = environ, .collect = bundle};
+    struct topology *topology = topology_of(from, &options, diagnostics);
+    if (topology)
+        users_check(topology, diagnostics);
+    bool fine = topology && !diagnostics_errors(diagnostics);
+    if (fine && ret_bundle) {
+        *ret_bundle = bundle_seal(bundle);
+        fine = *ret_bundle >= 0;
+    }
+    bundle_free(bundle);
+    if (fine)
+        return topology;
+    topology_free(topology);
+    return NULL;
+}
+
+struct topology *loading_file(const char *path, const char *name, struct diagnostics *diagnostics,
+                              int *ret_bundle)
+{
+    struct source_text from = {.path = path};
+    return loading(&from, name, diagnostics, ret_bundle);
+}
+
+struct topology *loading_text(const char *text, size_t length, const char *directory,
+                              const char *name, struct diagnostics *diagnostics, int *ret_bundle)
+{
+    struct source_text from = {.text = text, .length = length, .directory = directory};
+    return loading(&from, name, diagnostics, ret_bundle);
+}
