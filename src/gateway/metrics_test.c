@@ -471,7 +471,8 @@ static void a_slow_client_gets_all_of_it(void **state)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    send(fd, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 37, MSG_NOSIGNAL);
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
     for (int i = 0; i < 20; i++)
         loop_turn(loop, 5);
     const char *text = answer(fd);
