@@ -30,9 +30,8 @@ struct topology *load_text(const struct cli *cli, const char *text, size_t lengt
 {
     struct diagnostics *diagnostics = diagnostics_new();
     if (diagnostics)
-        return said(
-            loading_text(text, length, directory, cli->cluster, diagnostics, ret_bundle),
-            diagnostics);
+        return said(loading_text(text, length, directory, cli->cluster, diagnostics, ret_bundle),
+                    diagnostics);
     cli_fail("no memory");
     return NULL;
 }

@@ -181,8 +181,8 @@ static void serving_reload(const struct serving *serving)
     FILE *out = open_memstream(&text, &length);
     if (!out)
         return;
-    int error = reload_file(serving->supervisor, NULL, false, hangup_reloaded, NULL, out, why,
-                            sizeof why);
+    int error =
+        reload_file(serving->supervisor, NULL, false, hangup_reloaded, NULL, out, why, sizeof why);
     fclose(out);
     char *rest = text;
     for (char *part; (part = strsep(&rest, "\n"));)

@@ -77,8 +77,7 @@ static void traffic_print(const json_t *service)
     const json_t *latency = json_object_get(service, "latency_ms");
     if (json_integer_value(json_object_get(service, "requests_total")) == 0)
         return;
-    printf("  %.1f requests/s",
-           json_real_value(json_object_get(service, "requests_per_second")));
+    printf("  %.1f requests/s", json_real_value(json_object_get(service, "requests_per_second")));
     if (json_is_object(latency))
         printf("  p50 %.1f p95 %.1f p99 %.1f ms", json_real_value(json_object_get(latency, "p50")),
                json_real_value(json_object_get(latency, "p95")),

@@ -13,7 +13,7 @@ int command_up(const struct cli *cli)
     int words = cli_options(&own, flags, 1, false);
     if (words < 1 || words > 2)
         return cli_usage("up");
-    struct topology *topology = load_topology(&own, words == 2 ? own.argv[1] : "enginx.conf",
-                                             &options.bundle_fd);
+    struct topology *topology =
+        load_topology(&own, words == 2 ? own.argv[1] : "enginx.conf", &options.bundle_fd);
     return topology ? serve(&own, topology, &options) : CLI_USAGE;
 }

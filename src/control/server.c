@@ -403,9 +403,9 @@ static const struct command {
     command_call *call;
     bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status, true}, {"scale", command_scale, false},
-    {"drain", command_drain, false},  {"restart", command_restart, false},
-    {"down", command_down, true},     {"wait", command_wait, false},
+    {"status", command_status, true},  {"scale", command_scale, false},
+    {"drain", command_drain, false},   {"restart", command_restart, false},
+    {"down", command_down, true},      {"wait", command_wait, false},
     {"reload", command_reload, false},
 };
 

@@ -86,7 +86,7 @@ static void connections_add(json_t *object, const struct instance *instance)
     json_object_set_new(object, "connections", known ? json_integer(live) : json_null());
     json_object_set_new(object, "connections_total",
                         known && total != STEERING_TOTAL_UNKNOWN ? json_integer((json_int_t)total)
-                                                     : json_null());
+                                                                 : json_null());
 }
 
 /* ---- traffic through the gateway --------------------------------------------------------------

@@ -437,8 +437,7 @@ int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int 
     uint64_t place = hash_bytes(key->address6, sizeof key->address6, hash_seed());
     place = hash_bytes(&key->address, sizeof key->address, place);
     uint32_t slot = STEER_GATE_FIRST | (uint32_t)(place >> 8);
-    struct steer_target target = {
-        .service = slot, .port = key->port, .flags = STEER_TARGET_GATE};
+    struct steer_target target = {.service = slot, .port = key->port, .flags = STEER_TARGET_GATE};
     int error = key->family == 6 ? 0 : gate_socket_set(steer, slot, key->port, 4, fd);
     if (!error && key->family != 4)
         error = gate_socket_set(steer, slot, key->port, 6, fd);

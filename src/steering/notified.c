@@ -581,8 +581,8 @@ static uint32_t member_own(const struct seccomp_steering *steering,
                            const struct share_member *member)
 {
     uint32_t own = steering->share_slots[member->slot].address;
-    bool there = share_member_reachable(member) ||
-                 (member->bound.protocol == PROTOCOL_TCP && share_address_ip4(&member->bound) == own);
+    bool there = share_member_reachable(member) || (member->bound.protocol == PROTOCOL_TCP &&
+                                                    share_address_ip4(&member->bound) == own);
     return there ? own : 0;
 }
 

@@ -45,7 +45,7 @@ struct seccomp_steering {
     struct connections *connections;
     struct steering_blocks blocks;
     uint16_t (*learnt)[2]; /* by service and protocol: the port first asked for */
-    uint32_t turn; /* among members that each have only their own address */
+    uint32_t turn;         /* among members that each have only their own address */
     struct timer sweep;
     struct deferred sweep_found;
 };

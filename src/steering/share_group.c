@@ -234,9 +234,8 @@ static void plan_services(struct plan *plan, struct share *share, const struct s
     bool told_apart = share_address_any(&group->bound) && group->bound.family != 6;
     for (size_t i = 0; i < group->count; i++) {
         uint32_t service = group->members[i]->service;
-        uint32_t number = service < share->setup.topology->service_count
-                              ? service
-                              : share->setup.services_max;
+        uint32_t number =
+            service < share->setup.topology->service_count ? service : share->setup.services_max;
         if (group->members[i]->sink || !first_seen(share, &share->service_seen[number]))
             continue;
         struct reuseport_choice choice = {.policy = service_policy(share, group, service),

@@ -345,14 +345,13 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         slot = steering->slots[instance->slot] = calloc(1, sizeof *slot);
     if (!slot)
         return -ENOMEM;
-    struct steer_member member = {
-        .slot = instance->slot,
-        .service = instance->service,
-        .address = instance->address,
-        .home = steering->ports.services[instance->service].home,
-        .epoch = instance->epoch,
-        .flags = member_flags(steering, instance->service) |
-                 (slot->kept ? STEER_MEMBER_CONTINUES : 0u)};
+    struct steer_member member = {.slot = instance->slot,
+                                  .service = instance->service,
+                                  .address = instance->address,
+                                  .home = steering->ports.services[instance->service].home,
+                                  .epoch = instance->epoch,
+                                  .flags = member_flags(steering, instance->service) |
+                                           (slot->kept ? STEER_MEMBER_CONTINUES : 0u)};
     int error = steer_member_set(steering->steer, instance->cgroup_id, &member);
     if (error)
         return error;

@@ -1,7 +1,6 @@
 /* Steering with BPF, with tiny servers as instances (kernel/steer_rig.h). */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -605,8 +604,7 @@ static void what_is_the_gateways_reaches_its_socket(void **state)
     close(fd);
     /* The program has the same port, and so has another service's; neither is in the way. */
     start(0, 0, 2, &(struct rig_server){.kind = RIG_DUAL, .port = PORT, .uid = NOBODY});
-    start(1, 0, 2,
-          &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT, .uid = NOBODY});
+    start(1, 0, 2, &(struct rig_server){.kind = RIG_V4_LOOPBACK, .port = PORT, .uid = NOBODY});
     start(2, 1, 2, &(struct rig_server){.kind = RIG_V4, .port = PORT});
     assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), GATEWAY);
     assert_int_equal(rig_connect("::1", PORT, NULL), GATEWAY);

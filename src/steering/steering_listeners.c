@@ -27,7 +27,8 @@ enum steer_claim_kind steering_claim_kind(enum protocol protocol)
     return protocol == PROTOCOL_TCP ? STEER_CLAIM_TCP_PORT : STEER_CLAIM_UDP_PORT;
 }
 
-/* ---- the list --------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------
+ */
 
 static const char *reserve_name(const char *text, char name[RESERVE_NAME_BYTES])
 {
@@ -70,7 +71,8 @@ static void reserved_drop(struct steering_ports *ports, struct steering_reserved
     free(reserved);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------
+ */
 
 static int reserve_bind(const struct listener *listener, int family, int *ret_fd)
 {
@@ -127,8 +129,8 @@ static int listener_claim(struct steering_ports *ports, const struct listener *l
     struct steer_claim other = {0};
     uint32_t owner = listener->path == LISTENER_DIRECT ? ports->services[listener->service].home
                                                        : STEER_OWNER_GATEWAY;
-    int error = steer_claim(ports->steer, steering_claim_kind(listener->protocol), listener->port, owner,
-                            &other);
+    int error = steer_claim(ports->steer, steering_claim_kind(listener->protocol), listener->port,
+                            owner, &other);
     if (error == -EEXIST && other.cluster == steer_cluster_number(ports->steer))
         return 0; /* a program of this cluster came first; the exact target decides */
     if (error == -EEXIST) {
@@ -178,7 +180,8 @@ int steering_listeners_open(struct steering_ports *ports, const struct topology 
     return 0;
 }
 
-/* ---- closing ---------------------------------------------------------------------------------- */
+/* ---- closing ----------------------------------------------------------------------------------
+ */
 
 /* Has the topology a listener of that address, or of that port? */
 static bool listener_stays(const struct topology *topology, const struct listener *listener,

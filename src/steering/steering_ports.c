@@ -414,7 +414,8 @@ void steering_ports_forget(struct steering_ports *ports, uint32_t service)
         struct steer_claim claim;
         steer_target_remove(ports->steer, &at_home);
         if (port_is_published(ports, port->protocol, port->port) ||
-            !steer_claim_find(ports->steer, steering_claim_kind(port->protocol), port->port, &claim) ||
+            !steer_claim_find(ports->steer, steering_claim_kind(port->protocol), port->port,
+                              &claim) ||
             claim.owner != of->home)
             continue;
         steer_target_remove(ports->steer, &plain);
@@ -442,8 +443,8 @@ int steering_ports_init(struct steering_ports *ports, const struct steering_port
     ports->services = calloc(setup->services_max + 1, sizeof *ports->services);
     if (!ports->services)
         return -ENOMEM;
-    int error = steering_ports_open(ports, setup->topology, setup->homes, setup->adopted, why,
-                                    why_size);
+    int error =
+        steering_ports_open(ports, setup->topology, setup->homes, setup->adopted, why, why_size);
     if (!error)
         steering_ports_use(ports, setup->topology);
     ports->adopted = false; /* what comes from now on is not from before us */

@@ -88,7 +88,8 @@ int steering_ports_gate(struct steering_ports *ports, const struct listener *lis
 /* A descriptor "reserve:…" that the keeper had. False: no such listener any more. */
 bool steering_ports_found(struct steering_ports *ports, const char *name, int fd);
 
-/* ---- steering_listeners.c --------------------------------------------------------------------- */
+/* ---- steering_listeners.c ---------------------------------------------------------------------
+ */
 
 enum steer_claim_kind steering_claim_kind(enum protocol protocol);
 int steering_listeners_open(struct steering_ports *ports, const struct topology *topology,

@@ -464,8 +464,7 @@ static void listeners_check(const struct topology *topology)
         for (size_t k = 0; k < i; k++) {
             const struct listener *first = &topology->listeners[k];
             if (later->path == LISTENER_DIRECT && listener_leads(first, later->service) &&
-                first->protocol == later->protocol &&
-                first->port != later->port &&
+                first->protocol == later->protocol && first->port != later->port &&
                 listener_target(topology, first) == listener_target(topology, later)) {
                 log_warn("listener-not-served",
                          "listener=%s service=%s reason=\"without BPF a socket has one port\" "

@@ -74,8 +74,8 @@ static bool logger_find(struct supervisor *supervisor, uint32_t mark)
 {
     bool same = *records_logger(supervisor->records) == mark;
     int fd = same ? companions_take_found(supervisor, KEEPER_LOGGER) : -1;
-    return fd >= 0 && logger_adopt(supervisor->loop, fd, logger_gone, supervisor,
-                                   &supervisor->logger) == 0;
+    return fd >= 0 &&
+           logger_adopt(supervisor->loop, fd, logger_gone, supervisor, &supervisor->logger) == 0;
 }
 
 static int logger_begin(struct supervisor *supervisor)

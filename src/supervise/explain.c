@@ -13,9 +13,9 @@
 enum { TARGETS_SHOWN_MAX = 8 }; /* of a listener with many routes */
 
 static const char *const balance_names[] = {
-    [BALANCE_LEAST] = "least",      [BALANCE_ROUND_ROBIN] = "round-robin",
-    [BALANCE_RANDOM] = "random",    [BALANCE_WEIGHTED] = "weighted",
-    [BALANCE_HASH] = "hash",        [BALANCE_EWMA] = "ewma",
+    [BALANCE_LEAST] = "least",   [BALANCE_ROUND_ROBIN] = "round-robin",
+    [BALANCE_RANDOM] = "random", [BALANCE_WEIGHTED] = "weighted",
+    [BALANCE_HASH] = "hash",     [BALANCE_EWMA] = "ewma",
     [BALANCE_STICKY] = "sticky",
 };
 
@@ -227,8 +227,8 @@ static void parts_print(const struct topology *topology, const struct trial *tri
     for (uint32_t i = 0; i < topology->service_count; i++) {
         size_t count;
         const uint32_t *list = links_of(links, i, &count);
-        service_print(&topology->services[i], trial,
-                      count ? &topology->listeners[list[0]] : NULL, homes[i], out);
+        service_print(&topology->services[i], trial, count ? &topology->listeners[list[0]] : NULL,
+                      homes[i], out);
     }
     for (uint32_t i = 0; i < topology->listener_count; i++)
         listener_print(topology, links, i, trial, out);

@@ -9,15 +9,15 @@
 #include "base/log.h"
 #include "base/scoped.h"
 
-/* ---- what the gateway says -------------------------------------------------------------------- */
+/* ---- what the gateway says --------------------------------------------------------------------
+ */
 
 static void health_heard(const struct front *front, const struct message *message)
 {
     uint32_t slot = (uint32_t)(message->number >> 32);
     uint32_t epoch = (uint32_t)message->number;
     const struct supervisor *supervisor = front->supervisor;
-    struct instance *instance =
-        slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
+    struct instance *instance = slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
     if (!instance || instance->record->epoch != epoch || instance->main_ended ||
         !check_by_gateway(instance->unit->service->check))
         return; /* of one that has ended meanwhile */
@@ -92,7 +92,8 @@ void front_lost(struct front *front)
         front->next.stage = STAGE_TO_SEND;
 }
 
-/* ---- begin and end ---------------------------------------------------------------------------- */
+/* ---- begin and end ----------------------------------------------------------------------------
+ */
 
 static uint32_t threads_of(const struct topology *topology)
 {
@@ -109,18 +110,17 @@ static struct front *front_new(struct supervisor *supervisor, const struct topol
     struct front *front = calloc(1, sizeof *front);
     if (!front)
         return NULL;
-    *front = (struct front){.supervisor = supervisor,
-                            .board_fd = -1,
-                            .bell = -1,
-                            .tally_fd = -1,
-                            .tickets_fd = -1,
-                            .pidfd = -1,
-                            .socket = -1,
-                            .threads = threads_of(topology),
-                            .current = {.number = number,
-                                        .bundle_fd = fd_take(bundle_fd),
-                                        .stage = STAGE_TO_SEND},
-                            .next = {.bundle_fd = -1}};
+    *front = (struct front){
+        .supervisor = supervisor,
+        .board_fd = -1,
+        .bell = -1,
+        .tally_fd = -1,
+        .tickets_fd = -1,
+        .pidfd = -1,
+        .socket = -1,
+        .threads = threads_of(topology),
+        .current = {.number = number, .bundle_fd = fd_take(bundle_fd), .stage = STAGE_TO_SEND},
+        .next = {.bundle_fd = -1}};
     return front;
 }
 
@@ -212,7 +212,8 @@ void front_end(struct supervisor *supervisor, bool leave)
     supervisor->front = NULL;
 }
 
-/* ---- another configuration -------------------------------------------------------------------- */
+/* ---- another configuration --------------------------------------------------------------------
+ */
 
 static void late_due(struct timer *timer)
 {
@@ -308,7 +309,8 @@ void front_abandon(struct supervisor *supervisor)
     front_tell(front);
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------------
+ */
 
 pid_t front_pid(const struct front *front)
 {

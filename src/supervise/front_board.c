@@ -147,7 +147,8 @@ void front_memory_end(struct front *front, bool leave)
     fd_drop(&front->tickets_fd);
 }
 
-/* ---- what an instance is ---------------------------------------------------------------------- */
+/* ---- what an instance is ----------------------------------------------------------------------
+ */
 
 uint32_t front_number(const struct unit *unit)
 {
@@ -160,7 +161,8 @@ static enum board_state up_state(const struct instance *instance)
         return BOARD_DRAINING;
     if (instance->healthy)
         return BOARD_UP;
-    /* The gateway goes on checking what it found ill; what another check found keeps what it has. */
+    /* The gateway goes on checking what it found ill; what another check found keeps what it has.
+     */
     return check_by_gateway(instance->unit->service->check) ? BOARD_STARTING : BOARD_DRAINING;
 }
 
@@ -224,7 +226,8 @@ static void ports_fill(const struct instance *instance, struct board_instance *r
     }
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------
+ */
 
 static void ring_call(struct deferred *deferred)
 {
@@ -311,7 +314,7 @@ static bool unit_pass(struct front *front, const struct unit *unit, struct board
 
 void front_unit_write(struct front *front, struct unit *unit)
 {
-    if (!front)
+    if (!front || !unit->record) /* nobody's place */
         return;
     struct board_service *row = board_service(front->board, front_number(unit));
     if (!unit_pass(front, unit, row, false))

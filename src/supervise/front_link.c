@@ -98,8 +98,7 @@ static int tell_sockets(struct front *front)
 static int tell_generation(struct front *front, struct front_generation *generation)
 {
     if (generation->stage == STAGE_TO_SEND) {
-        int error =
-            say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
+        int error = say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
         if (error)
             return error;
         generation->stage = STAGE_PREPARING;

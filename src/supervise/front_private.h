@@ -85,7 +85,8 @@ struct front {
     struct timer again; /* the next start, or the next try to send */
 };
 
-/* ---- front_link.c: the process, and what is said ---------------------------------------------- */
+/* ---- front_link.c: the process, and what is said ----------------------------------------------
+ */
 
 /* Starts a process; everything is sent to it. 0 or -errno. */
 int front_process_start(struct front *front);
@@ -101,13 +102,15 @@ void front_process_leave(struct front *front);
 /* Sends what it has not been sent yet, as far as it takes it just now. */
 void front_tell(struct front *front);
 
-/* ---- front.c: what it says --------------------------------------------------------------------- */
+/* ---- front.c: what it says ---------------------------------------------------------------------
+ */
 
 void front_heard(struct front *front, const struct message *message);
 /* The process died, with all that it knew. */
 void front_lost(struct front *front);
 
-/* ---- front_socket.c: listening sockets -------------------------------------------------------- */
+/* ---- front_socket.c: listening sockets --------------------------------------------------------
+ */
 
 /* Takes what the keeper held of the topology's listeners. */
 void front_sockets_find(struct front *front, const struct topology *topology);
@@ -121,7 +124,8 @@ int front_sockets_gate(struct front *front, const struct topology *topology);
 /* Closes and forgets one that is not in the list any more. */
 void front_socket_free(struct front *front, struct front_socket *socket, bool leave);
 
-/* ---- front_board.c: the memory that is shared -------------------------------------------------- */
+/* ---- front_board.c: the memory that is shared --------------------------------------------------
+ */
 
 /* Makes board, tally and tickets, or takes what the keeper held (*ret_fresh: false). 0 or -errno.
  */

@@ -124,8 +124,8 @@ static int fake_main(int argc, char **argv)
             if (polled[i + 1].revents)
                 client_answer(&fake.listeners[i]);
         struct message message;
-        int error = message_receive(ROLE_FD, PARTY_SUPERVISOR, PARTY_GATEWAY, packet,
-                                    sizeof packet, &message);
+        int error = message_receive(ROLE_FD, PARTY_SUPERVISOR, PARTY_GATEWAY, packet, sizeof packet,
+                                    &message);
         if (!error)
             message_take(&message);
         else if (error != -EAGAIN)

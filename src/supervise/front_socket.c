@@ -62,8 +62,8 @@ static socklen_t address_fill(const struct listener *listener, int family, bool 
     struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address;
     six->sin6_port = port;
     if (hidden) /* ::ffff:127.0.0.1, so that it may be given packets of both families */
-        six->sin6_addr = (struct in6_addr){
-            .s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+        six->sin6_addr =
+            (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
     *ret_address = address;
     return sizeof *six;
 }

@@ -339,8 +339,7 @@ static void checks_resume(struct instance *instance)
     if (error)
         log_warn("not-notified", "instance=%s error=\"%s\"", instance->name, strerror(-error));
     bool up = instance->life.state == STATE_UP || instance->life.state == STATE_DRAINING;
-    instance->healthy =
-        up || (service->check != CHECK_EXEC && !check_by_gateway(service->check));
+    instance->healthy = up || (service->check != CHECK_EXEC && !check_by_gateway(service->check));
     ports_relearn(instance);
     if (up && service->check == CHECK_EXEC)
         instance_probe_begin(instance);

@@ -248,7 +248,8 @@ static int reload_prepare(struct reload *reload, char *why, size_t why_size)
     return error ? error : units_make(reload, why, why_size);
 }
 
-/* ---- giving up -------------------------------------------------------------------------------- */
+/* ---- giving up --------------------------------------------------------------------------------
+ */
 
 static void reload_free(struct reload *reload)
 {
@@ -283,7 +284,8 @@ static void reload_undo(struct reload *reload)
     reload_free(reload);
 }
 
-/* ---- the one step ----------------------------------------------------------------------------- */
+/* ---- the one step -----------------------------------------------------------------------------
+ */
 
 static bool is_direct(const struct listener *listener)
 {
@@ -319,8 +321,7 @@ static bool port_changes_hands(const struct reload *reload, const struct unit *u
     if (reload->supervisor->steering->operations->gate)
         return false;
     for (size_t i = 0; i < unit->port_count; i++)
-        if (topology_port_is_gated(reload->before, unit->ports[i].protocol,
-                                   unit->ports[i].port) !=
+        if (topology_port_is_gated(reload->before, unit->ports[i].protocol, unit->ports[i].port) !=
             topology_port_is_gated(reload->next, unit->ports[i].protocol, unit->ports[i].port))
             return true;
     return false;
@@ -426,14 +427,12 @@ static void gateway_prepared(void *owner, int error, const char *why)
     reload_tell(owner, error, error ? text : "");
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------- */
+/* ---- the beginning ----------------------------------------------------------------------------
+ */
 
 static int reload_begin(struct reload *reload, int *bundle_fd, char *why, size_t why_size)
 {
     struct supervisor *supervisor = reload->supervisor;
-    reload->difference = difference_new(supervisor->topology, reload->next);
-    if (!reload->difference)
-        return -ENOMEM;
     const struct change *refused = difference_find(reload->difference, CHANGE_REFUSED);
     if (refused) {
         snprintf(why, why_size, "%s cannot change while the cluster runs", refused->what);
@@ -445,13 +444,17 @@ static int reload_begin(struct reload *reload, int *bundle_fd, char *why, size_t
                                  fd_take(bundle_fd), gateway_prepared, reload, why, why_size);
 }
 
-int reload_start(struct supervisor *supervisor, struct topology *next, int bundle_fd,
-                 reload_done *done, void *owner, char *why, size_t why_size)
+/* Takes topology, difference and bundle over. */
+static int reload_start(struct supervisor *supervisor, struct topology *next,
+                        struct difference *difference, int bundle_fd, reload_done *done,
+                        void *owner, char *why, size_t why_size)
 {
     scoped_fd int bundle = bundle_fd;
-    struct reload *reload = supervisor->reload || supervisor->ending ? NULL : calloc(1, sizeof *reload);
+    struct reload *reload =
+        supervisor->reload || supervisor->ending ? NULL : calloc(1, sizeof *reload);
     if (!reload) {
         topology_free(next);
+        difference_free(difference);
         snprintf(why, why_size, "%s",
                  supervisor->ending   ? "the cluster is going down"
                  : supervisor->reload ? "another reload is under way"
@@ -461,6 +464,7 @@ int reload_start(struct supervisor *supervisor, struct topology *next, int bundl
     *reload = (struct reload){.supervisor = supervisor,
                               .before = supervisor->topology,
                               .next = next,
+                              .difference = difference,
                               .done = done,
                               .owner = owner};
     supervisor->reload = reload;
@@ -489,7 +493,8 @@ void reload_cancel(struct supervisor *supervisor)
         reload_tell(supervisor->reload, -ECANCELED, "the cluster is going down");
 }
 
-/* ---- from a file ------------------------------------------------------------------------------- */
+/* ---- from a file -------------------------------------------------------------------------------
+ */
 
 static struct topology *file_load(const struct supervisor *supervisor, const char *path,
                                   int *ret_bundle, FILE *out)
@@ -520,9 +525,12 @@ int reload_file(struct supervisor *supervisor, const char *path, bool dry, reloa
     struct difference *difference = difference_new(supervisor->topology, next);
     if (difference)
         difference_print(difference, out);
-    difference_free(difference);
-    if (!dry)
-        return reload_start(supervisor, next, fd_take(&bundle), done, owner, why, why_size);
+    if (difference && !dry)
+        return reload_start(supervisor, next, difference, fd_take(&bundle), done, owner, why,
+                            why_size);
     topology_free(next);
-    return 0;
+    snprintf(why, why_size, "no memory");
+    int error = difference ? 0 : -ENOMEM;
+    difference_free(difference);
+    return error;
 }

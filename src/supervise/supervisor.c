@@ -147,8 +147,8 @@ static int names_learn(struct supervisor *supervisor)
     int error = supervisor->names ? 0 : -ENOMEM;
     for (size_t i = 0; !error && i < topology->service_count; i++)
         if (!topology->services[i].absent)
-            error = table_add(supervisor->names, topology->services[i].name,
-                              &topology->services[i], NULL);
+            error = table_add(supervisor->names, topology->services[i].name, &topology->services[i],
+                              NULL);
     return error;
 }
 

@@ -28,9 +28,9 @@ struct supervisor_options {
     const char *state_directory; /* exists */
     const char *log_directory;
     const char *cgroup_base;
-    const char *exe;         /* of enginx itself, for the roles */
-    int bundle_fd; /* everything that the topology was read from (conf/bundle.h), for the gateway;
-                      taken over; -1: there is none */
+    const char *exe; /* of enginx itself, for the roles */
+    int bundle_fd;   /* everything that the topology was read from (conf/bundle.h), for the gateway;
+                        taken over; -1: there is none */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -49,15 +49,15 @@ struct supervisor {
     struct front *front;   /* the gateway; NULL: none is needed */
     struct console *console;
     struct records *records;
-    struct table *names;     /* of services, to what the topology says of them */
-    struct unit *units;      /* by service index; room for services_max */
+    struct table *names; /* of services, to what the topology says of them */
+    struct unit *units;  /* by service index; room for services_max */
     uint32_t services_max;
     struct old_topology *old; /* texts of services that are absent and not gone yet lie in them */
     struct reload *reload;    /* under way; NULL: none */
-    struct marks *marks;     /* finds processes where there are no cgroups */
-    struct links *users;     /* of each service */
-    struct links *listeners; /* of each service */
-    struct unit **noted;     /* units that changed since the last turn, each once */
+    struct marks *marks;      /* finds processes where there are no cgroups */
+    struct links *users;      /* of each service */
+    struct links *listeners;  /* of each service */
+    struct unit **noted;      /* units that changed since the last turn, each once */
     size_t noted_count;
     size_t unsettled; /* units that were not settled when they were last looked at */
     size_t

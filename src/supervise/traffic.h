@@ -13,7 +13,7 @@ enum { TRAFFIC_LOOK_MS = 1000 };
 struct traffic {
     uint64_t requests;
     double requests_per_second;
-    bool timed;                /* there were requests since the look before: the rest is known */
+    bool timed; /* there were requests since the look before: the rest is known */
     uint64_t p50_us, p95_us, p99_us;
 };
 

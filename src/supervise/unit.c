@@ -86,8 +86,8 @@ void unit_done(struct unit *unit)
 
 void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct service *absent)
 {
-    *unit = (struct unit){
-        .supervisor = supervisor, .service = absent, .begun = true, .settled = true};
+    *unit =
+        (struct unit){.supervisor = supervisor, .service = absent, .begun = true, .settled = true};
 }
 
 struct instance *unit_instance(const struct unit *unit, uint32_t number)

@@ -16,7 +16,8 @@ static void change_add(struct difference *difference, const struct change *chang
     difference->changes[difference->count++] = *change;
 }
 
-/* ---- the cluster ------------------------------------------------------------------------------ */
+/* ---- the cluster ------------------------------------------------------------------------------
+ */
 
 static bool texts_differ(const char *one, const char *other)
 {
@@ -49,11 +50,11 @@ static void cluster_compare(struct difference *difference)
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].differs)
-            change_add(difference,
-                       &(struct change){.kind = parts[i].kind, .what = parts[i].what});
+            change_add(difference, &(struct change){.kind = parts[i].kind, .what = parts[i].what});
 }
 
-/* ---- services --------------------------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------------------
+ */
 
 static void service_compare(struct difference *difference, const struct service *was,
                             const struct service *now)
@@ -100,7 +101,8 @@ static int services_compare(struct difference *difference)
     return full ? -1 : 0;
 }
 
-/* ---- listeners -------------------------------------------------------------------------------- */
+/* ---- listeners --------------------------------------------------------------------------------
+ */
 
 static void listener_compare(struct difference *difference, const struct listener *was,
                              const struct listener *now)
@@ -138,7 +140,8 @@ static int listeners_compare(struct difference *difference)
     return full ? -1 : 0;
 }
 
-/* ---- all --------------------------------------------------------------------------------------- */
+/* ---- all ---------------------------------------------------------------------------------------
+ */
 
 struct difference *difference_new(const struct topology *before, const struct topology *after)
 {
@@ -176,13 +179,13 @@ const struct change *difference_find(const struct difference *difference, enum c
     return NULL;
 }
 
-/* ---- in words ---------------------------------------------------------------------------------- */
+/* ---- in words ----------------------------------------------------------------------------------
+ */
 
 static const char *path_name(const struct listener *listener)
 {
-    static const char *const names[] = {[LISTENER_DIRECT] = "direct",
-                                        [LISTENER_RELAY] = "relay",
-                                        [LISTENER_GATEWAY_HTTP] = "http"};
+    static const char *const names[] = {
+        [LISTENER_DIRECT] = "direct", [LISTENER_RELAY] = "relay", [LISTENER_GATEWAY_HTTP] = "http"};
     return names[listener->path];
 }
 

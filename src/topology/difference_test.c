@@ -100,8 +100,7 @@ static void what_a_reload_cannot_do_is_told(void **state)
             "~ service a: its program changed; its instances are restarted in turn\n");
     compare(A, "quota memory=1g;" A,
             "! the cluster's quota: not before the cluster is restarted\n");
-    compare(A, "gateway threads=3;" A,
-            "! gateway threads=: not before the cluster is restarted\n");
+    compare(A, "gateway threads=3;" A, "! gateway threads=: not before the cluster is restarted\n");
     compare(A, "gateway connections=300;" A, "~ gateway: its bounds\n");
 }
 

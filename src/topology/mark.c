@@ -4,22 +4,26 @@
 
 #include "base/table.h"
 
-void mark_number(uint64_t *mark, uint64_t number)
+/* One multiplication for eight bytes: marks live only while two topologies are compared. */
+static void mark_number(uint64_t *mark, uint64_t number)
 {
-    unsigned char bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)(number >> (8 * i));
-    *mark = hash_bytes(bytes, sizeof bytes, *mark);
+    uint64_t mixed = (*mark ^ number) * 0x9e3779b97f4a7c15ull;
+    *mark = mixed ^ mixed >> 29;
 }
 
-void mark_text(uint64_t *mark, const char *text)
+/* With its length, so that ("ab", "c") and ("a", "bc") differ, and none from an empty one. */
+static void mark_text(uint64_t *mark, const char *text)
 {
-    mark_number(mark, text ? strlen(text) : UINT64_MAX);
-    if (text)
-        *mark = hash_bytes(text, strlen(text), *mark);
+    size_t length = text ? strlen(text) : 0;
+    mark_number(mark, text ? length : UINT64_MAX);
+    for (size_t at = 0; at < length; at += sizeof(uint64_t)) {
+        uint64_t part = 0;
+        memcpy(&part, text + at, length - at < sizeof part ? length - at : sizeof part);
+        mark_number(mark, part);
+    }
 }
 
-void mark_texts(uint64_t *mark, const char *const *texts, size_t count)
+static void mark_texts(uint64_t *mark, const char *const *texts, size_t count)
 {
     mark_number(mark, count);
     for (size_t i = 0; i < count; i++)
@@ -41,7 +45,8 @@ static void mark_service(uint64_t *mark, const struct topology *topology, uint32
     mark_text(mark, service < topology->service_count ? topology->services[service].name : NULL);
 }
 
-/* ---- sites ------------------------------------------------------------------------------------ */
+/* ---- sites ------------------------------------------------------------------------------------
+ */
 
 static void mark_match(uint64_t *mark, const struct route *route)
 {
@@ -119,14 +124,16 @@ static void mark_site(uint64_t *mark, const struct topology *topology, const str
     mark_number(mark, site->access_log);
     mark_list(mark, site->access_fields);
     mark_networks(mark, site->trusted, site->trusted_count);
-    const uint64_t numbers[] = {site->header_ms,        site->body_ms,          site->send_ms,
-                                site->idle_ms,          site->tunnel_ms,        site->header_bytes_max,
-                                site->header_count_max, site->body_bytes_max,   site->rate_bytes_min};
+    const uint64_t numbers[] = {
+        site->header_ms,        site->body_ms,        site->send_ms,
+        site->idle_ms,          site->tunnel_ms,      site->header_bytes_max,
+        site->header_count_max, site->body_bytes_max, site->rate_bytes_min};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
 }
 
-/* ---- listeners -------------------------------------------------------------------------------- */
+/* ---- listeners --------------------------------------------------------------------------------
+ */
 
 static void mark_tls(uint64_t *mark, const struct listener_tls *tls)
 {
@@ -175,7 +182,8 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
     return mark;
 }
 
-/* ---- services --------------------------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------------------
+ */
 
 static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
 {
@@ -186,17 +194,10 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
     }
     const struct service_tls *tls = &gateway->tls;
     mark_number(mark, (uint64_t)tls->on << 1 | tls->verify);
-    const char *const texts[] = {tls->name,
-                                 tls->ca_file,
-                                 tls->certificate_file,
-                                 tls->key_file,
-                                 gateway->hash_name,
-                                 gateway->cookie_name,
-                                 gateway->check_path,
-                                 gateway->check_host,
-                                 gateway->check_match,
-                                 gateway->check_send,
-                                 gateway->check_expect};
+    const char *const texts[] = {tls->name,           tls->ca_file,         tls->certificate_file,
+                                 tls->key_file,       gateway->hash_name,   gateway->cookie_name,
+                                 gateway->check_path, gateway->check_host,  gateway->check_match,
+                                 gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
     const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
                                 gateway->slow_start_ms,    gateway->connections_max,
@@ -215,13 +216,12 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
 
 static void mark_life(uint64_t *mark, const struct service *service)
 {
-    const uint64_t numbers[] = {service->check,          service->check_every_ms,
-                                service->check_timeout_ms, service->check_rise,
-                                service->check_fall,     service->start_within_ms,
-                                service->restart,        service->backoff_min_ms,
-                                service->backoff_max_ms, service->restart_tries,
-                                service->restart_reset_ms, (uint64_t)service->stop_signal,
-                                service->stop_within_ms, service->stop_drain_ms};
+    const uint64_t numbers[] = {
+        service->check,          service->check_every_ms,   service->check_timeout_ms,
+        service->check_rise,     service->check_fall,       service->start_within_ms,
+        service->restart,        service->backoff_min_ms,   service->backoff_max_ms,
+        service->restart_tries,  service->restart_reset_ms, (uint64_t)service->stop_signal,
+        service->stop_within_ms, service->stop_drain_ms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
     mark_list(mark, service->check_argv);

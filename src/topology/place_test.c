@@ -36,19 +36,18 @@ static void expect(const struct topology *topology, const char *names)
     assert_string_equal(text, names);
 }
 
-#define A "service a { run a; port 3000; }\n"
-#define B "service b { run b; port 4000; uses a; }\n"
-#define C "service c { run c; port 5000; uses b; }\n"
+#define A    "service a { run a; port 3000; }\n"
+#define B    "service b { run b; port 4000; uses a; }\n"
+#define C    "service c { run c; port 5000; uses b; }\n"
 #define LONE "service b { run b; port 4000; }\n"
 
 static void services_keep_their_places(void **state)
 {
     (void)state;
     struct topology *before = parsed(A B C);
-    struct topology *after =
-        parsed("service d { run d; port 1; }" C B A
-               "listen 1 tcp -> c; listen 2 tcp { sni x -> d; sni y -> a; }"
-               "listen 3 http { host z { route /x -> b, d weight=3; } }");
+    struct topology *after = parsed("service d { run d; port 1; }" C B A
+                                    "listen 1 tcp -> c; listen 2 tcp { sni x -> d; sni y -> a; }"
+                                    "listen 3 http { host z { route /x -> b, d weight=3; } }");
     static const uint32_t places[] = {3, 2, 1, 0};
     assert_int_equal(topology_place(after, places, 4, before), 0);
     expect(after, "a b c d");

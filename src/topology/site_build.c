@@ -182,7 +182,7 @@ static void host_build(struct site_build *build, const struct statement *stateme
          at = statement_next(at->next, DIRECTIVE_CERTIFICATE))
         certificate_add(builder, at);
     routes_build(build, block, &scope, routes_room(build, block, 0), host);
-    if (!block && !statement->node->children)
+    if (!host->route_count && !statement->node->children)
         statement_refuse(builder, statement, statement->directive->example,
                          "a host without routes has nothing to answer");
     check_pool_end(&builder->checker, mark);
@@ -299,7 +299,8 @@ const struct site *site_build(struct builder *builder, const struct publication 
     rest_last(&build);
     build.site->hosts = build.hosts;
     build.site->host_count = build.host_count;
-    if (!build.route_count)
+    /* What is wrong in its block may have been what it lacks. */
+    if (!build.route_count && diagnostics_errors(builder->diagnostics) == builder->errors_before)
         statement_refuse(builder, publication->statement,
                          "listen 80 http -> web; or listen 80 http { route / -> web; }",
                          "`listen … http` leads nowhere");

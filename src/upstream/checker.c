@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "base/scoped.h"
 #include "base/table.h"
+#include "upstream/address_text.h"
 #include "upstream/check.h"
 
 enum {
@@ -76,6 +78,18 @@ static void queue_go_on(struct checker *checker);
 
 /* ---- what is found -------------------------------------------------------------------------- */
 
+static void remote_log(const struct target *target, const char *why)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    char reason[CHECK_WHY_BYTES];
+    address_text((const struct sockaddr *)&target->address, address);
+    if (target->verdict == VERDICT_ILL)
+        log_warn("remote-ill", "service=%s endpoint=%s why=%s", target->checked->name, address,
+                 log_text(why, reason, sizeof reason));
+    else
+        log_info("remote-well", "service=%s endpoint=%s", target->checked->name, address);
+}
+
 /* Where the address stands now: the list may have changed since the check began. */
 static void remote_tell(const struct target *target, bool ill)
 {
@@ -102,10 +116,12 @@ static void target_tell(struct target *target, const char *why)
 {
     const struct checker *checker = target->checked->checker;
     bool well = target->verdict == VERDICT_WELL;
-    if (target->slot == BOARD_NONE)
+    if (target->slot == BOARD_NONE) {
+        remote_log(target, why);
         remote_tell(target, !well);
-    else
-        checker->instance(checker->owner, target->slot, target->epoch, well, well ? "" : why);
+        return;
+    }
+    checker->instance(checker->owner, target->slot, target->epoch, well, well ? "" : why);
 }
 
 static void target_judge(struct target *target, bool well, const char *why)

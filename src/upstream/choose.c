@@ -306,13 +306,16 @@ static bool somebody_comes(const struct choice *choice)
     const struct upstream *upstream = roster->upstream;
     if (upstream->service->gateway.remote_count)
         return roster->resolving;
-    if (upstream->number == BOARD_NONE)
-        return false;
+    if (upstream->number == BOARD_NONE) /* it was not written there yet */
+        return true;
     const struct board_service *row = board_service(upstream->place.board, upstream->number);
     if (__atomic_load_n(&row->coming, __ATOMIC_RELAXED) > 0)
         return true;
-    return upstream->up_seen_ms && __atomic_load_n(&row->wanted, __ATOMIC_RELAXED) > 0 &&
-           choice->now_ms < upstream->up_seen_ms + COMING_GRACE_MS;
+    if (__atomic_load_n(&row->wanted, __ATOMIC_RELAXED) == 0)
+        return false;
+    /* Its instances are about to be made; or the last one went a moment ago. */
+    return __atomic_load_n(&row->first, __ATOMIC_RELAXED) == BOARD_NONE ||
+           (upstream->up_seen_ms && choice->now_ms < upstream->up_seen_ms + COMING_GRACE_MS);
 }
 
 /* Nobody can take it at any level. PICK_DONE: those that stand are ejected, all of them. */

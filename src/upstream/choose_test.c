@@ -316,6 +316,9 @@ static void nobody_is_none_and_somebody_who_comes_is_worth_waiting_for(void **st
     rig_coming(rig, 1);
     assert_int_equal(rig_pick(rig, &any), -1);
     rig_coming(rig, 0);
+    assert_int_equal(rig_pick(rig, &any), 0);
+    rig_row(rig)->wanted = 1; /* none was made yet */
+    assert_int_equal(rig_pick(rig, &any), -1);
     rig_instances(rig, 1);
     assert_int_equal(rig_pick(rig, &any), 1);
     /* It dies; the supervisor has not said yet whether it restarts. */
@@ -332,13 +335,13 @@ static void nobody_is_none_and_somebody_who_comes_is_worth_waiting_for(void **st
     assert_int_equal(rig_pick(rig, &any), 0);
 }
 
-static void a_service_that_is_not_on_the_board_has_nobody(void **state)
+static void a_service_that_is_not_on_the_board_yet_is_waited_for(void **state)
 {
     struct rig *rig = *state;
     rig_instances(rig, 1);
     rig->service.name = "other";
     rig_start(rig, BALANCE_LEAST);
-    assert_int_equal(rig_pick(rig, &any), 0);
+    assert_int_equal(rig_pick(rig, &any), -1);
     struct board_service *row = rig_row(rig);
     board_write_begin(row);
     snprintf(row->name, sizeof row->name, "other");
@@ -441,7 +444,7 @@ int main(void)
         WITH_RIG(the_unknown_gets_one_request_at_first),
         WITH_RIG(the_dead_get_nothing_at_once),
         WITH_RIG(nobody_is_none_and_somebody_who_comes_is_worth_waiting_for),
-        WITH_RIG(a_service_that_is_not_on_the_board_has_nobody),
+        WITH_RIG(a_service_that_is_not_on_the_board_yet_is_waited_for),
         WITH_RIG(bounds_hold_over_all_threads),
         WITH_RIG(connections_are_bounded_but_idle_ones_serve),
         WITH_RIG(those_tried_already_are_the_last_resort),

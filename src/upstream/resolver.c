@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/table.h"
+#include "upstream/address_text.h"
 #include "upstream/dns.h"
 #include "upstream/hosts.h"
 #include "upstream/resolved_private.h"
@@ -109,26 +109,6 @@ int resolver_hosts_set(struct resolver *resolver, const char *path)
 
 /* ---- what became known ---------------------------------------------------------------------- */
 
-static uint32_t address_row(const struct resolver *resolver, const struct resolved_address *address)
-{
-    char host[INET6_ADDRSTRLEN];
-    char text[TALLY_NAME_BYTES];
-    const void *bytes = &address->address;
-    if (address->address.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = bytes;
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(text, sizeof text, "%s:%u", host, ntohs(v4->sin_port));
-    } else if (address->address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = bytes;
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(text, sizeof text, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        const struct sockaddr_un *local = bytes;
-        snprintf(text, sizeof text, "unix:%s", local->sun_path);
-    }
-    return tally_remote_take(resolver->tally, text);
-}
-
 static struct resolved_address address_made(const struct name *name,
                                             const struct sockaddr_storage *address)
 {
@@ -143,7 +123,9 @@ static struct resolved_address address_made(const struct name *name,
     } else {
         made.length = sizeof(struct sockaddr_un);
     }
-    made.row = address_row(name->resolver, &made);
+    char text[ADDRESS_TEXT_BYTES];
+    made.row = tally_remote_take(name->resolver->tally,
+                                 address_text((const struct sockaddr *)&made.address, text));
     return made;
 }
 

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/scoped.h"
 #include "base/table.h"
+#include "upstream/address_text.h"
 #include "upstream/resolver.h"
 #include "upstream/rotation.h"
 #include "upstream/upstream_private.h"
@@ -60,34 +60,14 @@ static bool endpoint_is(const struct endpoint *endpoint, const struct wanted *wa
            memcmp(&endpoint->address, &wanted->address, wanted->address_length) == 0;
 }
 
-enum { NAME_BYTES = sizeof(struct sockaddr_un) + 8 };
-
-static void remote_name(const struct wanted *wanted, char name[NAME_BYTES])
-{
-    char text[INET6_ADDRSTRLEN];
-    const void *address = &wanted->address;
-    if (wanted->address.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = address;
-        inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-        snprintf(name, NAME_BYTES, "%s:%u", text, ntohs(v4->sin_port));
-    } else if (wanted->address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = address;
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-        snprintf(name, NAME_BYTES, "[%s]:%u", text, ntohs(v6->sin6_port));
-    } else {
-        const struct sockaddr_un *local = address;
-        snprintf(name, NAME_BYTES, "unix:%.*s", (int)sizeof local->sun_path, local->sun_path);
-    }
-}
-
 static struct endpoint_own *endpoint_new(const struct roster *roster, const struct wanted *wanted)
 {
     struct upstream *upstream = roster->upstream;
-    char remote[NAME_BYTES];
+    char remote[ADDRESS_TEXT_BYTES];
     const char *service = upstream->service->name;
     size_t name_size = strlen(service) + 12; /* ".4294967295" */
     if (!wanted->instance) {
-        remote_name(wanted, remote);
+        address_text((const struct sockaddr *)&wanted->address, remote);
         name_size = strlen(remote) + 1;
     }
     size_t host_size = wanted->host ? strlen(wanted->host) + 1 : 0;

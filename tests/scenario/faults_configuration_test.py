@@ -36,7 +36,7 @@ CASES = {
     "bad unit": ("service web { run /bin/true; quota memory=12parsecs; }", ["12parsecs"]),
     "bad port": ("service web { run /bin/true; port 70000; }", ["65535"]),
     "listen to nobody": (GOOD + "\nlisten 80 tcp -> wep;", ["wep", "web"]),
-    "udp under another port": ("service e { run /bin/true; port 4000 udp; }\nlisten 4100 udp -> e;",
+    "udp under another port": ("service e { run /bin/true; port 4000 udp; }\nlisten 4100 udp -> e path=direct;",
                                ["4000", ":2:"]),
     "unknown variable": ("service web { run /bin/true $instanze; }", ["instanze"]),
 }

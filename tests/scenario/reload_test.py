@@ -210,6 +210,17 @@ def test_the_first_listener_of_a_gateway(cluster, programs):
     assert cluster.status()["generation"] == 3
 
 
+@both_accounts
+def test_going_down_after_a_service_is_gone(cluster, programs):
+    text = web(programs) + "listen 8080 tcp -> web path=relay;"
+    cluster.up(text + web(programs, "b", 8401))
+    cluster.wait_up(1, "web")
+    cluster.wait_up(1, "b")
+    reload(cluster, text)
+    cluster.wait(lambda: [service["name"] for service in cluster.status()["services"]] == ["web"])
+    cluster.down()
+
+
 def test_a_signal_reloads(cluster, programs):
     cluster.up(web(programs))
     cluster.wait_up(1)

@@ -109,8 +109,8 @@ SEC("cgroup/bind4") int steer_bind4(struct bpf_sock_addr *context)
     return BIND_ALLOW_PRIVILEGED;
 }
 
-/* To `address`. A socket for IPv6 only has no such place to go to: it gets a port that the kernel chooses, at ::1.
- * steer_lookup does not mind. */
+/* To `address`. A socket for IPv6 only has no such place to go to: it gets a port that the kernel
+ * chooses, at ::1. steer_lookup does not mind. */
 static __always_inline void socket_move6(struct bpf_sock_addr *context, __u32 address, bool v6only)
 {
     CONTEXT_REFRESH(context);

@@ -7,6 +7,7 @@ PORT             the port, for scenarios that need another one
 
 /whoami   "WHO PID"                     /sleep?SECONDS    answers later
 /peer     the client's and our address  /fetch?HOST:PORT  what GET /whoami there says
+/healthz  503 while the file HEALTH_FILE exists
 /eat?MIB  keeps that much memory        /fork?N           tries to start N processes; how many it got
 """
 
@@ -85,9 +86,10 @@ async def serve(reader, writer):
             head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].decode()
             body = (await answer(path, writer)).encode()
+            ill = path == "/healthz" and os.path.exists(os.environ.get("HEALTH_FILE", "/nowhere"))
             close = b"connection: close" in head.lower()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%s\r\n"
-                         % (len(body), b"Connection: close\r\n" if close else b"") + body)
+            writer.write(b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%s\r\n"
+                         % (b"503 Ill" if ill else b"200 OK", len(body), b"Connection: close\r\n" if close else b"") + body)
             await writer.drain()
             if close:
                 break

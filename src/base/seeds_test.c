@@ -1,4 +1,5 @@
-/* Replays the fuzz target's seeds, so that what fuzzing once found stays found without it. */
+/* Replays the seeds of a fuzz target (folder SEEDS), so that what fuzzing once found stays found
+ * without it. Linked with any x_fuzz.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -28,7 +29,7 @@ static void seed_replay(const char *path)
     free(exact);
 }
 
-static void all_seeds_end_in_a_topology_or_diagnostics(void **state)
+static void all_seeds_are_judged(void **state)
 {
     (void)state;
     const char *folder = getenv("SEEDS");
@@ -50,7 +51,7 @@ static void all_seeds_end_in_a_topology_or_diagnostics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_seeds_end_in_a_topology_or_diagnostics),
+        cmocka_unit_test(all_seeds_are_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
