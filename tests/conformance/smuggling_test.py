@@ -222,7 +222,7 @@ def passed_on(lines):
     return [(line["method"], line["uri"]) for line in lines if line.get("instance")]
 
 
-def settled(read, within=2.0, quiet=0.4):
+def settled(read, within=2.0, quiet=0.3):
     """Until what `read` gives has not changed for a moment."""
     until, last, since = time.monotonic() + within, read(), time.monotonic()
     while time.monotonic() < until and time.monotonic() - since < quiet:
