@@ -193,9 +193,9 @@ def between(request, place, binary):
     network = Network()
     directory = Path(tempfile.mkdtemp(prefix="smuggling-", dir=place))
     directory.chmod(0o755)
-    (directory / "origin").mkdir()
+    elsewhere = Path(tempfile.mkdtemp(prefix="origin-", dir=place))  # no process of the cluster's
     with network.inside():
-        origin = Origin(request.param, directory / "origin")
+        origin = Origin(request.param, elsewhere)
         cluster = Cluster(binary, directory, Account("root"), network)
         cluster.up(f"""
             log directory={directory}/logs;
