@@ -1,23 +1,13 @@
 #include "conf/check.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/check_private.h"
 #include "conf/nearest.h"
 
-enum { HINT_BYTES_MAX = 768, POOL_BYTES = 16 * 1024 };
-
-/* A statement being checked. */
-struct checking {
-    struct checker *checker;
-    const struct variables *variables;
-    struct statement *statement;
-    const struct word *before; /* the word in front of the one being checked */
-    size_t slot;               /* the row's argument that comes next */
-    bool stop; /* the rest cannot be checked: something in it is of a later version */
-};
+enum { HINT_BYTES_MAX = CHECK_HINT_BYTES, POOL_BYTES = 16 * 1024 };
 
 struct place value_place(const struct value *value)
 {
@@ -45,8 +35,7 @@ void check_pool_end(struct checker *checker, size_t mark)
     checker->pool_used = mark;
 }
 
-/* Zeroed; from the pool while there is room in it. */
-static void *memory_take(struct checker *checker, size_t count, size_t size)
+void *check_memory_take(struct checker *checker, size_t count, size_t size)
 {
     size_t bytes = count * size; /* of words that were counted, so it cannot overflow */
     if (!checker->pool_depth || bytes > POOL_BYTES - checker->pool_used)
@@ -132,8 +121,8 @@ static const char *semicolon_hint(const struct checking *checking, char *text, s
     return text;
 }
 
-static void value_check(struct checking *checking, const struct value_spec *spec, bool option,
-                        const struct word *word, uint32_t skip, struct value *ret_value)
+void check_value(struct checking *checking, const struct value_spec *spec, bool option,
+                 const struct word *word, uint32_t skip, struct value *ret_value)
 {
     *ret_value = (struct value){.word = word, .skip = skip, .choice = -1, .next = ret_value->next};
     struct place place = word_place(word, skip);
@@ -152,149 +141,12 @@ static void value_check(struct checking *checking, const struct value_spec *spec
     value_problem_report(checking, spec, option, &place, &problem);
 }
 
-/* The length of `name` in `name=value`; 0: it is no option. */
-static uint32_t option_name_length(const struct word *word)
-{
-    uint32_t length = 0;
-    if (word->quoted || !islower((unsigned char)word->text[0]))
-        return 0;
-    while (islower((unsigned char)word->text[length]) || word->text[length] == '-')
-        length++;
-    return word->text[length] == '=' ? length : 0;
-}
-
-static const struct value_spec *slot_spec(const struct checking *checking)
+const struct value_spec *check_slot(const struct checking *checking)
 {
     if (checking->slot >= DIRECTIVE_ARGUMENTS_MAX)
         return NULL;
     const struct value_spec *spec = &checking->statement->directive->arguments[checking->slot];
     return spec->type == VALUE_END ? NULL : spec;
-}
-
-static void option_unknown(struct checking *checking, const struct word *word, uint32_t length)
-{
-    char name[NEAREST_BYTES_MAX + 1], hint[HINT_BYTES_MAX] = "known: ";
-    const struct directive *directive = checking->statement->directive;
-    snprintf(name, sizeof name, "%.*s", (int)length, word->text);
-    struct nearest nearest = {.word = name};
-    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
-        if (directive->options[i].planned)
-            continue;
-        size_t at = strlen(hint);
-        snprintf(hint + at, sizeof hint - at, "%s%s=", i ? ", " : "", directive->options[i].name);
-        nearest_try(&nearest, directive->options[i].name);
-    }
-    if (nearest.best)
-        snprintf(hint, sizeof hint, "did you mean `%s=`?", nearest.best);
-    struct place place = word_place(word, 0);
-    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint,
-                    "%s: unknown option `%s=`", directive->name, name);
-    checking->statement->valid = false;
-}
-
-static size_t option_count(const struct directive *directive)
-{
-    size_t count = 0;
-    while (count < DIRECTIVE_OPTIONS_MAX && directive->options[count].type)
-        count++;
-    return count;
-}
-
-/* What holds for options that are not given. Most directives give none, and share these. */
-static struct value *options_default(struct checker *checker, const struct directive *directive)
-{
-    size_t count = option_count(directive);
-    struct value **defaults = &checker->defaults[directive->id];
-    if (*defaults || !count)
-        return *defaults;
-    struct value *values = arena_array(checker->arena, count, sizeof *values);
-    struct value_problem problem;
-    for (size_t i = 0; i < count; i++) {
-        const struct value_spec *spec = &directive->options[i];
-        bool good = !spec->fallback || value_parse(spec, spec->fallback, &values[i], &problem);
-        assert(good);
-    }
-    *defaults = values;
-    return values;
-}
-
-/* The statement's own options, to be changed. */
-static struct value *options_own(const struct checking *checking)
-{
-    struct statement *statement = checking->statement;
-    const struct value *shared = options_default(checking->checker, statement->directive);
-    if (statement->options == shared) {
-        size_t count = option_count(statement->directive);
-        statement->options = memory_take(checking->checker, count, sizeof *shared);
-        memcpy(statement->options, shared, count * sizeof *shared);
-    }
-    return statement->options;
-}
-
-static void option_check(struct checking *checking, size_t index, const struct word *word,
-                         uint32_t length)
-{
-    struct statement *statement = checking->statement;
-    const struct value_spec *spec = &statement->directive->options[index];
-    struct place place = word_place(word, 0);
-    bool again = statement->options[index].word != NULL;
-    if (spec->planned || (again && !spec->many)) {
-        statement->valid = false;
-        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                        "%s: `%s=` is %s", statement->directive->name, spec->name,
-                        spec->planned ? "not in this version yet" : "given twice");
-        return;
-    }
-    struct value *value = &options_own(checking)[index];
-    if (again) {
-        struct value *further = memory_take(checking->checker, 1, sizeof *further);
-        further->next = value->next; /* the order of further ones says nothing */
-        value->next = further;
-        value = further;
-    }
-    value_check(checking, spec, true, word, length + 1, value);
-}
-
-/* `check exec ping evry=1s`: it may be an argument of ping, but it looks like something else. */
-static void option_suspect(const struct checking *checking, const struct word *word,
-                           uint32_t length)
-{
-    const struct directive *directive = checking->statement->directive;
-    char name[NEAREST_BYTES_MAX + 1], hint[HINT_BYTES_MAX];
-    snprintf(name, sizeof name, "%.*s", (int)length, word->text);
-    struct place place = word_place(word, 0);
-    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
-        if (edit_distance(name, directive->options[i].name, 1) > 1)
-            continue;
-        snprintf(hint, sizeof hint, "did you mean `%s=`? In quotation marks it is an argument",
-                 directive->options[i].name);
-        diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_WARNING, &place, hint,
-                        "`%s=` is taken as an argument of `%s`", name, directive->name);
-    }
-}
-
-/* True: the word was `name=value` and is dealt with. */
-static bool option_take(struct checking *checking, const struct word *word)
-{
-    const struct directive *directive = checking->statement->directive;
-    uint32_t length = option_name_length(word);
-    if (!length || !directive->options[0].type)
-        return false;
-    for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
-        const char *name = directive->options[i].name;
-        if (strlen(name) == length && memcmp(name, word->text, length) == 0) {
-            option_check(checking, i, word, length);
-            return true;
-        }
-    }
-    /* Among the arguments of a program everything may stand. */
-    const struct value_spec *spec = slot_spec(checking);
-    if (spec && spec->many) {
-        option_suspect(checking, word, length);
-        return false;
-    }
-    option_unknown(checking, word, length);
-    return true;
 }
 
 static void syntax_print(const struct directive *directive, char *text, size_t size);
@@ -326,6 +178,16 @@ static void argument_suspect(const struct checking *checking, const struct word 
                         word->text, checking->statement->directive->name);
 }
 
+static void argument_missing(struct checking *checking, const struct value_spec *spec)
+{
+    char hint[HINT_BYTES_MAX];
+    struct place place = statement_place(checking->statement);
+    syntax_print(checking->statement->directive, hint, sizeof hint);
+    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` needs %s",
+                    checking->statement->directive->name, spec->name);
+    checking->statement->valid = false;
+}
+
 static bool word_is_arrow(const struct word *word)
 {
     return !word->quoted && strcmp(word->text, "->") == 0;
@@ -335,51 +197,42 @@ static bool word_is_arrow(const struct word *word)
 static bool slot_passed(const struct checking *checking, const struct value_spec *spec,
                         const struct word *word)
 {
-    const struct statement *statement = checking->statement;
     if (checking->slot + 1 == DIRECTIVE_ARGUMENTS_MAX || spec[1].type == VALUE_END)
         return false;
     if (spec->many)
-        return word_is_arrow(word) && statement->argument_count > checking->slot;
+        return word_is_arrow(word);
     return spec->optional && spec->type == VALUE_CHOICE && !value_choice_near(spec, word->text);
 }
 
 /* On to the argument that this word is. One that is left out has its place among the values. */
 static void slot_settle(struct checking *checking, const struct word *word)
 {
-    const struct value_spec *spec = slot_spec(checking);
+    const struct value_spec *spec = check_slot(checking);
     struct statement *statement = checking->statement;
     while (spec && slot_passed(checking, spec, word)) {
         if (!spec->many)
             statement->arguments[statement->argument_count++].choice = -1;
+        else if (statement->argument_count == checking->slot)
+            argument_missing(checking, spec);
         checking->slot++;
-        spec = slot_spec(checking);
+        spec = check_slot(checking);
     }
 }
 
 static void argument_check(struct checking *checking, const struct word *word)
 {
     slot_settle(checking, word);
-    const struct value_spec *spec = slot_spec(checking);
+    const struct value_spec *spec = check_slot(checking);
     if (!spec) {
         argument_surplus(checking, word);
         return;
     }
     struct statement *statement = checking->statement;
-    value_check(checking, spec, false, word, 0, &statement->arguments[statement->argument_count++]);
+    check_value(checking, spec, false, word, 0, &statement->arguments[statement->argument_count++]);
     if (spec->many && statement->valid)
         argument_suspect(checking, word);
     if (!spec->many)
         checking->slot++;
-}
-
-static void argument_missing(struct checking *checking, const struct value_spec *spec)
-{
-    char hint[HINT_BYTES_MAX];
-    struct place place = statement_place(checking->statement);
-    syntax_print(checking->statement->directive, hint, sizeof hint);
-    diagnostics_add(checking->checker->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "`%s` needs %s",
-                    checking->statement->directive->name, spec->name);
-    checking->statement->valid = false;
 }
 
 /* What a row says its arguments look like: "run PROGRAM [ARGUMENT…];". */
@@ -394,23 +247,15 @@ static void syntax_print(const struct directive *directive, char *text, size_t s
     text[size - 1] = 0;
 }
 
-static bool option_given(const struct statement *statement)
-{
-    for (size_t i = 0; i < option_count(statement->directive); i++)
-        if (statement->options[i].word)
-            return true;
-    return false;
-}
-
 /* With room for that many arguments, and for one that is left out. */
 static struct statement *statement_new(struct checker *checker, const struct directive *directive,
                                        size_t arguments)
 {
-    struct statement *statement = memory_take(checker, 1, sizeof *statement);
+    struct statement *statement = check_memory_take(checker, 1, sizeof *statement);
     statement->directive = directive;
     statement->valid = true;
-    statement->arguments = memory_take(checker, arguments + 1, sizeof *statement->arguments);
-    statement->options = options_default(checker, directive);
+    statement->arguments = check_memory_take(checker, arguments + 1, sizeof *statement->arguments);
+    statement->options = check_options_default(checker, directive);
     return statement;
 }
 
@@ -420,16 +265,20 @@ static void arguments_check(struct checking *checking)
     const struct node *node = statement->node;
     checking->before = &node->name;
     for (const struct word *word = node->words; word && !checking->stop; word = word->next) {
-        if (!option_take(checking, word))
+        if (!check_option_take(checking, word))
             argument_check(checking, word);
         checking->before = word;
     }
-    const struct value_spec *spec = slot_spec(checking);
-    bool satisfied =
-        !spec || spec->optional || (spec->many && statement->argument_count > checking->slot);
+    const struct value_spec *spec = check_slot(checking);
+    if (spec && spec->many && statement->argument_count > checking->slot) {
+        checking->slot++; /* what follows the many is missing, if anything does */
+        spec = check_slot(checking);
+    }
+    bool satisfied = !spec || spec->optional;
     if (!satisfied && !checking->stop)
         argument_missing(checking, spec);
-    else if (statement->directive->needs_option && !option_given(statement) && statement->valid)
+    else if (statement->directive->needs_option && !check_option_given(statement) &&
+             statement->valid)
         argument_missing(checking, &(struct value_spec){.name = "at least one option"});
 }
 

@@ -72,23 +72,25 @@ const char *context_place(enum context context)
     return "nowhere";
 }
 
+/* The choices of this version, with `|` between them and behind `before`. */
+static void choices_syntax(const char *choices, const char *before, FILE *out)
+{
+    for (const char *at = choices; at && *at;) {
+        size_t length = strcspn(at, " ");
+        if (*at != '!') {
+            fprintf(out, "%s%.*s", before, (int)length, at);
+            before = "|";
+        }
+        at += length + (at[length] == ' ');
+    }
+}
+
 /* An argument's name, or its choices where nothing else is allowed. */
 static void spec_syntax(const struct value_spec *spec, FILE *out)
 {
-    if (spec->type != VALUE_CHOICE && spec->choices)
-        fprintf(out, "%s|", spec->name);
-    else if (!spec->choices)
-        fprintf(out, "%s", spec->name);
-    bool skip = false, first = true;
-    for (const char *at = spec->choices; at && *at; at++) {
-        if (at == spec->choices || at[-1] == ' ') {
-            skip = *at == '!';
-            fputs(skip || first ? "" : "|", out);
-            first = false;
-        }
-        if (!skip && *at != ' ')
-            fputc(*at, out);
-    }
+    bool choice = spec->type == VALUE_CHOICE;
+    fputs(choice ? "" : spec->name, out);
+    choices_syntax(spec->choices, choice ? "" : "|", out);
     fputs(spec->many ? "…" : "", out);
 }
 

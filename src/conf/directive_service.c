@@ -119,7 +119,12 @@ static const struct directive rows[] = {
                     .type = VALUE_CHOICE,
                     .choices = "least round-robin random weighted hash ewma sticky",
                     .fallback = "least"},
-                   {.name = "KEY", .type = VALUE_WORD, .optional = true}},
+                   {.name = "KEY",
+                    .type = VALUE_WORD,
+                    .optional = true,
+                    .help =
+                        "of hash: client, path, uri, host, header:NAME, cookie:NAME or query:NAME, "
+                        "without it client; of sticky: cookie or cookie:NAME, without it enginx"}},
      .syntax =
          "balance least|round-robin|random|weighted|ewma; balance hash "
          "client|path|uri|host|header:NAME|cookie:NAME|query:NAME; balance sticky cookie[:NAME];",
@@ -182,10 +187,11 @@ static const struct directive rows[] = {
                  {.name = "expect",
                   .type = VALUE_WORD,
                   .help = "udp: how the answer starts; without it, any will do"}},
-     .help = "When an instance is healthy: it listens; it says READY=1 (sd_notify(3)); a command, "
-             "its arguments following, ends with 0; or the gateway gets a good answer: to GET of a "
-             "path (http), to a connection (tcp), to PING (redis), to a datagram (udp). With notify, "
-             "STATUS=, STOPPING=1 and MAINPID= (of one of its own processes) are heeded too.",
+     .help =
+         "When an instance is healthy: it listens; it says READY=1 (sd_notify(3)); a command, "
+         "its arguments following, ends with 0; or the gateway gets a good answer: to GET of a "
+         "path (http), to a connection (tcp), to PING (redis), to a datagram (udp). With notify, "
+         "STATUS=, STOPPING=1 and MAINPID= (of one of its own processes) are heeded too.",
      .example = "check http /healthz every=1s timeout=500ms rise=2;"},
     {.name = "start",
      .id = DIRECTIVE_START,
@@ -271,7 +277,7 @@ static const struct directive rows[] = {
            .help =
                "expected in the certificate, and asked for (SNI); without it, the host of `at`"},
           {.name = "ca",
-           .type = VALUE_WORD,
+           .type = VALUE_FILE,
            .help = "file of the authorities that are trusted; without it, the system's"},
           {.name = "verify",
            .type = VALUE_CHOICE,
@@ -279,10 +285,10 @@ static const struct directive rows[] = {
            .fallback = "yes",
            .help = "whether the certificate must be good"},
           {.name = "certificate",
-           .type = VALUE_WORD,
+           .type = VALUE_FILE,
            .help = "file of our own certificate, for services that ask for one"},
           {.name = "key",
-           .type = VALUE_WORD,
+           .type = VALUE_FILE,
            .help = "file of its key; without it, the same file"}},
      .help = "The gateway speaks TLS with the service.",
      .example = "tls name=api.internal ca=ca.pem;"},

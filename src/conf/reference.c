@@ -57,10 +57,12 @@ static void spec_print(const struct value_spec *spec, FILE *out)
         fprintf(out, "%sdefault %s", between, spec->fallback);
 }
 
+/* Is there more to say of it than its name? */
 static bool spec_speaks(const struct value_spec *spec)
 {
-    return spec->type && spec->type != VALUE_ARROW && spec->type != VALUE_WORD &&
-           spec->type != VALUE_TEMPLATE && spec->type != VALUE_PATH;
+    char allowed[ALLOWED_BYTES_MAX];
+    return spec->type && spec->type != VALUE_ARROW &&
+           (spec->help || spec->fallback || *value_allowed(spec, allowed, sizeof allowed));
 }
 
 static void directive_help(const struct directive *directive, FILE *out, bool colour)

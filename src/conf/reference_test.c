@@ -53,6 +53,24 @@ static void help_for_a_wrong_name_has_the_nearest(void **state)
     assert_string_equal(text, "There is no directive `qqqqqq`.\n");
 }
 
+static void syntax_shows_what_can_be_written(void **state)
+{
+    (void)state;
+    assert_int_equal(help("certificate"), 0);
+    assert_non_null(strstr(text, "certificate FILE [key=FILE];\n"));
+    help("host");
+    assert_non_null(strstr(text, "host NAME… { … }\n"));
+    help("port");
+    assert_non_null(strstr(text, "port N|none [tcp|udp] [activation=no|yes];\n"));
+    help("trust");
+    assert_non_null(strstr(text, "trust NETWORK|all…;\n"));
+    help("sni");
+    assert_non_null(strstr(text, "sni NAME… -> SERVICE;\n"));
+    help("timeout");
+    assert_non_null(strstr(text, "stands       in `service`"));
+    assert_non_null(strstr(text, "stands       in `route`"));
+}
+
 static void a_name_with_two_meanings_has_both(void **state)
 {
     (void)state;
@@ -142,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_explains_a_directive),
         cmocka_unit_test(help_for_a_wrong_name_has_the_nearest),
+        cmocka_unit_test(syntax_shows_what_can_be_written),
         cmocka_unit_test(a_name_with_two_meanings_has_both),
         cmocka_unit_test(every_directive_is_in_list_and_manual),
         cmocka_unit_test(the_committed_manual_is_the_tables),

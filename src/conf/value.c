@@ -11,7 +11,7 @@
 #include "conf/nearest.h"
 #include "conf/value_private.h"
 
-enum { CHOICE_BYTES_MAX = 32, SHOWN_BYTES_MAX = VALUE_SHOWN_BYTES_MAX };
+enum { SHOWN_BYTES_MAX = VALUE_SHOWN_BYTES_MAX };
 
 struct unit {
     const char *name;
@@ -92,7 +92,12 @@ static const struct type_row types[] = {
                       .sign = "SIGNAL",
                       .shape = "a signal's name, like SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3"},
     [VALUE_ARROW] = {.noun = "->", .sign = "->"},
-    [VALUE_PATTERN] = {.noun = "a text", .sign = "TEXT"},
+    [VALUE_FILE] = {.noun = "a file", .sign = "FILE"},
+    [VALUE_PATTERN] = {.noun = "a text",
+                       .sign = "TEXT",
+                       .shape = "text, in which $host $path $query $uri $scheme $method $client "
+                                "$port $request_id $header.NAME $cookie.NAME $arg.NAME and, of a "
+                                "regular expression, $1 to $9 stand for what the request has"},
     [VALUE_TARGET] = {.noun = "a name",
                       .sign = "SERVICE",
                       .shape = "services, like api, or api weight=95, canary weight=5"},
@@ -135,34 +140,6 @@ const char *value_sign(enum value_type type)
     return types[type].sign;
 }
 
-struct choice { /* a word of a list, in place */
-    const char *text;
-    size_t length;
-    bool planned;
-};
-
-/* Walks a list of choices; false at its end. */
-static bool choice_next(const char **list, struct choice *ret_choice)
-{
-    const char *at = *list;
-    if (!at)
-        return false;
-    while (*at == ' ')
-        at++;
-    ret_choice->planned = *at == '!';
-    ret_choice->text = at + ret_choice->planned;
-    while (*at && *at != ' ')
-        at++;
-    ret_choice->length = (size_t)(at - ret_choice->text);
-    *list = at;
-    return ret_choice->length > 0;
-}
-
-static void choice_copy(const struct choice *choice, char word[CHOICE_BYTES_MAX])
-{
-    snprintf(word, CHOICE_BYTES_MAX, "%.*s", (int)choice->length, choice->text);
-}
-
 static uint64_t spec_high(const struct value_spec *spec)
 {
     return spec->high ? spec->high : types[spec->type].high;
@@ -185,33 +162,6 @@ static void number_format(enum value_type type, uint64_t number, char *text, siz
     snprintf(text, size, "%llu%s", (unsigned long long)(number / unit->factor), unit->name);
 }
 
-static void text_add(char *text, size_t size, const char *more)
-{
-    size_t length = strlen(text);
-    if (length < size)
-        snprintf(text + length, size - length, "%s", more);
-}
-
-/* "a, b or c" of those that are in this version. */
-static void choices_add(const char *choices, char *text, size_t size)
-{
-    struct choice choice;
-    char last[CHOICE_BYTES_MAX] = "";
-    bool first = true;
-    while (choice_next(&choices, &choice)) {
-        if (choice.planned)
-            continue;
-        if (*last) {
-            text_add(text, size, first ? "" : ", ");
-            text_add(text, size, last);
-            first = false;
-        }
-        choice_copy(&choice, last);
-    }
-    text_add(text, size, first ? "" : " or ");
-    text_add(text, size, last);
-}
-
 const char *value_allowed(const struct value_spec *spec, char *text, size_t size)
 {
     const struct type_row *type = &types[spec->type];
@@ -227,11 +177,11 @@ const char *value_allowed(const struct value_spec *spec, char *text, size_t size
     } else if (spec->type == VALUE_OCTAL) {
         snprintf(text, size, "0 to %llo", (unsigned long long)spec->high);
     } else if (type->shape) {
-        text_add(text, size, type->shape);
+        value_text_add(text, size, type->shape);
     }
     if (spec->choices) {
-        text_add(text, size, *text ? ", or " : "");
-        choices_add(spec->choices, text, size);
+        value_text_add(text, size, *text ? ", or " : "");
+        value_choices_add(spec->choices, text, size);
     }
     return text;
 }
@@ -404,75 +354,6 @@ static bool signal_parse(const struct value_spec *spec, const char *text, struct
     return false;
 }
 
-/* Which of the spec's choices the text is; -1: none. */
-static int16_t choice_find(const struct value_spec *spec, const char *text, bool *ret_planned)
-{
-    const char *list = spec->choices;
-    size_t length = strlen(text);
-    struct choice choice;
-    for (int16_t i = 0; choice_next(&list, &choice); i++) {
-        if (choice.length == length && memcmp(choice.text, text, length) == 0) {
-            *ret_planned = choice.planned;
-            return i;
-        }
-    }
-    return -1;
-}
-
-/* The choice that the text nearly is, in `best`; false: none. */
-static bool choice_nearest(const struct value_spec *spec, const char *text,
-                           char best[CHOICE_BYTES_MAX])
-{
-    const char *list = spec->choices;
-    char word[CHOICE_BYTES_MAX];
-    struct choice choice;
-    struct nearest nearest = {.word = text};
-    while (choice_next(&list, &choice)) {
-        choice_copy(&choice, word);
-        nearest_try(&nearest, word);
-        if (nearest.best == word) { /* which the next word overwrites */
-            memcpy(best, word, sizeof word);
-            nearest.best = best;
-        }
-    }
-    return nearest.best != NULL;
-}
-
-bool value_choice_near(const struct value_spec *spec, const char *text)
-{
-    char best[CHOICE_BYTES_MAX];
-    bool planned;
-    return choice_find(spec, text, &planned) >= 0 || choice_nearest(spec, text, best);
-}
-
-static bool choice_wrong(const struct value_spec *spec, const char *text,
-                         struct value_problem *problem)
-{
-    char best[CHOICE_BYTES_MAX];
-    snprintf(problem->message, sizeof problem->message, "`%.*s` is not known here", SHOWN_BYTES_MAX,
-             text);
-    snprintf(problem->hint, sizeof problem->hint, "allowed: ");
-    choices_add(spec->choices, problem->hint, sizeof problem->hint);
-    if (choice_nearest(spec, text, best)) {
-        text_add(problem->hint, sizeof problem->hint, "; did you mean `");
-        text_add(problem->hint, sizeof problem->hint, best);
-        text_add(problem->hint, sizeof problem->hint, "`?");
-    }
-    return false;
-}
-
-static bool choice_planned(const struct value_spec *spec, const char *text,
-                           struct value_problem *problem)
-{
-    char allowed[VALUE_HINT_BYTES - SHOWN_BYTES_MAX];
-    problem->planned = true;
-    snprintf(problem->message, sizeof problem->message, "`%.*s` is not in this version yet",
-             SHOWN_BYTES_MAX, text);
-    snprintf(problem->hint, sizeof problem->hint, "available: %s",
-             value_allowed(spec, allowed, sizeof allowed));
-    return false;
-}
-
 static bool arrow_parse(const char *text, struct value_problem *problem)
 {
     if (strcmp(text, "->") == 0)
@@ -489,15 +370,16 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
     bool planned = false;
     ret_problem->planned = false;
     ret_value->given = true;
-    ret_value->choice = spec->choices ? choice_find(spec, text, &planned) : -1;
+    ret_value->choice = spec->choices ? value_choice_find(spec, text, &planned) : -1;
     if (planned)
-        return choice_planned(spec, text, ret_problem);
+        return value_choice_planned(spec, text, ret_problem);
     if (ret_value->choice >= 0)
         return true;
     switch (spec->type) {
     case VALUE_CHOICE:
-        return choice_wrong(spec, text, ret_problem);
+        return value_choice_wrong(spec, text, ret_problem);
     case VALUE_WORD:
+    case VALUE_FILE:
     case VALUE_PATH:
     case VALUE_TARGET:
     case VALUE_LIST:

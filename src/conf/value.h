@@ -30,6 +30,7 @@ enum value_type {
     VALUE_ADDRESS,        /* 8080, 127.0.0.1:8080, [::1]:8080, *:8080 */
     VALUE_SIGNAL,         /* SIGTERM, TERM or SIGRTMIN+3 */
     VALUE_ARROW,          /* -> */
+    VALUE_FILE,           /* the path of a file that is read with the configuration */
     VALUE_PATTERN,        /* text that may keep variables of a request */
     VALUE_TARGET,         /* a part of `api weight=95, canary weight=5` */
     VALUE_LIST,           /* words with commas between them: a,b,c */

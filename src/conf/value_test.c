@@ -234,6 +234,149 @@ static void choices_are_known_planned_or_wrong(void **state)
     assert_string_equal(problem.hint, "allowed: 1 to 65535, or none");
 }
 
+static void network_is(const char *text, const char *address, unsigned length)
+{
+    const struct value_spec spec = {.type = VALUE_NETWORK};
+    uint8_t bytes[16];
+    if (!parse(&spec, text))
+        fail_msg("`%s`: %s", text, problem.message);
+    assert_int_equal(inet_pton(AF_INET6, address, bytes), 1);
+    assert_memory_equal(value.network.address, bytes, sizeof bytes);
+    assert_int_equal(value.network.length, length);
+}
+
+static void networks_are_of_both_families(void **state)
+{
+    (void)state;
+    const struct value_spec spec = {.type = VALUE_NETWORK, .choices = "all"};
+    network_is("10.0.0.0/8", "::ffff:10.0.0.0", 104);
+    network_is("192.0.2.1", "::ffff:192.0.2.1", 128);
+    network_is("192.0.2.128/25", "::ffff:192.0.2.128", 121);
+    network_is("0.0.0.0/0", "::ffff:0.0.0.0", 96);
+    network_is("fd00::/8", "fd00::", 8);
+    network_is("::1", "::1", 128);
+    network_is("::/0", "::", 0);
+    assert_true(parse(&spec, "all"));
+    assert_int_equal(value.choice, 0);
+    wrong(&spec, "10.0.0.1/8", "`10.0.0.1/8` has bits beyond the network's length");
+    assert_string_equal(problem.hint, "the network is 10.0.0.0/8");
+    wrong(&spec, "fd00::1/64", "`fd00::1/64` has bits beyond the network's length");
+    assert_string_equal(problem.hint, "the network is fd00::/64");
+    static const char *const bad[] = {"",
+                                      "10.0.0.0/",
+                                      "10.0.0.0/33",
+                                      "::/129",
+                                      "x",
+                                      "10.0.0.0/8x",
+                                      "10.0.0/8",
+                                      "/8",
+                                      "[::1]",
+                                      "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa/1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(parse(&spec, bad[i]));
+}
+
+static void endpoints_have_a_host_and_a_port_or_a_path(void **state)
+{
+    (void)state;
+    const struct value_spec spec = {.type = VALUE_ENDPOINT};
+    static const struct {
+        const char *text;
+        const char *host;
+        uint16_t port;
+    } wanted[] = {{"10.0.0.7:8080", "10.0.0.7", 8080},
+                  {"db.example:5432", "db.example", 5432},
+                  {"[::1]:80", "::1", 80},
+                  {"a_b-c:65535", "a_b-c", 65535}};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        assert_true(parse(&spec, wanted[i].text));
+        assert_int_equal(value.endpoint.host_length, strlen(wanted[i].host));
+        assert_memory_equal(value.endpoint.host, wanted[i].host, strlen(wanted[i].host));
+        assert_int_equal(value.endpoint.port, wanted[i].port);
+        assert_null(value.endpoint.path);
+    }
+    assert_true(parse(&spec, "unix:/run/x:1"));
+    assert_null(value.endpoint.host);
+    assert_string_equal(value.endpoint.path, "/run/x:1");
+    static const char *const bad[] = {"",        "x",     "x:",     ":1",    "x:0",
+                                      "x:65536", "a b:1", "::1:80", "[::1]", "[x]:1",
+                                      "unix:",   "-.:1x", "a..b:1", ".a:1",  "[1.2.3.4]:1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (parse(&spec, bad[i]))
+            fail_msg("`%s` is taken", bad[i]);
+    char text[300];
+    memset(text, 'a', sizeof text);
+    strcpy(text + 64, ":1");
+    assert_false(parse(&spec, text)); /* a label has at most 63 bytes */
+    strcpy(text + 63, ":1");
+    assert_true(parse(&spec, text));
+}
+
+static void hosts_are_names_and_wildcards(void **state)
+{
+    (void)state;
+    const struct value_spec spec = {.type = VALUE_HOST};
+    static const char *const right[] = {"a",     "shop.example",         "*.shop.example",
+                                        "*",     "shop.example.",        "10.0.0.1",
+                                        "[::1]", "xn--bcher-kva.example"};
+    static const char *const bad[] = {"",    "a:80", "*a", "a.*", "*.",      "**",
+                                      "a/b", "a..b", ".",  "::1", "*.[::1]", "http://a"};
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        if (!parse(&spec, right[i]))
+            fail_msg("`%s` is refused", right[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (parse(&spec, bad[i]))
+            fail_msg("`%s` is taken", bad[i]);
+}
+
+static void headers_and_methods_are_tokens(void **state)
+{
+    (void)state;
+    const struct value_spec methods = {.type = VALUE_METHODS};
+    assert_true(parse(&methods, "GET"));
+    assert_true(parse(&methods, "GET,POST,M-SEARCH"));
+    static const char *const bad_methods[] = {"",         "get",     "GET,", ",GET",
+                                              "GET,,PUT", "GET PUT", "A1"};
+    for (size_t i = 0; i < sizeof bad_methods / sizeof bad_methods[0]; i++)
+        assert_false(parse(&methods, bad_methods[i]));
+    const struct value_spec name = {.type = VALUE_HEADER};
+    assert_true(parse(&name, "X-Real_IP!"));
+    assert_false(parse(&name, "X Y"));
+    assert_false(parse(&name, "X:"));
+    assert_false(parse(&name, ""));
+    const struct value_spec match = {.type = VALUE_HEADER_MATCH};
+    assert_true(parse(&match, "X-A"));
+    assert_int_equal(value.header.name_length, 3);
+    assert_null(value.header.wanted);
+    assert_true(parse(&match, "X-A:  b c"));
+    assert_int_equal(value.header.name_length, 3);
+    assert_string_equal(value.header.wanted, "b c");
+    assert_true(parse(&match, "X-A:"));
+    assert_string_equal(value.header.wanted, "");
+    assert_false(parse(&match, "X A: b"));
+    assert_false(parse(&match, ": b"));
+}
+
+static void statuses_and_places_are_pairs(void **state)
+{
+    (void)state;
+    const struct value_spec status = {.type = VALUE_STATUS}, bytes = {.type = VALUE_BYTES};
+    assert_true(parse(&status, "200"));
+    assert_int_equal(value.range.low, 200);
+    assert_int_equal(value.range.high, 200);
+    assert_true(parse(&status, "200-399"));
+    assert_int_equal(value.range.high, 399);
+    static const char *const bad[] = {"", "99", "600", "300-200", "200-", "-200", "200-300-400"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(parse(&status, bad[i]));
+    assert_true(parse(&bytes, "255:16"));
+    assert_int_equal(value.range.low, 255);
+    assert_int_equal(value.range.high, 16);
+    static const char *const bad_bytes[] = {"", "8", "0:0", "0:17", "256:1", ":1", "1:", "1:2:3"};
+    for (size_t i = 0; i < sizeof bad_bytes / sizeof bad_bytes[0]; i++)
+        assert_false(parse(&bytes, bad_bytes[i]));
+}
+
 static void bounds_are_shown_with_their_unit(void **state)
 {
     (void)state;
@@ -260,6 +403,11 @@ int main(void)
         cmocka_unit_test(addresses_have_ports),
         cmocka_unit_test(signals_have_names),
         cmocka_unit_test(choices_are_known_planned_or_wrong),
+        cmocka_unit_test(networks_are_of_both_families),
+        cmocka_unit_test(endpoints_have_a_host_and_a_port_or_a_path),
+        cmocka_unit_test(hosts_are_names_and_wildcards),
+        cmocka_unit_test(headers_and_methods_are_tokens),
+        cmocka_unit_test(statuses_and_places_are_pairs),
         cmocka_unit_test(bounds_are_shown_with_their_unit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,7 +314,7 @@ static bool unit_pass(struct front *front, const struct unit *unit, struct board
 
 void front_unit_write(struct front *front, struct unit *unit)
 {
-    if (!front)
+    if (!front || !unit->record) /* nobody's place */
         return;
     struct board_service *row = board_service(front->board, front_number(unit));
     if (!unit_pass(front, unit, row, false))

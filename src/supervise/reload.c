@@ -433,9 +433,6 @@ static void gateway_prepared(void *owner, int error, const char *why)
 static int reload_begin(struct reload *reload, int *bundle_fd, char *why, size_t why_size)
 {
     struct supervisor *supervisor = reload->supervisor;
-    reload->difference = difference_new(supervisor->topology, reload->next);
-    if (!reload->difference)
-        return -ENOMEM;
     const struct change *refused = difference_find(reload->difference, CHANGE_REFUSED);
     if (refused) {
         snprintf(why, why_size, "%s cannot change while the cluster runs", refused->what);
@@ -447,14 +444,17 @@ static int reload_begin(struct reload *reload, int *bundle_fd, char *why, size_t
                                  fd_take(bundle_fd), gateway_prepared, reload, why, why_size);
 }
 
-int reload_start(struct supervisor *supervisor, struct topology *next, int bundle_fd,
-                 reload_done *done, void *owner, char *why, size_t why_size)
+/* Takes topology, difference and bundle over. */
+static int reload_start(struct supervisor *supervisor, struct topology *next,
+                        struct difference *difference, int bundle_fd, reload_done *done,
+                        void *owner, char *why, size_t why_size)
 {
     scoped_fd int bundle = bundle_fd;
     struct reload *reload =
         supervisor->reload || supervisor->ending ? NULL : calloc(1, sizeof *reload);
     if (!reload) {
         topology_free(next);
+        difference_free(difference);
         snprintf(why, why_size, "%s",
                  supervisor->ending   ? "the cluster is going down"
                  : supervisor->reload ? "another reload is under way"
@@ -464,6 +464,7 @@ int reload_start(struct supervisor *supervisor, struct topology *next, int bundl
     *reload = (struct reload){.supervisor = supervisor,
                               .before = supervisor->topology,
                               .next = next,
+                              .difference = difference,
                               .done = done,
                               .owner = owner};
     supervisor->reload = reload;
@@ -524,9 +525,12 @@ int reload_file(struct supervisor *supervisor, const char *path, bool dry, reloa
     struct difference *difference = difference_new(supervisor->topology, next);
     if (difference)
         difference_print(difference, out);
-    difference_free(difference);
-    if (!dry)
-        return reload_start(supervisor, next, fd_take(&bundle), done, owner, why, why_size);
+    if (difference && !dry)
+        return reload_start(supervisor, next, difference, fd_take(&bundle), done, owner, why,
+                            why_size);
     topology_free(next);
-    return 0;
+    snprintf(why, why_size, "no memory");
+    int error = difference ? 0 : -ENOMEM;
+    difference_free(difference);
+    return error;
 }

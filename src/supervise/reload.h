@@ -12,18 +12,14 @@
 #include <stdio.h>
 
 struct supervisor;
-struct topology;
 struct unit;
 
 /* Called once: 0: it is in use (`why` is ""), or -errno with `why` in words. */
 typedef void reload_done(void *owner, int error, const char *why);
 
-/* Takes topology and bundle over. 0: `done` will be, or was, called; -errno with `why`. */
-int reload_start(struct supervisor *supervisor, struct topology *next, int bundle_fd,
-                 reload_done *done, void *owner, char *why, size_t why_size);
-/* The same from a configuration file (NULL: the one that the cluster was read from last). What is
- * wrong with it, and what changes, is printed to `out`. `dry`: no more than that; `done` is not
- * called. */
+/* From a configuration file (NULL: the one that the cluster was read from last). What is wrong with
+ * it, and what changes, is printed to `out`. `dry`: no more than that, and `done` is not called.
+ * Else 0: `done` will be, or was, called; -errno with `why`: it will not. */
 int reload_file(struct supervisor *supervisor, const char *path, bool dry, reload_done *done,
                 void *owner, FILE *out, char *why, size_t why_size);
 /* The owner is not there any more; the reload goes on. */

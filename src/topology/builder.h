@@ -73,6 +73,7 @@ struct builder {
     struct certificate_entry *certificates;         /* of the listener being built */
     struct certificate_entry **certificates_tail;
     size_t certificate_count;
+    size_t errors_before;           /* the listener being built */
     const char *template_directory; /* the topology's, as part of a template */
     const char *file_seen;          /* the last source's path, and its copy in the arena */
     const char *file_copy;
@@ -109,6 +110,12 @@ void statement_refuse(struct builder *builder, const struct statement *statement
 const struct statement *statement_find(const struct statement *block, enum directive_id id);
 /* The next one of its kind that is valid, from `at` on; NULL: none. */
 const struct statement *statement_next(const struct statement *at, enum directive_id id);
+/* The first of a kind in the block of the service being read; NULL: none. */
+static inline const struct statement *builder_first(const struct builder *builder,
+                                                    enum directive_id id)
+{
+    return builder->first[id];
+}
 /* A number that an option has, stated or by default; 0: none. */
 static inline uint32_t option_number(const struct statement *statement, size_t option)
 {
@@ -132,6 +139,8 @@ void draft_add(struct builder *builder, const struct statement *statement,
 /* All drafts to topology.services, names resolved. */
 void drafts_finish(struct builder *builder);
 
+/* draft_gather.c: what may be said several times: env, limit, port, weight, uses. */
+void draft_gather(struct builder *builder, struct draft *draft);
 /* draft_gateway.c: what only the gateway does with a service. */
 void draft_gateway_apply(struct builder *builder, struct service *service,
                          const struct statement *statement);

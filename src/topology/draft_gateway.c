@@ -115,6 +115,8 @@ static void tls_apply(struct builder *builder, struct service *service,
     tls->verify = options[TLS_VERIFY].choice == 0;
     if (options[TLS_NAME].given)
         tls->name = builder_text(builder, options[TLS_NAME].text);
+    if (tls->name && tls->name[0] == '*')
+        value_refuse(builder, &options[TLS_NAME], NULL, "one name is expected, and no pattern");
     if (options[TLS_CA].given)
         tls->ca_file = builder_pem(builder, &options[TLS_CA], FILE_AUTHORITIES);
     else if (tls->verify)

@@ -15,9 +15,7 @@ static void paths_are_chosen_by_need(void **state)
         enum listener_path path;
         const char *why;
     } wanted[] = {
-        {"80 tcp -> a;", LISTENER_DIRECT,
-         "the kernel gives connections to the instances' own "
-         "sockets"},
+        {"80 tcp -> a;", LISTENER_DIRECT, "nothing in it needs the gateway"},
         {"80 tcp -> a path=direct;", LISTENER_DIRECT, NULL},
         {"80 tcp -> b;", LISTENER_DIRECT, NULL},
         {"80 tcp -> a port=81;", LISTENER_DIRECT, NULL},
@@ -218,7 +216,9 @@ static const struct {
     {"80 tcp tls { certificate x; sni * -> b; }",
      "shop.conf:2:36: error: `sni` passes TLS on as it is, and this listener ends it"},
     {"80 tcp { sni a A -> b; }", "shop.conf:2:23: error: the host `a` is given twice"},
-    {"80 tcp { sni -> b; }", "shop.conf:2:21: error: sni: `->` is not a host name"},
+    {"80 tcp { sni -> b; }", "1 error, 0 warnings"},
+    {"80 tcp { sni -> b; }", "shop.conf:2:17: error: `sni` needs NAME"},
+    {"80 tcp { sni a b; }", "shop.conf:2:17: error: `sni` needs ->"},
     {"80 tcp { sni a -> nope; }", "shop.conf:2:26: error: there is no service `nope`"},
     {"80 http tls { certificate x; tls client=require; route / -> a; }",
      "shop.conf:2:48: error: client certificates need an authority that they are from"},

@@ -2,7 +2,6 @@
  * are. Services are told by their names. */
 #pragma once
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "topology/topology.h"
@@ -12,10 +11,3 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
 /* How a service is balanced, checked, restarted, stopped and reached: everything that is changed
  * without starting its instances anew (service.definition has the rest), but their number. */
 uint64_t service_mark(const struct service *service);
-
-/* ---- for what is made of them ---- */
-
-void mark_number(uint64_t *mark, uint64_t number);
-/* With its length, so that ("ab", "c") and ("a", "bc") differ, and none from an empty one. */
-void mark_text(uint64_t *mark, const char *text);
-void mark_texts(uint64_t *mark, const char *const *texts, size_t count);

@@ -146,7 +146,9 @@ static const struct service *stream_service(struct builder *builder,
     const struct statement *statement = publication->statement;
     listener->service = UINT32_MAX;
     if (statement->argument_count <= LISTEN_SERVICE) {
-        if (!listener->sni_count)
+        /* What is wrong in its block may have been what it lacks. */
+        if (!listener->sni_count &&
+            diagnostics_errors(builder->diagnostics) == builder->errors_before)
             statement_refuse(builder, statement, "listen 5432 tcp -> db;",
                              "`listen … %s` needs `-> SERVICE`",
                              protocol_names[listener->protocol]);
@@ -227,6 +229,7 @@ static void listen_finish(struct builder *builder, const struct publication *pub
     builder->certificates = NULL;
     builder->certificates_tail = &builder->certificates;
     builder->certificate_count = 0;
+    builder->errors_before = diagnostics_errors(builder->diagnostics);
     site_tables_renew(builder);
     const struct statement *block = check_block(&builder->checker, statement->node->children,
                                                 CONTEXT_LISTEN, &publication->variables);

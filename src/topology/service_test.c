@@ -246,6 +246,8 @@ static const struct {
     {"run x; check exec psql host=db;", "       hint: in quotation marks it is an argument"},
     {"run x; check http / send=a;", "shop.conf:1:38: error: `send=` belongs to `check udp`"},
     {"run x; check tcp y;", "shop.conf:1:30: error: this kind of check has no arguments"},
+    {"run x; tls verify=no name=*.b;",
+     "shop.conf:1:39: error: one name is expected, and no pattern"},
     {"run x; tls key=k;", "shop.conf:1:28: error: a key without a certificate"},
     {"run x; proxy-protocol v3;", "       hint: allowed: v1 or v2; did you mean `v1`?"},
     {"run x; retry budget=101%;", "shop.conf:1:33: error: retry budget=: `101%` is too large"},

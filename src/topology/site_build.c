@@ -175,6 +175,7 @@ static void host_build(struct site_build *build, const struct statement *stateme
     size_t mark = check_pool_begin(&builder->checker);
     const struct statement *block = check_block(&builder->checker, statement->node->children,
                                                 CONTEXT_HOST, &build->publication->variables);
+    *host = (struct site_host){0}; /* one that was refused stood here before */
     host->names = host_names_take(builder, statement->arguments,
                                   statement->valid ? statement->argument_count : 0);
     site_scope_make(builder, block, outer, UINT32_MAX, &scope);
@@ -182,7 +183,7 @@ static void host_build(struct site_build *build, const struct statement *stateme
          at = statement_next(at->next, DIRECTIVE_CERTIFICATE))
         certificate_add(builder, at);
     routes_build(build, block, &scope, routes_room(build, block, 0), host);
-    if (!block && !statement->node->children)
+    if (!host->route_count && !statement->node->children)
         statement_refuse(builder, statement, statement->directive->example,
                          "a host without routes has nothing to answer");
     check_pool_end(&builder->checker, mark);
@@ -199,7 +200,7 @@ static void rest_build(struct site_build *build, const struct statement *block,
     struct site_host *host = &build->hosts[build->host_count];
     bool target = publication->statement->argument_count > LISTEN_SERVICE;
     struct route *routes = routes_room(build, block, target);
-    host->names = all;
+    *host = (struct site_host){.names = all};
     if (target && route_of_listener(build->builder, publication, scope, &routes[host->route_count]))
         host->route_count++;
     routes_build(build, block, scope, routes, host);
@@ -299,7 +300,8 @@ const struct site *site_build(struct builder *builder, const struct publication 
     rest_last(&build);
     build.site->hosts = build.hosts;
     build.site->host_count = build.host_count;
-    if (!build.route_count)
+    /* What is wrong in its block may have been what it lacks. */
+    if (!build.route_count && diagnostics_errors(builder->diagnostics) == builder->errors_before)
         statement_refuse(builder, publication->statement,
                          "listen 80 http -> web; or listen 80 http { route / -> web; }",
                          "`listen … http` leads nowhere");

@@ -252,6 +252,8 @@ static const struct {
     const char *line;
 } cases[] = {
     {"", "shop.conf:2:1: error: `listen … http` leads nowhere"},
+    {"rotue / -> a;", "1 error, 0 warnings"}, /* not that it leads nowhere as well */
+    {"host a { rotue / -> a; }", "1 error, 0 warnings"},
     {"route / -> d;", "shop.conf:3:12: error: there is no service `d`"},
     {"route / -> c;", "shop.conf:3:12: error: `c` listens nowhere"},
     {"route / -> aa;", "       hint: did you mean `a`?"},

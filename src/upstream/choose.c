@@ -73,6 +73,12 @@ static bool pick_avoids(const struct pick *pick, const struct endpoint *endpoint
     return false;
 }
 
+/* The board shows a death soon after the sockets of the dead refuse. */
+static bool seems_dead(const struct choice *choice, const struct endpoint_own *own)
+{
+    return own->instance && own->refused_ms && choice->now_ms < own->refused_ms + REFUSED_PAUSE_MS;
+}
+
 /* Of all threads. */
 static uint64_t requests_now(const struct choice *choice, struct endpoint_own *own)
 {
@@ -104,7 +110,8 @@ static bool eligible(const struct choice *choice, struct endpoint_own *own)
         return false;
     if (choice->level < LEVEL_PANIC && endpoint_ejected(own, choice->now_ms))
         return false;
-    if (choice->level < LEVEL_AVOIDED && pick_avoids(choice->pick, &own->endpoint))
+    if (choice->pick->avoid_count > 0 && pick_avoids(choice->pick, &own->endpoint) &&
+        (choice->level < LEVEL_AVOIDED || seems_dead(choice, own)))
         return false;
     if (choice->level < LEVEL_SLOW && choice->settings->slow_start_ms && slow_skips(choice, own))
         return false;
@@ -306,13 +313,16 @@ static bool somebody_comes(const struct choice *choice)
     const struct upstream *upstream = roster->upstream;
     if (upstream->service->gateway.remote_count)
         return roster->resolving;
-    if (upstream->number == BOARD_NONE)
-        return false;
+    if (upstream->number == BOARD_NONE) /* it was not written there yet */
+        return true;
     const struct board_service *row = board_service(upstream->place.board, upstream->number);
     if (__atomic_load_n(&row->coming, __ATOMIC_RELAXED) > 0)
         return true;
-    return upstream->up_seen_ms && __atomic_load_n(&row->wanted, __ATOMIC_RELAXED) > 0 &&
-           choice->now_ms < upstream->up_seen_ms + COMING_GRACE_MS;
+    if (__atomic_load_n(&row->wanted, __ATOMIC_RELAXED) == 0)
+        return false;
+    /* Its instances are about to be made; or the last one went a moment ago. */
+    return __atomic_load_n(&row->first, __ATOMIC_RELAXED) == BOARD_NONE ||
+           (upstream->up_seen_ms && choice->now_ms < upstream->up_seen_ms + COMING_GRACE_MS);
 }
 
 /* Nobody can take it at any level. PICK_DONE: those that stand are ejected, all of them. */

@@ -316,6 +316,9 @@ static void nobody_is_none_and_somebody_who_comes_is_worth_waiting_for(void **st
     rig_coming(rig, 1);
     assert_int_equal(rig_pick(rig, &any), -1);
     rig_coming(rig, 0);
+    assert_int_equal(rig_pick(rig, &any), 0);
+    rig_row(rig)->wanted = 1; /* none was made yet */
+    assert_int_equal(rig_pick(rig, &any), -1);
     rig_instances(rig, 1);
     assert_int_equal(rig_pick(rig, &any), 1);
     /* It dies; the supervisor has not said yet whether it restarts. */
@@ -332,13 +335,13 @@ static void nobody_is_none_and_somebody_who_comes_is_worth_waiting_for(void **st
     assert_int_equal(rig_pick(rig, &any), 0);
 }
 
-static void a_service_that_is_not_on_the_board_has_nobody(void **state)
+static void a_service_that_is_not_on_the_board_yet_is_waited_for(void **state)
 {
     struct rig *rig = *state;
     rig_instances(rig, 1);
     rig->service.name = "other";
     rig_start(rig, BALANCE_LEAST);
-    assert_int_equal(rig_pick(rig, &any), 0);
+    assert_int_equal(rig_pick(rig, &any), -1);
     struct board_service *row = rig_row(rig);
     board_write_begin(row);
     snprintf(row->name, sizeof row->name, "other");
@@ -399,6 +402,26 @@ static void those_tried_already_are_the_last_resort(void **state)
         assert_in_range(rig_pick(rig, &pick), 1, 3);
 }
 
+/* kill -9: its sockets refuse before the supervisor has seen it. */
+static void one_that_refused_is_not_tried_again_at_once(void **state)
+{
+    struct rig *rig = *state;
+    rig_instances(rig, 1);
+    rig_start(rig, BALANCE_LEAST);
+    struct endpoint *endpoint = rig_choose(rig);
+    struct pick pick = {.avoid = {endpoint}, .avoid_count = 1};
+    rig_request(rig, endpoint, OUTCOME_FAILED);
+    assert_int_equal(rig_pick(rig, &pick), 1);
+    rig_request(rig, endpoint, OUTCOME_CONNECT_FAILED);
+    assert_int_equal(rig_pick(rig, &pick), -1);
+    assert_int_equal(rig_pick(rig, &any), 1); /* others may have more luck */
+    rig_pass(rig, 250);
+    assert_int_equal(rig_pick(rig, &pick), 1); /* it lives after all */
+    rig_request(rig, endpoint, OUTCOME_CONNECT_FAILED);
+    rig_restart(rig, 1);
+    assert_int_equal(rig_pick(rig, &pick), 1); /* another process */
+}
+
 static void a_slow_start_begins_with_a_tenth(void **state)
 {
     struct rig *rig = *state;
@@ -441,10 +464,11 @@ int main(void)
         WITH_RIG(the_unknown_gets_one_request_at_first),
         WITH_RIG(the_dead_get_nothing_at_once),
         WITH_RIG(nobody_is_none_and_somebody_who_comes_is_worth_waiting_for),
-        WITH_RIG(a_service_that_is_not_on_the_board_has_nobody),
+        WITH_RIG(a_service_that_is_not_on_the_board_yet_is_waited_for),
         WITH_RIG(bounds_hold_over_all_threads),
         WITH_RIG(connections_are_bounded_but_idle_ones_serve),
         WITH_RIG(those_tried_already_are_the_last_resort),
+        WITH_RIG(one_that_refused_is_not_tried_again_at_once),
         WITH_RIG(a_slow_start_begins_with_a_tenth),
     };
     return cmocka_run_group_tests_name("choose", tests, NULL, NULL);

@@ -206,34 +206,66 @@ static size_t escape_one(const unsigned char *text, size_t left, char out[ESCAPE
     return ESCAPE_BYTES_MAX;
 }
 
-static bool plain(unsigned char byte)
+/* Bytes that stay as they are. */
+static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true};
+
+static size_t plain_run(const unsigned char *text, size_t length)
 {
-    return byte >= ' ' && byte < 0x7f && byte != '"' && byte != '\\';
+    size_t run = 0;
+    while (run < length && plain[text[run]])
+        run++;
+    return run;
+}
+
+struct escaping {
+    char *out;
+    size_t room;
+    size_t written;
+    size_t cut; /* the last place where it may be cut, so that the mark fits */
+};
+
+/* What follows does not fit. */
+static size_t escaping_cut(const struct escaping *escaping)
+{
+    size_t mark = sizeof cut_mark - 1;
+    if (escaping->room < mark)
+        return escaping->written;
+    memcpy(escaping->out + escaping->cut, cut_mark, mark);
+    return escaping->cut + mark;
+}
+
+/* False: not all of it fits. `step`: it may be cut everywhere (1), or not at all (`length`). */
+static bool escaping_put(struct escaping *escaping, const void *bytes, size_t length, size_t step)
+{
+    size_t left = escaping->room - escaping->written, mark = sizeof cut_mark - 1;
+    size_t fits = length <= left ? length : step == 1 ? left : 0;
+    memcpy(escaping->out + escaping->written, bytes, fits);
+    size_t begin = escaping->written;
+    escaping->written += fits;
+    if (escaping->written + mark <= escaping->room)
+        escaping->cut = escaping->written;
+    else if (step == 1 && begin + mark <= escaping->room)
+        escaping->cut = escaping->room - mark;
+    return fits == length;
 }
 
 size_t journal_escape(char *out, size_t room, const char *bytes, size_t length)
 {
     const unsigned char *text = (const unsigned char *)bytes;
-    size_t mark = sizeof cut_mark - 1;
-    size_t written = 0, cut = 0; /* where it may be cut, so that the mark fits */
+    struct escaping escaping = {.out = out, .room = room};
     for (size_t at = 0; at < length;) {
         char one[ESCAPE_BYTES_MAX];
-        size_t read = 1, become = 1;
-        if (plain(text[at]))
-            one[0] = (char)text[at];
-        else
-            become = escape_one(text + at, length - at, one, &read);
-        if (written + become > room) {
-            if (room < mark)
-                return written;
-            memcpy(out + cut, cut_mark, mark);
-            return cut + mark;
+        size_t read = plain_run(text + at, length - at);
+        bool fits = true;
+        if (read) {
+            fits = escaping_put(&escaping, text + at, read, 1);
+        } else {
+            size_t become = escape_one(text + at, length - at, one, &read);
+            fits = escaping_put(&escaping, one, become, become);
         }
-        memcpy(out + written, one, become);
-        written += become;
+        if (!fits)
+            return escaping_cut(&escaping);
         at += read;
-        if (written + mark <= room)
-            cut = written;
     }
-    return written;
+    return escaping.written;
 }

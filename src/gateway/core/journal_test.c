@@ -219,7 +219,17 @@ static void what_does_not_fit_is_cut_between_characters(void **state)
     ESCAPED("0123456789x", 10, "0123456…");
     ESCAPED("0123456\"\"", 10, "0123456…");
     ESCAPED("012345\xe2\x82\xacxyz", 10, "012345…");
+    ESCAPED("\n0123456789", 10, "\\n01234…");
+    ESCAPED("012345678\n", 10, "0123456…");
+    ESCAPED("\n\n\n\n\n\n", 10, "\\n\\n\\n…");
+    ESCAPED("\xff"
+            "01234",
+            10, "\\u00ff0…");
+    ESCAPED("\xff"
+            "0123",
+            10, "\\u00ff0123");
     ESCAPED("abc", 2, "ab");
+    ESCAPED("\xff", 2, "");
     ESCAPED("abcd", 3, "…");
 }
 

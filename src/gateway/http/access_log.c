@@ -31,14 +31,14 @@ struct line {
     size_t length;
 };
 
-static void line_add(struct line *line, const char *text, size_t length)
+static inline void line_add(struct line *line, const char *text, size_t length)
 {
     assert(length <= JOURNAL_LINE_BYTES_MAX - line->length);
     memcpy(line->out + line->length, text, length);
     line->length += length;
 }
 
-static void line_puts(struct line *line, const char *text)
+static inline void line_puts(struct line *line, const char *text)
 {
     line_add(line, text, strlen(text));
 }
@@ -257,8 +257,40 @@ static uint64_t number_tries(const struct record *record)
 
 /* ---- fields --------------------------------------------------------------------------------- */
 
+enum { /* in the order of access_log_fields */
+       LOG_TIME,
+       LOG_CLIENT,
+       LOG_HOST,
+       LOG_METHOD,
+       LOG_URI,
+       LOG_PATH,
+       LOG_QUERY,
+       LOG_SCHEME,
+       LOG_PROTOCOL,
+       LOG_STATUS,
+       LOG_BYTES_IN,
+       LOG_BYTES_OUT,
+       LOG_DURATION,
+       LOG_RESPONSE,
+       LOG_LISTENER,
+       LOG_ROUTE,
+       LOG_SERVICE,
+       LOG_INSTANCE,
+       LOG_TRIES,
+       LOG_REQUEST_ID,
+       LOG_REFERER,
+       LOG_USER_AGENT,
+       LOG_TLS,
+       LOG_SNI,
+       LOG_FAILURE,
+       LOG_TRACEPARENT,
+       LOG_FIELDS,
+};
+
 struct log_field {
     const char *name;
+    const char *key; /* `,"name":` */
+    size_t key_bytes;
     struct slice (*text)(struct record *record);
     uint64_t (*number)(const struct record *record); /* of those that are no text */
     size_t bytes_max;
@@ -267,43 +299,56 @@ struct log_field {
     bool may_be_zero; /* else 0 means that there is none */
 };
 
-static const struct log_field log_fields[] = {
-    {.name = "time", .text = value_time, .bytes_max = WORD_BYTES_MAX},
-    {.name = "client", .text = value_client, .bytes_max = WORD_BYTES_MAX},
-    {.name = "host", .text = value_host, .bytes_max = NAME_BYTES_MAX, .quoted = true},
-    {.name = "method", .text = value_method, .bytes_max = WORD_BYTES_MAX},
-    {.name = "uri", .text = value_uri, .bytes_max = TARGET_BYTES_MAX, .quoted = true},
-    {.name = "path", .text = value_path, .bytes_max = TARGET_BYTES_MAX, .quoted = true},
-    {.name = "query", .text = value_query, .bytes_max = TARGET_BYTES_MAX, .quoted = true},
-    {.name = "scheme", .text = value_scheme, .bytes_max = WORD_BYTES_MAX},
-    {.name = "protocol", .text = value_protocol, .bytes_max = WORD_BYTES_MAX},
-    {.name = "status", .number = number_status},
-    {.name = "bytes_in", .number = number_bytes_in, .may_be_zero = true},
-    {.name = "bytes_out", .number = number_bytes_out, .may_be_zero = true},
-    {.name = "duration", .number = number_duration, .seconds = true, .may_be_zero = true},
-    {.name = "response", .number = number_response, .seconds = true},
-    {.name = "listener", .text = value_listener, .bytes_max = NAME_BYTES_MAX},
-    {.name = "route", .text = value_route, .bytes_max = NAME_BYTES_MAX, .quoted = true},
-    {.name = "service", .text = value_service, .bytes_max = NAME_BYTES_MAX},
-    {.name = "instance", .text = value_instance, .bytes_max = NAME_BYTES_MAX},
-    {.name = "tries", .number = number_tries, .may_be_zero = true},
-    {.name = "request_id", .text = value_request_id, .bytes_max = WORD_BYTES_MAX},
-    {.name = "referer", .text = value_referer, .bytes_max = AGENT_BYTES_MAX, .quoted = true},
-    {.name = "user_agent", .text = value_user_agent, .bytes_max = AGENT_BYTES_MAX, .quoted = true},
-    {.name = "tls", .text = value_tls, .bytes_max = WORD_BYTES_MAX},
-    {.name = "sni", .text = value_sni, .bytes_max = NAME_BYTES_MAX, .quoted = true},
-    {.name = "failure", .text = value_failure, .bytes_max = NAME_BYTES_MAX, .quoted = true},
-    {.name = "traceparent", .text = value_traceparent, .bytes_max = NAME_BYTES_MAX, .quoted = true},
+#define NAME(text) .name = (text), .key = ",\"" text "\":", .key_bytes = sizeof text + 3
+static const struct log_field log_fields[LOG_FIELDS] = {
+    [LOG_TIME] = {NAME("time"), .text = value_time, .bytes_max = WORD_BYTES_MAX},
+    [LOG_CLIENT] = {NAME("client"), .text = value_client, .bytes_max = WORD_BYTES_MAX},
+    [LOG_HOST] = {NAME("host"), .text = value_host, .bytes_max = NAME_BYTES_MAX, .quoted = true},
+    [LOG_METHOD] = {NAME("method"), .text = value_method, .bytes_max = WORD_BYTES_MAX},
+    [LOG_URI] = {NAME("uri"), .text = value_uri, .bytes_max = TARGET_BYTES_MAX, .quoted = true},
+    [LOG_PATH] = {NAME("path"), .text = value_path, .bytes_max = TARGET_BYTES_MAX, .quoted = true},
+    [LOG_QUERY] = {NAME("query"), .text = value_query, .bytes_max = TARGET_BYTES_MAX,
+                   .quoted = true},
+    [LOG_SCHEME] = {NAME("scheme"), .text = value_scheme, .bytes_max = WORD_BYTES_MAX},
+    [LOG_PROTOCOL] = {NAME("protocol"), .text = value_protocol, .bytes_max = WORD_BYTES_MAX},
+    [LOG_STATUS] = {NAME("status"), .number = number_status},
+    [LOG_BYTES_IN] = {NAME("bytes_in"), .number = number_bytes_in, .may_be_zero = true},
+    [LOG_BYTES_OUT] = {NAME("bytes_out"), .number = number_bytes_out, .may_be_zero = true},
+    [LOG_DURATION] = {NAME("duration"), .number = number_duration, .seconds = true,
+                      .may_be_zero = true},
+    [LOG_RESPONSE] = {NAME("response"), .number = number_response, .seconds = true},
+    [LOG_LISTENER] = {NAME("listener"), .text = value_listener, .bytes_max = NAME_BYTES_MAX},
+    [LOG_ROUTE] = {NAME("route"), .text = value_route, .bytes_max = NAME_BYTES_MAX, .quoted = true},
+    [LOG_SERVICE] = {NAME("service"), .text = value_service, .bytes_max = NAME_BYTES_MAX},
+    [LOG_INSTANCE] = {NAME("instance"), .text = value_instance, .bytes_max = NAME_BYTES_MAX},
+    [LOG_TRIES] = {NAME("tries"), .number = number_tries, .may_be_zero = true},
+    [LOG_REQUEST_ID] = {NAME("request_id"), .text = value_request_id, .bytes_max = WORD_BYTES_MAX},
+    [LOG_REFERER] = {NAME("referer"), .text = value_referer, .bytes_max = AGENT_BYTES_MAX,
+                     .quoted = true},
+    [LOG_USER_AGENT] = {NAME("user_agent"), .text = value_user_agent, .bytes_max = AGENT_BYTES_MAX,
+                        .quoted = true},
+    [LOG_TLS] = {NAME("tls"), .text = value_tls, .bytes_max = WORD_BYTES_MAX},
+    [LOG_SNI] = {NAME("sni"), .text = value_sni, .bytes_max = NAME_BYTES_MAX, .quoted = true},
+    [LOG_FAILURE] = {NAME("failure"), .text = value_failure, .bytes_max = NAME_BYTES_MAX,
+                     .quoted = true},
+    [LOG_TRACEPARENT] = {NAME("traceparent"), .text = value_traceparent,
+                         .bytes_max = NAME_BYTES_MAX, .quoted = true},
 };
 
-static const char *const json_usual[] = {
-    "time",     "client",    "host",       "method",   "uri",        "protocol", "status",
-    "bytes_in", "bytes_out", "duration",   "response", "listener",   "route",    "service",
-    "instance", "tries",     "request_id", "referer",  "user_agent", "failure",  NULL};
+static const uint8_t json_usual[] = {
+    LOG_TIME,     LOG_CLIENT,     LOG_HOST,     LOG_METHOD,     LOG_URI,
+    LOG_PROTOCOL, LOG_STATUS,     LOG_BYTES_IN, LOG_BYTES_OUT,  LOG_DURATION,
+    LOG_RESPONSE, LOG_LISTENER,   LOG_ROUTE,    LOG_SERVICE,    LOG_INSTANCE,
+    LOG_TRIES,    LOG_REQUEST_ID, LOG_REFERER,  LOG_USER_AGENT, LOG_FAILURE,
+};
 
+/* A site names fields by the texts of access_log_fields themselves. */
 static const struct log_field *log_field_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof log_fields / sizeof *log_fields; i++)
+    for (size_t i = 0; i < LOG_FIELDS; i++)
+        if (access_log_fields[i] == name)
+            return &log_fields[i];
+    for (size_t i = 0; i < LOG_FIELDS; i++)
         if (!strcmp(log_fields[i].name, name))
             return &log_fields[i];
     return NULL;
@@ -345,18 +390,29 @@ static bool line_has_room(const struct line *line)
 
 /* ---- formats -------------------------------------------------------------------------------- */
 
+static void json_add(struct line *line, const struct log_field *field, struct record *record)
+{
+    size_t skip = line->length > 1 ? 0 : 1; /* no comma before the first */
+    line_add(line, field->key + skip, field->key_bytes - skip);
+    value_add(line, field, record, true, "null");
+}
+
 static void json_format(struct line *line, const char *const *names, struct record *record)
 {
     line_puts(line, "{");
     for (size_t i = 0; names[i] && line_has_room(line); i++) {
         const struct log_field *field = log_field_of(names[i]);
-        if (!field)
-            continue;
-        line_puts(line, line->length > 1 ? ",\"" : "\"");
-        line_puts(line, field->name);
-        line_puts(line, "\":");
-        value_add(line, field, record, true, "null");
+        if (field)
+            json_add(line, field, record);
     }
+    line_puts(line, "}");
+}
+
+static void json_usual_format(struct line *line, struct record *record)
+{
+    line_puts(line, "{");
+    for (size_t i = 0; i < sizeof json_usual; i++)
+        json_add(line, &log_fields[json_usual[i]], record);
     line_puts(line, "}");
 }
 
@@ -387,36 +443,43 @@ static void time_combined(struct line *line, struct record *record)
     line_puts(line, " +0000");
 }
 
+static void plain_add(struct line *line, unsigned field, struct record *record)
+{
+    value_add(line, &log_fields[field], record, false, "-");
+}
+
+static void quoted_add(struct line *line, unsigned field, struct record *record)
+{
+    line_puts(line, " ");
+    value_add(line, &log_fields[field], record, true, "\"-\"");
+}
+
 static void combined_format(struct line *line, struct record *record)
 {
-    static const char *const before[] = {"status", "bytes_out", NULL};
-    static const char *const quoted[] = {"referer", "user_agent", "host", "route", NULL};
-    static const char *const after[] = {"instance", "duration",   "response",
-                                        "tries",    "request_id", NULL};
-    value_add(line, log_field_of("client"), record, false, "-");
+    static const uint8_t after[] = {LOG_INSTANCE, LOG_DURATION, LOG_RESPONSE, LOG_TRIES,
+                                    LOG_REQUEST_ID};
+    plain_add(line, LOG_CLIENT, record);
     line_puts(line, " - - [");
     time_combined(line, record);
     line_puts(line, "] \"");
-    value_add(line, log_field_of("method"), record, false, "-");
+    plain_add(line, LOG_METHOD, record);
     line_puts(line, " ");
-    value_add(line, log_field_of("uri"), record, false, "-");
+    plain_add(line, LOG_URI, record);
     line_puts(line, " ");
-    value_add(line, log_field_of("protocol"), record, false, "-");
-    line_puts(line, "\"");
-    for (size_t i = 0; before[i]; i++) {
-        line_puts(line, " ");
-        value_add(line, log_field_of(before[i]), record, false, "-");
-    }
-    for (size_t i = 0; quoted[i]; i++) {
-        line_puts(line, " ");
-        value_add(line, log_field_of(quoted[i]), record, true, "\"-\"");
-    }
-    for (size_t i = 0; after[i]; i++) {
-        line_puts(line, " ");
-        value_add(line, log_field_of(after[i]), record, false, "-");
-    }
+    plain_add(line, LOG_PROTOCOL, record);
+    line_puts(line, "\" ");
+    plain_add(line, LOG_STATUS, record);
     line_puts(line, " ");
-    value_add(line, log_field_of("failure"), record, true, "\"-\"");
+    plain_add(line, LOG_BYTES_OUT, record);
+    quoted_add(line, LOG_REFERER, record);
+    quoted_add(line, LOG_USER_AGENT, record);
+    quoted_add(line, LOG_HOST, record);
+    quoted_add(line, LOG_ROUTE, record);
+    for (size_t i = 0; i < sizeof after; i++) {
+        line_puts(line, " ");
+        plain_add(line, after[i], record);
+    }
+    quoted_add(line, LOG_FAILURE, record);
 }
 
 size_t access_log_format(struct exchange *exchange, uint64_t wall_ms, uint64_t duration_us,
@@ -426,8 +489,10 @@ size_t access_log_format(struct exchange *exchange, uint64_t wall_ms, uint64_t d
     const char *const *names = site->access_fields;
     struct record record = {.exchange = exchange, .wall_ms = wall_ms, .duration_us = duration_us};
     struct line line = {.out = out};
-    if (site->access_log == ACCESS_JSON)
-        json_format(&line, names ? names : json_usual, &record);
+    if (site->access_log == ACCESS_JSON && names)
+        json_format(&line, names, &record);
+    else if (site->access_log == ACCESS_JSON)
+        json_usual_format(&line, &record);
     else if (names)
         text_format(&line, names, &record);
     else

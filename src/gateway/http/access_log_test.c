@@ -127,6 +127,10 @@ static void every_field_that_may_be_configured_is_there(void **state)
         if (strncmp(line, begin, strlen(begin)) != 0)
             fail_msg("%s: %s", one[0], line);
         assert_int_not_equal(logged(ACCESS_TEXT, one)[0], 0);
+        char name[32]; /* a text of its own */
+        snprintf(name, sizeof name, "%s", one[0]);
+        const char *const copied[] = {name, NULL};
+        assert_memory_equal(logged(ACCESS_JSON, copied), begin, strlen(begin));
     }
 }
 
