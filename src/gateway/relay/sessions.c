@@ -329,7 +329,7 @@ static void clients_ready(struct watch *watch, unsigned events)
     struct datagrams *asks = sessions->worker->relay->asks;
     (void)events;
     for (int i = 0; i < BATCHES_A_TURN_MAX; i++) {
-        int count = datagrams_receive(asks, sessions->fd, 0, DATAGRAMS_MAX);
+        int count = datagrams_receive(asks, sessions->fd, 0, DATAGRAMS_MAX, true);
         if (count > 0)
             batch_pass(sessions, (unsigned)count);
         if (count < DATAGRAMS_MAX)
@@ -395,7 +395,7 @@ static void session_ready(struct watch *watch, unsigned events)
     (void)events;
     for (int i = 0; i < ANSWER_ROUNDS_MAX; i++) {
         unsigned first = answers_room(session->of);
-        int count = datagrams_receive(relay->answers, session->fd, first, ANSWERS_AT_ONCE);
+        int count = datagrams_receive(relay->answers, session->fd, first, ANSWERS_AT_ONCE, false);
         if (count < 0) {
             session_failed(session);
             return;
