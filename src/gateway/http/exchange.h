@@ -75,6 +75,8 @@ struct codec {
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
+    /* It will take a while: see to it that the client's going away is noticed meanwhile. */
+    void (*watch)(struct exchange *exchange);
     /* The handler has let go: once the response is out the exchange may be freed, also at once. */
     void (*released)(struct exchange *exchange);
 };

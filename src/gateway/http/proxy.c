@@ -257,6 +257,7 @@ static void waited(struct waiter *waiter, enum pick_result result)
 
 static void proxy_wait(struct proxy *proxy)
 {
+    proxy->exchange->codec->watch(proxy->exchange);
     if (!upstream_wait(proxy->upstream, &proxy->waiter, waited))
         proxy_answer(proxy, 503, BLAME_UPSTREAM, "too many wait for the service already");
 }
