@@ -142,10 +142,13 @@ static ssize_t piece_send(struct h1_exchange *own, struct h1_piece *piece)
     return sent(own, h1_output_write(&own->output, &connection->stream, piece), piece->body_length);
 }
 
+enum { INTERIM_BYTES_MAX = 16 * 1024 }; /* that wait for a client that takes nothing */
+
 static void codec_interim(struct exchange *exchange, const struct response_head *head)
 {
     struct h1_exchange *own = h1_of(exchange);
-    if (!exchange->request.version_minor || exchange->responded)
+    if (!exchange->request.version_minor || exchange->responded ||
+        own->output.pending_length > INTERIM_BYTES_MAX) /* they may be left out */
         return;
     struct text text = {.bytes = exchange->worker->output};
     put_status(&text, head);
