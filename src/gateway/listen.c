@@ -1,9 +1,11 @@
 #include "gateway/listen.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@ struct listening {
     struct worker *worker;
     LIST_HEAD(, listen_point) points;
     struct timer pause; /* accepting rests for want of descriptors */
+    int fd_pause;       /* the first that clients do not get: what is above leads to endpoints */
     bool stopped;
 };
 
@@ -55,7 +58,7 @@ static void pause_over(struct timer *timer)
         points_watch(listening, true);
 }
 
-/* It would be ready again and again. */
+/* It would be ready again and again; and clients who cannot be led on are better left waiting. */
 static void accept_pause(struct listening *listening, int error)
 {
     log_warn("accept-paused", "error=\"%s\" ms=%d", strerror(error), ACCEPT_PAUSE_MS);
@@ -74,6 +77,8 @@ static void point_ready(struct watch *watch, unsigned events)
             accept4(point->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             connection_take(point, fd, (const struct sockaddr *)&peer, length);
+            if (fd >= point->listening->fd_pause)
+                accept_pause(point->listening, EMFILE);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -188,11 +193,22 @@ void listening_settle(struct listening *listening)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
+/* The lowest free number is given, so the number tells how many are in use. */
+static int fd_pause(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return (int)(limit.rlim_cur - limit.rlim_cur / ENDPOINTS_PART);
+}
+
 struct listening *listening_new(struct worker *worker)
 {
     struct listening *listening = calloc(1, sizeof *listening);
-    if (listening)
-        listening->worker = worker;
+    if (!listening)
+        return NULL;
+    listening->worker = worker;
+    listening->fd_pause = fd_pause();
     return listening;
 }
 
