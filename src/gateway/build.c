@@ -104,7 +104,8 @@ static int sockets_copy(struct building *building, struct plan_listener *plan)
     return 0;
 }
 
-/* Named "LISTENER ROUTE", which metrics_page.c takes apart: two listeners may have a route alike. */
+/* Named "LISTENER ROUTE", which metrics_page.c takes apart: two listeners may have a route alike.
+ */
 static uint32_t route_row(struct tally *tally, const struct listener *listener,
                           const struct route *route)
 {

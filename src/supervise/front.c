@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/scoped.h"
 
+enum { GRACE_MS = 50 };
+
 /* ---- what the gateway says --------------------------------------------------------------------
  */
 
@@ -196,6 +198,7 @@ void front_end(struct supervisor *supervisor, bool leave)
     if (!front)
         return;
     timer_stop(supervisor->loop, &front->late);
+    timer_stop(supervisor->loop, &front->grace);
     if (leave)
         front_process_leave(front);
     else
@@ -270,20 +273,40 @@ int front_prepare(struct supervisor *supervisor, const struct topology *next, ui
     return timer_start(supervisor->loop, &front->late, FRONT_PREPARE_MS, late_due, front);
 }
 
+static void grace_over(struct timer *timer)
+{
+    struct front *front = timer->owner;
+    if (front->current.stage == STAGE_GRACE)
+        front->current.stage = STAGE_TO_COMMIT;
+    front_tell(front);
+}
+
+/* The steering leads nobody to sockets that are retired any more; but connections may stand in
+ * their queues, or in the middle of their handshakes, which the gateway shall take. */
+static void commit_begin(struct front *front)
+{
+    bool leaving = false;
+    for (const struct front_socket *socket = front->sockets; socket; socket = socket->next)
+        leaving |= socket->retired;
+    front->current.stage = leaving ? STAGE_GRACE : STAGE_TO_COMMIT;
+    if (leaving && timer_start(front->supervisor->loop, &front->grace, GRACE_MS, grace_over, front))
+        front->current.stage = STAGE_TO_COMMIT;
+}
+
 void front_commit(struct front *front, const struct topology *next)
 {
     if (!front)
         return;
+    front_sockets_retire(front, next);
     if (front->held) {
         front->held = false;
         front->current.stage = STAGE_TO_COMMIT;
     } else if (front->next.stage == STAGE_PREPARED) {
         fd_drop(&front->current.bundle_fd);
         front->current = front->next;
-        front->current.stage = STAGE_TO_COMMIT;
         front->next = (struct front_generation){.bundle_fd = -1};
+        commit_begin(front);
     }
-    front_sockets_retire(front, next);
     front_tell(front);
     int error = front_sockets_gate(front, next);
     if (error)

@@ -32,6 +32,7 @@ enum front_stage { /* of a configuration, as far as this process of the gateway 
                    STAGE_TO_SEND,
                    STAGE_PREPARING,
                    STAGE_PREPARED,
+                   STAGE_GRACE, /* listeners leave it: it takes first what has come to them */
                    STAGE_TO_COMMIT,
                    STAGE_COMMITTING,
                    STAGE_COMMITTED,
@@ -72,7 +73,8 @@ struct front {
     bool held;                /* `current` is the first there is, and waits for its commit */
     front_prepared *prepared; /* NULL: nobody waits */
     void *prepared_owner;
-    struct timer late; /* the gateway does not answer */
+    struct timer late;  /* the gateway does not answer */
+    struct timer grace; /* of STAGE_GRACE */
 
     pid_t pid; /* 0: none */
     int pidfd;

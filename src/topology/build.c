@@ -86,8 +86,10 @@ const struct place *builder_claim(struct builder *builder, struct table *names, 
     return error ? other : NULL;
 }
 
-static void refuse(struct builder *builder, const struct place *place, const char *hint,
-                   const char *format, va_list list)
+__attribute__((format(printf, 4, 0))) static void refuse(struct builder *builder,
+                                                         const struct place *place,
+                                                         const char *hint, const char *format,
+                                                         va_list list)
 {
     char message[MESSAGE_BYTES];
     vsnprintf(message, sizeof message, format, list);

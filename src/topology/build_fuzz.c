@@ -11,6 +11,7 @@
 
 #include "topology/addresses.h"
 #include "topology/build.h"
+#include "topology/dump_fixture.h"
 #include "topology/pattern.h"
 #include "topology/template.h"
 
@@ -98,16 +99,46 @@ static void topology_verify(const struct topology *topology)
         listener_verify(topology, &topology->listeners[i]);
 }
 
+static char *dump_take(const struct topology *topology)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    topology_dump(topology, out);
+    fclose(out);
+    return text;
+}
+
+/* What was collected gives the same topology. */
+static void bundle_verify(const struct topology *topology, const struct bundle *bundle)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    struct topology *other = topology_load_bundle(bundle, diagnostics);
+    if (!other)
+        abort();
+    char *text = dump_take(topology), *other_text = dump_take(other);
+    if (strcmp(text, other_text) != 0)
+        abort();
+    free(text);
+    free(other_text);
+    topology_free(other);
+    diagnostics_free(diagnostics);
+}
+
 static void once(const uint8_t *data, size_t size, size_t bytes_max)
 {
-    const struct topology_options options = {.environment = environment, .bytes_max = bytes_max};
+    struct bundle *bundle = bundle_new();
+    const struct topology_options options = {
+        .environment = environment, .bytes_max = bytes_max, .collect = bundle};
     struct diagnostics *diagnostics = diagnostics_new();
     struct topology *topology =
         topology_parse((const char *)data, size, "fuzz", NULL, &options, diagnostics);
     if (!topology != (diagnostics_errors(diagnostics) > 0))
         abort();
-    if (topology)
+    if (topology) {
         topology_verify(topology);
+        bundle_verify(topology, bundle);
+    }
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
@@ -116,6 +147,7 @@ static void once(const uint8_t *data, size_t size, size_t bytes_max)
     free(text);
     topology_free(topology);
     diagnostics_free(diagnostics);
+    bundle_free(bundle);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -480,6 +480,7 @@ static const struct {
 } file_cases[] = {
     {"service a { run x; } service a { run y; }",
      "shop.conf:1:30: error: there are two services `a`"},
+    {"service access { run x; }", "shop.conf:1:9: error: `access` is the name of the access log"},
     {"service a;", "shop.conf:1:1: error: `service` needs a block"},
     {"service { run x; }", "shop.conf:1:1: error: `service` needs NAME"},
     {"service a.b { run x; }", "shop.conf:1:9: error: service: `a.b` is not a name"},

@@ -165,10 +165,23 @@ static void block_check(struct builder *builder, const struct draft *draft)
     }
 }
 
+/* The log file of that name is the access log. */
+static bool name_is_taken(struct builder *builder, const struct draft *draft)
+{
+    if (strcmp(draft->service.name, "access") != 0)
+        return false;
+    struct place place = value_place(&draft->statement->arguments[0]);
+    problem(builder, &place, "its output would be mixed with lines of requests",
+            "`access` is the name of the access log");
+    return true;
+}
+
 /* The name is free; false: reported. */
 static bool draft_register(struct builder *builder, struct draft *draft)
 {
     void *other = NULL;
+    if (name_is_taken(builder, draft))
+        return false;
     int error = table_add(builder->names, draft->service.name, draft, &other);
     if (error == -ENOMEM)
         builder_no_memory(builder);

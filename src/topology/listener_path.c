@@ -152,6 +152,6 @@ void listener_path_settle(struct builder *builder, const struct publication *pub
         relay_choose(builder, listener, reason);
     } else {
         listener->path = LISTENER_DIRECT;
-        listener->path_why = "the kernel gives connections to the instances' own sockets";
+        listener->path_why = "nothing in it needs the gateway";
     }
 }

@@ -15,9 +15,7 @@ static void paths_are_chosen_by_need(void **state)
         enum listener_path path;
         const char *why;
     } wanted[] = {
-        {"80 tcp -> a;", LISTENER_DIRECT,
-         "the kernel gives connections to the instances' own "
-         "sockets"},
+        {"80 tcp -> a;", LISTENER_DIRECT, "nothing in it needs the gateway"},
         {"80 tcp -> a path=direct;", LISTENER_DIRECT, NULL},
         {"80 tcp -> b;", LISTENER_DIRECT, NULL},
         {"80 tcp -> a port=81;", LISTENER_DIRECT, NULL},

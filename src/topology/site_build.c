@@ -175,6 +175,7 @@ static void host_build(struct site_build *build, const struct statement *stateme
     size_t mark = check_pool_begin(&builder->checker);
     const struct statement *block = check_block(&builder->checker, statement->node->children,
                                                 CONTEXT_HOST, &build->publication->variables);
+    *host = (struct site_host){0}; /* one that was refused stood here before */
     host->names = host_names_take(builder, statement->arguments,
                                   statement->valid ? statement->argument_count : 0);
     site_scope_make(builder, block, outer, UINT32_MAX, &scope);
@@ -199,7 +200,7 @@ static void rest_build(struct site_build *build, const struct statement *block,
     struct site_host *host = &build->hosts[build->host_count];
     bool target = publication->statement->argument_count > LISTEN_SERVICE;
     struct route *routes = routes_room(build, block, target);
-    host->names = all;
+    *host = (struct site_host){.names = all};
     if (target && route_of_listener(build->builder, publication, scope, &routes[host->route_count]))
         host->route_count++;
     routes_build(build, block, scope, routes, host);

@@ -73,6 +73,12 @@ static bool pick_avoids(const struct pick *pick, const struct endpoint *endpoint
     return false;
 }
 
+/* The board shows a death soon after the sockets of the dead refuse. */
+static bool seems_dead(const struct choice *choice, const struct endpoint_own *own)
+{
+    return own->instance && own->refused_ms && choice->now_ms < own->refused_ms + REFUSED_PAUSE_MS;
+}
+
 /* Of all threads. */
 static uint64_t requests_now(const struct choice *choice, struct endpoint_own *own)
 {
@@ -104,7 +110,8 @@ static bool eligible(const struct choice *choice, struct endpoint_own *own)
         return false;
     if (choice->level < LEVEL_PANIC && endpoint_ejected(own, choice->now_ms))
         return false;
-    if (choice->level < LEVEL_AVOIDED && pick_avoids(choice->pick, &own->endpoint))
+    if (choice->pick->avoid_count > 0 && pick_avoids(choice->pick, &own->endpoint) &&
+        (choice->level < LEVEL_AVOIDED || seems_dead(choice, own)))
         return false;
     if (choice->level < LEVEL_SLOW && choice->settings->slow_start_ms && slow_skips(choice, own))
         return false;

@@ -402,6 +402,26 @@ static void those_tried_already_are_the_last_resort(void **state)
         assert_in_range(rig_pick(rig, &pick), 1, 3);
 }
 
+/* kill -9: its sockets refuse before the supervisor has seen it. */
+static void one_that_refused_is_not_tried_again_at_once(void **state)
+{
+    struct rig *rig = *state;
+    rig_instances(rig, 1);
+    rig_start(rig, BALANCE_LEAST);
+    struct endpoint *endpoint = rig_choose(rig);
+    struct pick pick = {.avoid = {endpoint}, .avoid_count = 1};
+    rig_request(rig, endpoint, OUTCOME_FAILED);
+    assert_int_equal(rig_pick(rig, &pick), 1);
+    rig_request(rig, endpoint, OUTCOME_CONNECT_FAILED);
+    assert_int_equal(rig_pick(rig, &pick), -1);
+    assert_int_equal(rig_pick(rig, &any), 1); /* others may have more luck */
+    rig_pass(rig, 250);
+    assert_int_equal(rig_pick(rig, &pick), 1); /* it lives after all */
+    rig_request(rig, endpoint, OUTCOME_CONNECT_FAILED);
+    rig_restart(rig, 1);
+    assert_int_equal(rig_pick(rig, &pick), 1); /* another process */
+}
+
 static void a_slow_start_begins_with_a_tenth(void **state)
 {
     struct rig *rig = *state;
@@ -448,6 +468,7 @@ int main(void)
         WITH_RIG(bounds_hold_over_all_threads),
         WITH_RIG(connections_are_bounded_but_idle_ones_serve),
         WITH_RIG(those_tried_already_are_the_last_resort),
+        WITH_RIG(one_that_refused_is_not_tried_again_at_once),
         WITH_RIG(a_slow_start_begins_with_a_tenth),
     };
     return cmocka_run_group_tests_name("choose", tests, NULL, NULL);

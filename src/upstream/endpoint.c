@@ -121,6 +121,8 @@ static void endpoint_learn(struct endpoint *endpoint, enum endpoint_outcome outc
     bool trial = endpoint->ejected_until_ms && own->trials > 0;
     if (own->trials > 0)
         own->trials--;
+    if (outcome == OUTCOME_CONNECT_FAILED)
+        own->refused_ms = endpoint_now(endpoint);
     if (outcome == OUTCOME_GOOD)
         endpoint_good(endpoint, trial);
     else if (outcome != OUTCOME_UNUSED)

@@ -11,6 +11,9 @@ enum {
     WAIT_POLL_MS = 10,      /* room that other threads make is seen so late at most */
     COMING_GRACE_MS = 1000, /* so long after its last endpoint a service is worth waiting for, since
                                its supervisor may not have said yet that it restarts */
+    REFUSED_PAUSE_MS = 250, /* an instance that refused a connection has died, it seems: it is not
+                               tried again by the same request before its supervisor had the time
+                               to see it */
     EJECT_FACTOR_MAX = 10,
     EWMA_HALF_MS = 2000,
 };
@@ -27,6 +30,7 @@ struct endpoint_own { /* an endpoint, and what nobody else needs to see of it */
     uint32_t trials;                       /* begun while it was ejected, and not over */
     uint64_t trial_until_ms;               /* no other trial before that */
     uint64_t returned_ms;                  /* from its last ejection */
+    uint64_t refused_ms;                   /* when a connect to it failed last; 0: never */
     uint32_t eject_level;                  /* ejections in a row */
     bool gathered;                         /* while a roster is read anew: it stays */
     char texts[];                          /* name, host */

@@ -242,3 +242,18 @@ def test_connections_live_through_many_reloads(cluster, programs):
         assert set(relayed.spread()) == {"web1", "web2"}
         assert set(direct.spread()) == {"web1", "web2"}
     assert cluster.status()["generation"] == 21
+
+
+@pytest.mark.parametrize("account", ["nobody"], indirect=True)
+@pytest.mark.parametrize("port", [8080, 8000])
+def test_a_listener_moves_without_privileges(cluster, programs, port):
+    """Its instances are restarted in turn, since their sockets must be bound elsewhere."""
+    service = web(programs, more="instances 2;")
+    cluster.up(service + f"listen {port} tcp -> web;")
+    cluster.wait_up(2)
+    for way in ("tcp -> web path=relay;", "tcp -> web;", "tcp -> web path=relay;"):
+        before = set(pids(cluster).values())
+        reload(cluster, service + f"listen {port} {way}")
+        cluster.wait(lambda: set(pids(cluster).values()).isdisjoint(before))
+        cluster.wait_up(2)
+        assert set(clients.who_answers(port, 30)) == {"web1", "web2"}, way

@@ -229,6 +229,7 @@ static void what_does_not_fit_is_cut_between_characters(void **state)
             "0123",
             10, "\\u00ff0123");
     ESCAPED("abc", 2, "ab");
+    ESCAPED("\xff", 2, "");
     ESCAPED("abcd", 3, "…");
 }
 

@@ -33,6 +33,8 @@ int stream_connect(struct stream *stream, struct loop *loop, const struct sockad
         return error;
     }
     stream_init(stream, loop, fd, ready);
+    /* Nothing can have come yet: the first read may as well begin with the registration. */
+    stream->read_blocked = stream->unproven = true;
     return 0;
 }
 
@@ -40,7 +42,12 @@ int stream_connect(struct stream *stream, struct loop *loop, const struct sockad
  * nothing is sent. */
 int stream_connected(struct stream *stream)
 {
-    return send(stream->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+    if (!stream->unproven)
+        return 0;
+    if (send(stream->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return -errno;
+    stream->unproven = false;
+    return 0;
 }
 
 int stream_tls_accept(struct stream *stream, struct tls_server *server)
@@ -61,6 +68,26 @@ int stream_tls_connect(struct stream *stream, struct tls_client *client, const c
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
+static void stream_event(struct watch *watch, unsigned events);
+
+static unsigned events_of(const struct stream *stream)
+{
+    return WATCH_READ | WATCH_PEER_ENDED | (unsigned)WATCH_EDGE |
+           (stream->watches_write ? WATCH_WRITE : 0);
+}
+
+/* Registered, and for room to write if that is asked for now. A change tells anew what there is. */
+static int watch_for(struct stream *stream, bool write)
+{
+    if (stream->watch.active && (stream->watches_write || !write))
+        return 0;
+    stream->watches_write = stream->watches_write || write;
+    if (stream->watch.active)
+        return watch_change(stream_loop(stream), &stream->watch, events_of(stream));
+    return watch_start(stream_loop(stream), &stream->watch, stream->fd, events_of(stream),
+                       stream_event, stream_loop(stream));
+}
+
 /* close_notify, then FIN; what finds no room is tried again when there is some. */
 static void shutdown_try(struct stream *stream)
 {
@@ -68,7 +95,7 @@ static void shutdown_try(struct stream *stream)
     if (!stream->shut_blocked)
         shutdown(stream->fd, SHUT_WR);
     else
-        stream_watch(stream);
+        (void)watch_for(stream, true);
 }
 
 static void stream_event(struct watch *watch, unsigned events)
@@ -89,11 +116,7 @@ static void stream_event(struct watch *watch, unsigned events)
 
 int stream_watch(struct stream *stream)
 {
-    if (stream->watch.active)
-        return 0;
-    return watch_start(stream_loop(stream), &stream->watch, stream->fd,
-                       WATCH_READ | WATCH_WRITE | WATCH_PEER_ENDED | (unsigned)WATCH_EDGE,
-                       stream_event, stream_loop(stream));
+    return watch_for(stream, stream->write_blocked || stream->read_crossed || stream->unproven);
 }
 
 int stream_again(struct stream *stream)
@@ -113,7 +136,7 @@ int stream_read_blocks(struct stream *stream)
 int stream_write_blocks(struct stream *stream)
 {
     stream->write_blocked = true;
-    return stream_watch(stream);
+    return watch_for(stream, true);
 }
 
 /* -EAGAIN, once it is certain that `ready` will be called. */
@@ -179,6 +202,7 @@ static ssize_t tls_write_some(struct stream *stream, const void *bytes, size_t l
 /* What a write came to; `length` was to be written. */
 static ssize_t written(struct stream *stream, ssize_t count, size_t length)
 {
+    stream->unproven = stream->unproven && count < 0;
     if (count == -EAGAIN)
         return blocks(stream_write_blocks(stream));
     if (count < 0 || (size_t)count == length || stream->tls)
@@ -267,9 +291,7 @@ void stream_move(struct stream *to, struct stream *from, stream_ready *ready)
     to->watch = (struct watch){.owner = loop};
     to->ready = ready;
     if (from->watch.active &&
-        watch_move(loop, &to->watch, &from->watch,
-                   WATCH_READ | WATCH_WRITE | WATCH_PEER_ENDED | (unsigned)WATCH_EDGE, stream_event,
-                   loop) < 0)
+        watch_move(loop, &to->watch, &from->watch, events_of(to), stream_event, loop) < 0)
         watch_stop(loop, &from->watch); /* the next read or write registers anew */
     from->fd = -1;
     from->tls = NULL;

@@ -1,8 +1,9 @@
 /* A stream: a connected socket, with TLS on it or without, as the protocols see it. Reads and
  * writes are tried first; only when the kernel says EAGAIN is the socket given to epoll, once,
- * edge-triggered for both directions, so a short connection never meets epoll_ctl(2), and a kept
- * one meets it once in its life. After that `ready` is called when something changed; whoever owns
- * the stream then tries again what it wants to do.
+ * edge-triggered, so a short connection never meets epoll_ctl(2), and a kept one meets it once in
+ * its life (a second time when a write is blocked first: till then nobody is woken for room to
+ * write). After that `ready` is called when something changed; whoever owns the stream then tries
+ * again what it wants to do.
  *
  * Owned by its connection, in one worker. Nothing here allocates but TLS. */
 #pragma once
@@ -39,7 +40,9 @@ struct stream { /* 48 bytes: each connection has two; watch.owner is the loop, a
     bool prompt : 1; /* TCP_NODELAY was set */
     bool read_crossed : 1; /* TLS: the read waits for room to write, the write for something read */
     bool write_crossed : 1;
-    bool shut_blocked : 1; /* TLS: close_notify found no room yet */
+    bool shut_blocked : 1;  /* TLS: close_notify found no room yet */
+    bool unproven : 1;      /* a connect that is not known to stand */
+    bool watches_write : 1; /* registered for room to write, too */
 };
 
 static inline struct loop *stream_loop(const struct stream *stream)
@@ -51,7 +54,8 @@ static inline struct loop *stream_loop(const struct stream *stream)
 void stream_init(struct stream *stream, struct loop *loop, int fd, stream_ready *ready);
 
 /* A non-blocking connect. 0: connected or under way (writes give -EAGAIN until it stands, and
- * -ECONNREFUSED … when it failed); -errno: failed at once. */
+ * -ECONNREFUSED … when it failed); -errno: failed at once. Nothing is taken to have come
+ * yet: the first read only registers. */
 int stream_connect(struct stream *stream, struct loop *loop, const struct sockaddr *address,
                    socklen_t length, stream_ready *ready);
 /* For a connect under way: 0: it stands; -EAGAIN; else what it failed with. */

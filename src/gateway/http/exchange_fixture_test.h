@@ -148,7 +148,7 @@ ssize_t exchange_respond(struct exchange *exchange, const struct response_head *
     fixture.body_kind = head->body;
     fixture.body_length = head->body_length;
     size_t at = 0;
-    for (uint32_t i = 0; i < head->field_count; i++)
+    for (uint32_t i = 0; i < head->field_count && at < sizeof fixture.head; i++)
         at += (size_t)snprintf(fixture.head + at, sizeof fixture.head - at, "%.*s: %.*s\n",
                                (int)head->fields[i].name.length, head->fields[i].name.bytes,
                                (int)head->fields[i].value.length, head->fields[i].value.bytes);

@@ -112,19 +112,18 @@ static void body_begin(struct h1_exchange *own)
 
 static void request_begin(struct h1_connection *connection, const char *bytes, size_t length)
 {
+    bool gone = false; /* its listener is: what was sent to it is still served, and that is all */
     connection->scanned = 0;
     if (connection->base.use != connection->base.worker->current) {
         connection->trust_known = false;
-        if (!client_renew(&connection->base)) {
-            h1_close(connection, false, "its listener is gone");
-            return;
-        }
+        gone = !client_renew(&connection->base);
     }
     struct h1_exchange *own = h1_exchange_new(connection);
     if (!own) {
         h1_close(connection, true, "no memory for a request");
         return;
     }
+    own->closes = gone;
     if (!request_parse(own, bytes, length))
         return;
     body_begin(own);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/relay/relay_worker.h"
 
@@ -58,6 +59,16 @@ void approach_fail(struct approach *approach, bool reset)
         deferred_start(loop, &approach->end, end_late, approach);
     else
         approach_end(approach);
+}
+
+int approach_keep(struct approach *approach, const char *bytes, size_t length)
+{
+    approach->ahead = malloc(length);
+    if (!approach->ahead)
+        return -ENOMEM;
+    memcpy(approach->ahead, bytes, length);
+    approach->ahead_length = length;
+    return 0;
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -135,6 +146,28 @@ static void upstream_ready(struct stream *stream, unsigned events)
         relay_joined(approach);
 }
 
+/* Does the connection stand? The client's first bytes find out, if they are here and may go as they
+ * are: they are on their way then, at no extra call. What is not taken is kept. */
+static int first_bytes(struct approach *approach)
+{
+    struct stream *client = &approach->client;
+    char *bytes = approach->base.worker->input;
+    const struct generation *generation = approach->base.use->generation;
+    const struct service *service = &generation->topology->services[approach->service];
+    if (client->tls || approach->ahead || service->gateway.proxy_protocol ||
+        service->gateway.tls.on)
+        return stream_connected(&approach->upstream);
+    ssize_t count = stream_read(client, bytes, FIRST_BYTES_MAX);
+    if (count <= 0) /* an end or an error is the tunnel's to pass on */
+        return stream_connected(&approach->upstream);
+    ssize_t taken = stream_write(&approach->upstream, bytes, (size_t)count, false);
+    size_t done = taken > 0 ? (size_t)taken : 0;
+    approach->passed = done;
+    if (done < (size_t)count && approach_keep(approach, bytes + done, (size_t)count - done))
+        return -ENOMEM;
+    return taken < 0 ? (int)taken : 0;
+}
+
 static enum going connect_begin(struct approach *approach, struct endpoint *endpoint)
 {
     struct worker *worker = approach->base.worker;
@@ -148,9 +181,11 @@ static enum going connect_begin(struct approach *approach, struct endpoint *endp
                                (const struct sockaddr *)&endpoint->address,
                                endpoint->address_length, upstream_ready);
     if (!error)
-        error = stream_connected(&approach->upstream);
+        error = first_bytes(approach);
     if (!error)
         return GOES_ON;
+    if (error == -ENOMEM)
+        return FAILS;
     if (error != -EAGAIN)
         return connect_failed(approach);
     /* Over a network: it takes a while. The client may leave in the meantime. */

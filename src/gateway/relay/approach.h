@@ -13,7 +13,7 @@
 #include "gateway/core/stream.h"
 #include "gateway/core/worker.h"
 
-enum { GREETING_MS = 10000, PAUSE_MS = 20 };
+enum { GREETING_MS = 10000, PAUSE_MS = 20, FIRST_BYTES_MAX = 16 * 1024 };
 
 enum approach_step {
     STEP_PROXY,   /* a PROXY header must come */
@@ -35,8 +35,9 @@ struct approach {
     struct pick pick;          /* those to avoid are held */
     struct endpoint *endpoint; /* begun; NULL: none */
     struct upstream *pool;     /* of the service, once it is known */
-    char *ahead;               /* what was read with the TLS handshake */
+    char *ahead;               /* what was read of the client and not passed on yet */
     size_t ahead_length;
+    size_t passed;     /* bytes that the endpoint has taken already */
     uint64_t begun_us; /* of the connection to the endpoint */
     uint32_t service;  /* index */
     uint32_t tries;    /* that failed */
@@ -54,6 +55,8 @@ void approach_advance(struct approach *approach);
 void approach_fail(struct approach *approach, bool reset);
 /* The second half of that, which waits for the end of the turn when `called`. */
 void approach_end(struct approach *approach);
+/* Keeps bytes of the client for the tunnel. 0 or -ENOMEM. */
+int approach_keep(struct approach *approach, const char *bytes, size_t length);
 /* Frees it, with nothing of what it holds: others have it. */
 void approach_free(struct approach *approach);
 

@@ -13,6 +13,8 @@
 #define UDP_GRO 104
 #endif
 
+enum { MERGED_BYTES_MAX = 1200 };
+
 _Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) <=
                    DATAGRAM_CONTROL_BYTES,
                "room for both");
@@ -68,6 +70,7 @@ void datagrams_prepare(int fd, bool listening)
 static void entry_expect(struct datagrams *datagrams, unsigned index)
 {
     struct datagram *entry = &datagrams->entries[index];
+    memset(&entry->peer, 0, sizeof entry->peer); /* compared as bytes */
     entry->bytes = datagrams->room + (size_t)index * DATAGRAM_BYTES;
     datagrams->parts[index] = (struct iovec){.iov_base = entry->bytes, .iov_len = DATAGRAM_BYTES};
     datagrams->headers[index] = (struct mmsghdr){
@@ -85,12 +88,14 @@ static void asked_read(const struct cmsghdr *control, struct asked *ret_asked)
     if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
         struct in_pktinfo info;
         memcpy(&info, CMSG_DATA(control), sizeof info);
-        *ret_asked = (struct asked){.family = AF_INET, .four = info.ipi_spec_dst};
+        ret_asked->family = AF_INET;
+        ret_asked->four = info.ipi_spec_dst;
     }
     if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
         struct in6_pktinfo info;
         memcpy(&info, CMSG_DATA(control), sizeof info);
-        *ret_asked = (struct asked){.family = AF_INET6, .six = info.ipi6_addr};
+        ret_asked->family = AF_INET6;
+        ret_asked->six = info.ipi6_addr;
         if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
             ret_asked->interface = info.ipi6_ifindex;
     }
@@ -102,7 +107,7 @@ static void entry_received(struct datagrams *datagrams, unsigned index)
     struct msghdr *header = &datagrams->headers[index].msg_hdr;
     entry->length = datagrams->headers[index].msg_len;
     entry->segment = 0;
-    entry->asked.family = AF_UNSPEC;
+    memset(&entry->asked, 0, sizeof entry->asked); /* compared as bytes */
     for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control;
          control = CMSG_NXTHDR(header, control)) {
         asked_read(control, &entry->asked);
@@ -152,41 +157,74 @@ static void asked_write(struct msghdr *header, const struct asked *asked)
         control_add(header, IPPROTO_IPV6, IPV6_PKTINFO, &six, sizeof six);
 }
 
-/* The header at `place` of the batch that is sent, for an entry. */
-static void header_fill(struct datagrams *datagrams, unsigned place, unsigned index, bool addressed)
+/* Datagrams of one size that go the same way, the last may be shorter, go as one (GSO): how many of
+ * those from `order` on. Larger ones might not fit what the way out carries. */
+static unsigned run_length(const struct datagrams *datagrams, const uint8_t *order, unsigned count,
+                           bool addressed)
 {
-    struct datagram *entry = &datagrams->entries[index];
+    const struct datagram *first = &datagrams->entries[order[0]];
+    unsigned length = 1;
+    bool open = !first->segment && first->length && first->length <= MERGED_BYTES_MAX;
+    while (open && length < count) {
+        const struct datagram *next = &datagrams->entries[order[length]];
+        if (next->segment || !next->length || next->length > first->length)
+            break;
+        if (addressed && (memcmp(&next->peer, &first->peer, sizeof next->peer) != 0 ||
+                          memcmp(&next->asked, &first->asked, sizeof next->asked) != 0))
+            break;
+        open = next->length == first->length;
+        length++;
+    }
+    return length;
+}
+
+/* The header at `place` of the batch that is sent, for entries that go together. */
+static void header_fill(struct datagrams *datagrams, unsigned place, struct iovec *parts,
+                        const uint8_t *order, unsigned count, bool addressed)
+{
+    struct datagram *entry = &datagrams->entries[order[0]];
     struct msghdr *header = &datagrams->headers[place].msg_hdr;
-    datagrams->parts[place] = (struct iovec){.iov_base = entry->bytes, .iov_len = entry->length};
-    *header = (struct msghdr){.msg_iov = &datagrams->parts[place],
-                              .msg_iovlen = 1,
-                              .msg_control = datagrams->control[place]};
+    uint16_t segment = count > 1 ? (uint16_t)entry->length : entry->segment;
+    for (unsigned i = 0; i < count; i++) {
+        const struct datagram *part = &datagrams->entries[order[i]];
+        parts[i] = (struct iovec){.iov_base = part->bytes, .iov_len = part->length};
+    }
+    *header = (struct msghdr){
+        .msg_iov = parts, .msg_iovlen = count, .msg_control = datagrams->control[place]};
     if (addressed) {
         header->msg_name = &entry->peer;
         header->msg_namelen =
             entry->peer.any.sa_family == AF_INET6 ? sizeof entry->peer.v6 : sizeof entry->peer.v4;
         asked_write(header, &entry->asked);
     }
-    if (entry->segment)
-        control_add(header, IPPROTO_UDP, UDP_SEGMENT, &entry->segment, sizeof entry->segment);
+    if (segment)
+        control_add(header, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment);
     if (!header->msg_controllen)
         header->msg_control = NULL;
 }
 
+static void entry_send(struct datagrams *datagrams, int fd, unsigned place, uint8_t index,
+                       bool addressed)
+{
+    struct iovec part;
+    header_fill(datagrams, place, &part, &index, 1, addressed);
+    sendmsg(fd, &datagrams->headers[place].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* One by one, where the way out knows no GSO or its datagrams are too large for it. */
-static void segments_send(struct datagrams *datagrams, int fd, unsigned place, unsigned index,
+static void segments_send(struct datagrams *datagrams, int fd, unsigned place, uint8_t index,
                           bool addressed)
 {
-    struct datagram entry = datagrams->entries[index];
+    struct datagram whole = datagrams->entries[index];
     struct datagram *one = &datagrams->entries[index];
+    size_t segment = whole.segment ? whole.segment : whole.length;
     one->segment = 0;
-    for (size_t at = 0; at < entry.length; at += entry.segment) {
-        one->bytes = entry.bytes + at;
-        one->length = entry.length - at < entry.segment ? entry.length - at : entry.segment;
-        header_fill(datagrams, place, index, addressed);
-        sendmsg(fd, &datagrams->headers[place].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (size_t at = 0; at < whole.length; at += segment) {
+        one->bytes = whole.bytes + at;
+        one->length = whole.length - at < segment ? whole.length - at : segment;
+        entry_send(datagrams, fd, place, index, addressed);
     }
-    *one = entry;
+    *one = whole;
 }
 
 /* Is the datagram at fault, and not the socket? */
@@ -196,20 +234,28 @@ static bool datagram_bad(int error)
            error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES;
 }
 
+/* As sendmmsg(2); a single one is cheaper by sendmsg(2). */
+static int headers_send(struct datagrams *datagrams, int fd, unsigned first, unsigned count)
+{
+    struct mmsghdr *headers = datagrams->headers + first;
+    if (count > 1)
+        return sendmmsg(fd, headers, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sendmsg(fd, &headers->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;
+}
+
 int datagrams_send(struct datagrams *datagrams, int fd, const uint8_t *order, unsigned count,
                    bool addressed, unsigned *ret_sent)
 {
+    unsigned starts[DATAGRAMS_MAX + 1] = {0}; /* of each header, in `order` */
+    unsigned headers = 0;
     unsigned done = 0;
-    for (unsigned i = 0; i < count; i++)
-        header_fill(datagrams, i, order[i], addressed);
-    while (done < count) {
-        int sent =
-            count - done == 1
-                ? (sendmsg(fd, &datagrams->headers[done].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
-                       ? -1
-                       : 1)
-                : sendmmsg(fd, datagrams->headers + done, count - done,
-                           MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (unsigned at = 0; at < count; at = starts[headers]) {
+        unsigned run = run_length(datagrams, order + at, count - at, addressed);
+        header_fill(datagrams, headers, &datagrams->parts[at], order + at, run, addressed);
+        starts[++headers] = at + run;
+    }
+    while (done < headers) {
+        int sent = headers_send(datagrams, fd, done, headers - done);
         if (sent > 0) {
             done += (unsigned)sent;
             continue;
@@ -217,11 +263,13 @@ int datagrams_send(struct datagrams *datagrams, int fd, const uint8_t *order, un
         if (errno == EAGAIN || errno == ENOBUFS) /* the rest is dropped */
             break;
         if (!datagram_bad(errno)) {
-            *ret_sent = done;
+            *ret_sent = starts[done];
             return -errno;
         }
-        if (datagrams->entries[order[done]].segment)
-            segments_send(datagrams, fd, done, order[done], addressed);
+        bool several = starts[done + 1] - starts[done] > 1;
+        for (unsigned i = starts[done]; i < starts[done + 1]; i++)
+            if (several || datagrams->entries[order[i]].segment)
+                segments_send(datagrams, fd, done, order[i], addressed);
         done++;
     }
     *ret_sent = count;

@@ -2,7 +2,6 @@
  * ClientHello that is passed through, a TLS handshake. The first two are peeked at, so that whoever
  * reads next finds what is his. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/relay/approach.h"
@@ -121,10 +120,5 @@ enum going greet_tls(struct approach *approach)
         return tls_session_done(client->tls) ? GOES_ON : WAITS;
     if (count <= 0)
         return FAILS;
-    approach->ahead = malloc((size_t)count);
-    if (!approach->ahead)
-        return FAILS;
-    memcpy(approach->ahead, bytes, (size_t)count);
-    approach->ahead_length = (size_t)count;
-    return GOES_ON;
+    return approach_keep(approach, bytes, (size_t)count) ? FAILS : GOES_ON;
 }

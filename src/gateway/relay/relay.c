@@ -126,6 +126,7 @@ static struct tunnel *tunnel_begin(struct approach *approach, struct relayed *re
         .upstream = &approach->upstream,
         .client_ahead = approach->ahead,
         .client_ahead_length = approach->ahead_length,
+        .client_passed = approach->passed,
         .idle_ms = approach->base.plan->listener->idle_ms,
         .bytes_in = &approach->base.tally->bytes_in,
         .bytes_out = &approach->base.tally->bytes_out,

@@ -29,8 +29,8 @@ static uint16_t dead_port(void)
     return port_of(&address);
 }
 
-/* A client's end of a connection that was handed to the relay. */
-static int client(struct relay_rig *rig)
+/* A client's end of a connection that was handed to the relay; `text`: it has spoken before. */
+static int client_saying(struct relay_rig *rig, const char *text)
 {
     int theirs;
     int ours;
@@ -38,8 +38,14 @@ static int client(struct relay_rig *rig)
     socklen_t length = sizeof peer;
     tcp_pair(&theirs, &ours);
     getpeername(ours, (struct sockaddr *)&peer, &length);
+    send(theirs, text, strlen(text), 0);
     relay_accept(&rig->worker, &rig->plan, ours, (struct sockaddr *)&peer);
     return theirs;
+}
+
+static int client(struct relay_rig *rig)
+{
+    return client_saying(rig, "");
 }
 
 static void expect_bytes(struct relay_rig *rig, int fd, const void *wanted, size_t length)
@@ -135,6 +141,30 @@ static void who_refuses_is_passed_over(void **state)
     assert_true(rig_endpoint(rig, 0, 2)->failures_connect > 0);
     assert_int_equal(rig_endpoint(rig, 0, 2)->connections_now, 0);
     assert_int_equal(rig_endpoint(rig, 0, 1)->requests, 20);
+    close(listener);
+}
+
+static void what_was_said_first_comes_once(void **state)
+{
+    struct relay_rig *rig = *state;
+    int listener = server(rig, 0, 1);
+    rig_instance(rig, 0, 2, BOARD_UP, dead_port());
+    for (int i = 0; i < 20; i++) {
+        int client_fd = client_saying(rig, "early");
+        int server_fd = accepted(rig, listener);
+        send(client_fd, " bird", 5, 0);
+        expect(rig, server_fd, "early bird");
+        shutdown(client_fd, SHUT_WR);
+        send(server_fd, "worm", 4, 0);
+        expect(rig, client_fd, "worm");
+        close(server_fd);
+        rig_turns(rig, 2);
+        close(client_fd);
+    }
+    assert_int_equal(rig_listener(rig)->bytes_in, 200);
+    assert_int_equal(rig_endpoint(rig, 0, 1)->bytes_in, 200);
+    assert_true(rig_endpoint(rig, 0, 2)->failures_connect > 0);
+    assert_int_equal(rig->worker.connections, 0);
     close(listener);
 }
 
@@ -327,8 +357,8 @@ static void a_name_leads_to_its_service(void **state)
     struct relay_rig *rig = *state;
     static const char *const exact[] = {"a.example", NULL};
     static const char *const wide[] = {"*.example", NULL};
-    static const struct sni_target targets[] = {{.names = wide, .service = 1},
-                                                {.names = exact, .service = 0}};
+    static const struct sni_target targets[] = {{.names = exact, .service = 0},
+                                                {.names = wide, .service = 1}};
     rig->listener.snis = targets;
     rig->listener.sni_count = 2;
     rig->listener.service = UINT32_MAX;
@@ -475,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(a_connection_is_relayed_and_counted),
         EACH(who_refuses_is_passed_over),
+        EACH(what_was_said_first_comes_once),
         EACH(without_anybody_the_client_is_reset),
         EACH(who_is_alone_and_restarts_is_tried_again),
         EACH(it_waits_for_who_is_coming),

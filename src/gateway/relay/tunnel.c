@@ -197,6 +197,9 @@ static enum pump none_read(struct tunnel *tunnel, int from, ssize_t count)
         return PUMP_WAITS;
     if (count < 0)
         return PUMP_FAILED_FROM;
+    /* The second end: the close that follows says it to a plain socket. */
+    if (tunnel->sides[from].shut && stream_plain(to))
+        return PUMP_DONE;
     stream_shutdown(to);
     return to->shut_blocked ? PUMP_WAITS : PUMP_DONE;
 }
@@ -416,6 +419,8 @@ struct tunnel *tunnel_new(const struct tunnel_setup *setup)
     }
     stream_move(&tunnel->sides[CLIENT], setup->client, client_ready);
     stream_move(&tunnel->sides[UPSTREAM], setup->upstream, upstream_ready);
+    if (setup->client_passed)
+        moved(tunnel, CLIENT, (ssize_t)setup->client_passed);
     tunnel_runs(tunnel);
     return tunnel;
 }

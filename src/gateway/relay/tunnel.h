@@ -27,6 +27,7 @@ struct tunnel_setup {
     struct stream *upstream;  /* connected, or still connecting */
     const void *client_ahead; /* bytes read from it already, to be sent first; copied */
     size_t client_ahead_length;
+    size_t client_passed; /* bytes of it that the upstream has already: counted as moved */
     const void *upstream_ahead;
     size_t upstream_ahead_length;
     uint32_t idle_ms;      /* 0: for ever */
