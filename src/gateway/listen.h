@@ -10,7 +10,13 @@
 
 #include "gateway/core/worker.h"
 
-enum { ACCEPT_PAUSE_MS = 50, ACCEPTS_A_TURN_MAX = 32, GREETING_MS = 5000, ENDPOINTS_PART = 8 };
+enum {
+    ACCEPT_PAUSE_MS = 50,
+    ACCEPTS_A_TURN_MAX = 32,
+    GREETING_MS = 5000,
+    ENDPOINTS_PART = 8,
+    TELL_EVERY_MS = 10000, /* of pauses */
+};
 
 struct listening;
 
