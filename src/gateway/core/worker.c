@@ -340,7 +340,9 @@ uint64_t worker_now_us(struct worker *worker)
 
 int worker_init(struct worker *worker, const struct worker_setup *setup)
 {
-    *worker = (struct worker){.number = setup->number, .connections_max = setup->connections_max};
+    *worker = (struct worker){.number = setup->number,
+                              .connections_max = setup->connections_max,
+                              .descriptors_max = setup->descriptors_max};
     random_init(&worker->random);
     worker->loop = loop_new();
     worker->own = calloc(1, sizeof *worker->own);

@@ -41,6 +41,7 @@ struct worker {
     struct journal *journal;        /* access log lines on their way to the logger */
     uint32_t connections;           /* of clients, open now */
     uint32_t connections_max;       /* this worker's share of the gateway's cap */
+    uint32_t descriptors_max;       /* of the process; 0: unknown */
     uint64_t request_next;          /* for request ids */
     struct http_worker *http;       /* http/'s own state per worker */
     struct relay_worker *relay;     /* relay/'s */
@@ -84,6 +85,7 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 struct worker_setup {
     unsigned number;
     uint32_t connections_max; /* this worker's share */
+    uint32_t descriptors_max; /* of the process; 0: unknown */
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
