@@ -31,7 +31,8 @@ static const struct directive rows[] = {
      .example = "quota memory=256m cpu=50% tasks=64;"},
     {.name = "include",
      .id = DIRECTIVE_INCLUDE,
-     .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM,
+     .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM | CONTEXT_LISTEN | CONTEXT_HOST |
+                 CONTEXT_ROUTE,
      .many = true,
      .arguments = {{.name = "PATH", .type = VALUE_PATH}},
      .help = "Reads further files as if their text stood here. A pattern reads all that match, in "
@@ -194,5 +195,6 @@ static const struct directive rows[] = {
 const struct directive_rows directive_rows_top = {
     .rows = rows,
     .count = sizeof rows / sizeof rows[0],
-    .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM | CONTEXT_LISTEN,
+    .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM | CONTEXT_LISTEN | CONTEXT_HOST |
+                CONTEXT_ROUTE,
 };

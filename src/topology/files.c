@@ -111,13 +111,13 @@ static const struct pem_file *file_find(struct builder *builder, const char *pat
 
 /* False: reported. Without a folder no file is looked at. */
 static bool file_good(struct builder *builder, const struct place *place, const char *path,
-                      enum file_kind kind)
+                      enum file_kind kind, const char *hint)
 {
     if (!builder->reads_files)
         return true;
     const struct pem_file *file = file_find(builder, path);
     if (*file->problem)
-        diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, place, NULL, "`%s` %s", path,
+        diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, place, hint, "`%s` %s", path,
                         file->problem);
     else if (!file->has[kind])
         diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, place,
@@ -130,12 +130,16 @@ const char *builder_pem(struct builder *builder, const struct value *value, enum
 {
     struct place place = value_place(value);
     const char *path = builder_path(builder, value->text, false);
-    return file_good(builder, &place, path, kind) ? path : NULL;
+    return file_good(builder, &place, path, kind, NULL) ? path : NULL;
 }
 
 const char *builder_pem_system(struct builder *builder, const struct statement *statement,
                                const char *path)
 {
     struct place place = statement_place(statement);
-    return file_good(builder, &place, path, FILE_AUTHORITIES) ? path : NULL;
+    return file_good(builder, &place, path, FILE_AUTHORITIES,
+                     "it has the authorities that are trusted: ca=FILE names others, verify=no "
+                     "trusts all")
+               ? path
+               : NULL;
 }

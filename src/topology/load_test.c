@@ -57,7 +57,9 @@ static void files_write(void)
                "strip=/x;\n"
                "    route /api method=PUT,GET header=\"X-B: c\" -> a weight=3, b;\n"
                "    route ~^/(.) { redirect /v/$1; } route =/t { respond 200 \"$$ $path\"; } }\n"
-               "  respond 404; }\n");
+               "  include hosts/*.conf; respond 404; }\n");
+    file_write("hosts/x.conf", "host x.example { include routes; }\n");
+    file_write("hosts/routes", "route / -> a;\n");
     file_write("c.pem", certificate);
     file_write("k.pem", certificate);
     file_write("ca.pem", certificate);
@@ -67,7 +69,7 @@ static int setup(void **state)
 {
     (void)state;
     snprintf(folder, sizeof folder, "/tmp/enginx-load-XXXXXX");
-    if (!mkdtemp(folder) || mkdir(path("services"), 0700) < 0)
+    if (!mkdtemp(folder) || mkdir(path("services"), 0700) < 0 || mkdir(path("hosts"), 0700) < 0)
         return -1;
     files_write();
     return 0;
@@ -148,6 +150,7 @@ static void a_bundle_gives_the_same_topology(void **state)
         assert_int_equal(rename(away, folder), 0);
         assert_string_equal(disk, unpacked);
         assert_non_null(strstr(disk, "far.example"));
+        assert_non_null(strstr(disk, "x.example /"));
         free(disk);
         free(unpacked);
         bundle_free(bundle);
@@ -207,8 +210,8 @@ static void a_bundle_has_what_was_used_and_no_more(void **state)
     assert_null(bundle_find(bundle, BUNDLE_ENVIRONMENT, "UNUSED", NULL));
     assert_non_null(bundle_find(bundle, BUNDLE_MATCHES, path("none/*.conf"), &length));
     assert_int_equal(length, 0);
-    assert_non_null(bundle_nth(bundle, BUNDLE_SOURCE, 3, &name, &length));
-    assert_null(bundle_nth(bundle, BUNDLE_SOURCE, 4, &name, &length));
+    assert_non_null(bundle_nth(bundle, BUNDLE_SOURCE, 5, &name, &length));
+    assert_null(bundle_nth(bundle, BUNDLE_SOURCE, 6, &name, &length));
     bundle_free(bundle);
 }
 

@@ -193,9 +193,9 @@ def between(request, place, binary):
     network = Network()
     directory = Path(tempfile.mkdtemp(prefix="smuggling-", dir=place))
     directory.chmod(0o755)
-    (directory / "origin").mkdir()
+    elsewhere = Path(tempfile.mkdtemp(prefix="origin-", dir=place))  # no process of the cluster's
     with network.inside():
-        origin = Origin(request.param, directory / "origin")
+        origin = Origin(request.param, elsewhere)
         cluster = Cluster(binary, directory, Account("root"), network)
         cluster.up(f"""
             log directory={directory}/logs;
@@ -222,7 +222,7 @@ def passed_on(lines):
     return [(line["method"], line["uri"]) for line in lines if line.get("instance")]
 
 
-def settled(read, within=2.0, quiet=0.4):
+def settled(read, within=2.0, quiet=0.3):
     """Until what `read` gives has not changed for a moment."""
     until, last, since = time.monotonic() + within, read(), time.monotonic()
     while time.monotonic() < until and time.monotonic() - since < quiet:
