@@ -40,6 +40,9 @@ json_t *ask(const struct cli *cli, json_t *request)
     }
     const char *error = json_string_value(json_object_get(answer, "error"));
     if (error) {
+        const char *report = json_string_value(json_object_get(answer, "report"));
+        if (report)
+            fputs(report, stderr);
         cli_fail("%s", error);
         json_decref(answer);
         return NULL;

@@ -22,5 +22,10 @@ int command_reload(const struct cli *cli)
     if (file)
         json_object_set_new(request, "file", json_string(file));
     free(file);
-    return ask_simply(&own, request);
+    json_t *answer = ask(&own, request);
+    const char *report = json_string_value(json_object_get(answer, "report"));
+    if (report)
+        fputs(report[0] ? report : "nothing changes\n", stdout);
+    json_decref(answer);
+    return answer ? CLI_OK : CLI_FAILED;
 }

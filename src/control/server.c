@@ -40,6 +40,7 @@ struct client {
     bool ended;         /* it sends no more, and may still read */
     bool reloaded;      /* what it waits for is over: */
     char *reload_error; /* NULL: it went well */
+    char *report;       /* what comes with the answer, for people; NULL: nothing */
 };
 
 struct control_server {
@@ -82,6 +83,7 @@ static void client_free(struct client *client)
     if (client->waits == reload_waits)
         reload_disown(server->supervisor, client);
     free(client->reload_error);
+    free(client->report);
     free(client);
 }
 
@@ -138,6 +140,8 @@ static void client_finish(struct client *client, const char *error)
         json_object_set_new(object, "error", json_text(error));
     else
         json_object_set_new(object, "ok", json_true());
+    if (client->report)
+        json_object_set_new(object, "report", json_text(client->report));
     client_say(client, object);
     client->waits = NULL;
     client->closing = true;
@@ -354,25 +358,19 @@ static bool reload_waits(const struct client *client, const char **ret_error)
     return client->reloaded;
 }
 
-/* What the file says, and what changes by it, goes to the client as progress. */
+/* What is wrong with the file, or what changes by it, is the report. */
 static const char *command_reload(struct client *client, const json_t *request)
 {
     static char why[1024];
     const char *file = json_string_value(json_object_get(request, "file"));
     bool dry = json_is_true(json_object_get(request, "dry_run"));
-    char *text = NULL;
     size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
+    FILE *out = open_memstream(&client->report, &length);
     if (!out)
         return "no memory";
     int error = reload_file(client->server->supervisor, file, dry, client_reloaded, client, out,
                             why, sizeof why);
     fclose(out);
-    if (length && text[length - 1] == '\n')
-        text[length - 1] = 0;
-    if (length)
-        client_say(client, json_pack("{s:o}", "progress", json_text(text)));
-    free(text);
     if (error)
         return why;
     if (dry)

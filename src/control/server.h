@@ -4,7 +4,8 @@
  *
  * A request is a line of JSON: {"command": NAME, …}; the answer is lines of JSON. Commands that
  * take time send {"progress": TEXT} lines while they wait. The last line is {"ok": true, …} or
- * {"error": TEXT}. Bounds: REQUEST_BYTES_MAX, CONTROL_CLIENTS_MAX, ANSWER_BYTES_MAX. */
+ * {"error": TEXT}, maybe with a "report" in several lines. Bounds: REQUEST_BYTES_MAX,
+ * CONTROL_CLIENTS_MAX, ANSWER_BYTES_MAX. */
 #pragma once
 
 #include "event/loop.h"

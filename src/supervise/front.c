@@ -161,8 +161,10 @@ static int front_assemble(struct front *front, const struct topology *topology, 
 
 int front_start(struct supervisor *supervisor, char *why, size_t why_size)
 {
-    if (!topology_needs_gateway(supervisor->topology))
+    if (!topology_needs_gateway(supervisor->topology)) {
+        front_process_orphan_end(supervisor);
         return 0;
+    }
     if (supervisor->options.bundle_fd < 0) {
         snprintf(why, why_size, "the gateway has no configuration");
         return -EINVAL;

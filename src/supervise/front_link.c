@@ -338,6 +338,17 @@ bool front_process_adopt(struct front *front, bool memory_kept)
     return true;
 }
 
+void front_process_orphan_end(struct supervisor *supervisor)
+{
+    struct gateway_record *record = records_gateway(supervisor->records);
+    scoped_fd int pidfd = record->pid > 0 ? process_open(record->pid) : -1;
+    if (pidfd >= 0 && process_start_ticks(record->pid) == record->start_ticks) {
+        log_info("gateway-ended", "pid=%d why=\"nothing needs it any more\"", record->pid);
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    }
+    *record = (struct gateway_record){.generation = record->generation};
+}
+
 void front_process_end(struct front *front)
 {
     if (front->pid) {

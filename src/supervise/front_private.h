@@ -95,6 +95,8 @@ int front_process_start(struct front *front);
 /* Goes on with the one that an earlier supervisor started, if it lives and its socket and memory
  * were kept; else that one is ended. */
 bool front_process_adopt(struct front *front, bool memory_kept);
+/* Ends the one that an earlier supervisor started: nothing needs a gateway any more. */
+void front_process_orphan_end(struct supervisor *supervisor);
 /* Ends it, by SIGKILL: for when there is nothing to be served any more. */
 void front_process_end(struct front *front);
 /* Tells it that what it prepared, or prepares, is not wanted. */

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import clients
+from harness.processes import alive
 
 pytestmark = pytest.mark.both_accounts
 
@@ -120,6 +121,22 @@ def test_crash_of_the_supervisor(cluster, programs):
     assert cluster.status()["generation"] == 2
 
 
+def test_crash_and_another_file(cluster, programs):
+    """A gateway that nobody needs any more goes; and one comes when it is needed again."""
+    service = f"""service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; }}"""
+    cluster.up(service + "listen 8080 tcp -> web path=relay;")
+    cluster.wait_up(2)
+    gateway = gateway_pid(cluster)
+    for text, served in ((service, False), (service + "listen 8080 tcp -> web path=relay;", True)):
+        cluster.process.kill()
+        cluster.process.wait()
+        cluster.up(text)
+        cluster.wait_up(2)
+        assert (gateway_pid(cluster) > 0) == served
+        cluster.wait(lambda: not alive(gateway), 5, "the old gateway to be gone")
+        assert clients.refused(8080) != served
+
+
 def test_crash_of_both(cluster, programs):
     text = f"""
         service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; }}
@@ -173,3 +190,28 @@ def test_a_taken_port(cluster, programs, account):
     if account.root:  # who else may look into our descriptors?
         assert f"process {os.getpid()}" in cluster.output
     stranger.close()
+
+
+def test_the_path_of_each_listener_is_explained(cluster, programs):
+    path = cluster.configure(f"""
+        service web {{ run {programs.python("web")}; port 8000; instances 2; }}
+        service away {{ at 127.0.0.1:9 127.0.0.1:10; }}
+        listen 8080 tcp -> web;
+        listen 8081 tcp -> web path=relay;
+        listen 8082 http {{ route /a -> web; route / -> away; }}
+        listen 8083 tcp -> away;
+        metrics 127.0.0.1:9100;""")
+    told = cluster.command("check", path, "--explain").stdout
+
+    def line(start):
+        found = [line for line in told.splitlines() if line.startswith(start)]
+        assert len(found) == 1, told
+        return found[0]
+
+    assert " -> web: direct" in line("listen     tcp:8080")
+    assert " -> web: relay" in line("listen     tcp:8081")
+    assert "path=relay" in line("listen     tcp:8081")
+    assert " -> web, away: http" in line("listen     tcp:8082")
+    assert " -> away: relay" in line("listen     tcp:8083")
+    assert "elsewhere" in line("listen     tcp:8083") and "127.0.0.1:9" in line("service    away")
+    assert "http" in line("listen     tcp:127.0.0.1:9100")

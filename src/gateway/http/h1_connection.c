@@ -96,15 +96,15 @@ static void connection_due(struct timer *timer)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* A client that only ended its side (FIN) may still want the answer. */
 static void connection_ready(struct stream *stream, unsigned events)
 {
     struct h1_connection *connection = h1_of_stream(stream);
     h1_enter(connection);
-    /* One who only ended still reads; one who reset does not. */
-    if (connection->state == H1_EXCHANGE && events & (WATCH_ERROR | WATCH_HANGUP))
+    if (connection->exchange && (events & (WATCH_ERROR | WATCH_HANGUP)))
         h1_close(connection, true, "the client went away");
-    if (!connection->dead && connection->exchange && !stream->write_blocked &&
-        (connection->exchange->output.pending || connection->exchange->room_wanted))
+    else if (connection->exchange && !stream->write_blocked &&
+             (connection->exchange->output.pending || connection->exchange->room_wanted))
         h1_answer_room(connection->exchange);
     if (!connection->dead)
         h1_intake(connection);

@@ -159,6 +159,7 @@ void rig_start(struct rig *rig, uint32_t instances)
                                           .plan_count = 1,
                                           .free = generation_free};
     table_add(rig->generation.services, "api", &rig->service, NULL);
+    rig->plan_tally = tally_traffic(rig->tally, 0, TALLY_LISTENER, rig->plan.row);
     assert_int_equal(worker_switch(&rig->worker, &rig->generation), 0);
 }
 

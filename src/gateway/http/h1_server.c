@@ -172,6 +172,7 @@ struct h1_exchange *h1_exchange_new(struct h1_connection *connection)
                      .arena = arena,
                      .client_trusted = connection_trusted(connection),
                      .secure = connection->secure,
+                     .fd = connection->stream.fd,
                      .begun_us = worker_now_us(worker)},
         .connection = connection,
         .body_wanted = true,

@@ -183,12 +183,11 @@ static struct h1_client *kept_take(struct proxy *proxy)
 static int proxy_header_send(struct proxy *proxy)
 {
     char header[PROXY_HEADER_BYTES_MAX];
-    struct sockaddr_storage source = {0}, destination = {0};
     struct client_base *client = proxy->exchange->client;
+    struct sockaddr_storage source = {0}, destination = {0};
+    client_local(client, proxy->exchange->fd);
     memcpy(&source, &client->peer, sizeof client->peer);
     memcpy(&destination, &client->local, sizeof client->local);
-    if (!destination.ss_family)
-        destination.ss_family = source.ss_family;
     size_t length = proxy_header_write(proxy_service(proxy)->gateway.proxy_protocol, &source,
                                        &destination, header);
     const struct h1_piece piece = {.head = header, .head_length = length};
@@ -285,6 +284,7 @@ static void waited(struct waiter *waiter, enum pick_result result)
 
 static void proxy_wait(struct proxy *proxy)
 {
+    proxy->exchange->codec->watch(proxy->exchange);
     if (!upstream_wait(proxy->upstream, &proxy->waiter, waited))
         proxy_answer(proxy, 503, BLAME_UPSTREAM, "too many wait for the service already");
 }
