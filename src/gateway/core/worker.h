@@ -66,8 +66,9 @@ struct client_base {
     union client_address local;       /* what it asked for: client_local; from a PROXY header */
 };
 
-/* A client's connection begins and ends: counts, references, caps per client. begin: false, the cap
- * is reached (counted as refused); close the descriptor. */
+/* A client's connection begins and ends: counts, references, caps per client. `plan` is one of the
+ * worker's current generation. begin: false, the cap is reached (counted as refused); close the
+ * descriptor. */
 bool client_begin(struct client_base *client, struct worker *worker,
                   const struct plan_listener *plan, const struct sockaddr *peer);
 void client_end(struct client_base *client);
@@ -104,6 +105,11 @@ void worker_news(struct worker *worker);
 
 /* The upstream of a service of that generation; NULL: no memory. */
 struct upstream *worker_upstream(const struct generation_use *use, uint32_t service);
+
+/* The newest generation's plan of a listener that an older one had; NULL: it is not there any more.
+ */
+const struct plan_listener *worker_plan(const struct worker *worker,
+                                        const struct plan_listener *older);
 
 /* Microseconds for measuring latency; the turn's, read once a turn when somebody asks. */
 uint64_t worker_now_us(struct worker *worker);
