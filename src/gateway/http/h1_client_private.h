@@ -39,6 +39,7 @@ struct h1_client {
     uint8_t body;     /* enum body_kind */
     uint8_t method;   /* enum http_method */
     bool connected : 1;
+    bool tls_failed : 1; /* it was accepted, and TLS failed */
     bool reused : 1;
     bool pooled_now : 1;
     bool private : 1;
