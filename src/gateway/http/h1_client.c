@@ -72,6 +72,14 @@ void client_fail(struct h1_client *client, bool timeout, const char *why)
     client->calls->failed(client->owner, &failure);
 }
 
+void client_not_connected(struct h1_client *client, int error)
+{
+    client->tls_failed = error == -EPROTO && client->stream.tls;
+    client_fail(client, false,
+                client->tls_failed ? tls_session_why(client->stream.tls)
+                                   : "the connection was not accepted");
+}
+
 /* ---- events --------------------------------------------------------------------------------- */
 
 /* The first bytes went out, or there is room for more. False: it failed, or is gone. */
@@ -80,10 +88,7 @@ static bool client_writable(struct h1_client *client)
     int flushed = h1_output_flush(&client->output, &client->stream);
     if (flushed < 0 && flushed != -EAGAIN) {
         if (!client->connected) {
-            client->tls_failed = flushed == -EPROTO && client->stream.tls;
-            client_fail(client, false,
-                        client->tls_failed ? tls_session_why(client->stream.tls)
-                                           : "the connection was not accepted");
+            client_not_connected(client, flushed);
             return false;
         }
         client->send_broken = true;

@@ -63,6 +63,8 @@ struct h1_client {
 void client_deadline(struct h1_client *client, uint64_t delay_ms);
 /* Tells the owner; it is to be closed after that. */
 void client_fail(struct h1_client *client, bool timeout, const char *why);
+/* The same before the connection stood; `error`: of the write or read. */
+void client_not_connected(struct h1_client *client, int error);
 /* Reads and goes on as far as it goes; busy. */
 void client_read(struct h1_client *client);
 /* True: the body goes by splice; all that can be done just now was done. */
