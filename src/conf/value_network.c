@@ -144,8 +144,8 @@ static bool host_parse(const struct value_spec *spec, const char *text, struct v
     const char *name = text[0] == '*' && text[1] == '.' ? text + 2 : text;
     size_t length = strlen(name);
     ret_value->text = text;
-    return strcmp(text, "*") == 0 || name_good(name, length) ||
-           (name == text && six_good(text, length)) || value_wrong(spec, text, problem);
+    return strcmp(text, "*") == 0 || name_good(name, length) || six_good(text, length) ||
+           value_wrong(spec, text, problem);
 }
 
 static bool endpoint_parse(const struct value_spec *spec, const char *text, struct value *ret_value,

@@ -371,7 +371,8 @@ static void topology_build(struct builder *builder, const struct builder_input *
     drafts_finish(builder);
     publications_finish(builder);
     order_settle(builder);
-    if (!builder->topology->service_count && !diagnostics_errors(builder->diagnostics)) {
+    if (!builder->topology->service_count && !builder->topology->listener_count &&
+        !diagnostics_errors(builder->diagnostics)) {
         struct place place = {.file = input->path};
         diagnostics_add(builder->diagnostics, DIAGNOSTIC_WARNING, &place,
                         "service web { run node server.js; }", "there is no service");

@@ -144,13 +144,18 @@ static bool location_good(struct builder *builder, const struct value *value)
     return false;
 }
 
-static bool redirect_build(struct builder *builder, const struct statement *at, uint32_t captures,
-                           struct route *route)
+static bool redirect_build(struct builder *builder, const struct publication *publication,
+                           const struct statement *at, uint32_t captures, struct route *route)
 {
     const struct value *value = &at->arguments[0];
     route->kind = ROUTE_REDIRECT;
     route->status = redirect_statuses[at->options[OPTION_REDIRECT_STATUS].choice];
     if (strcmp(value->text, "https") == 0) {
+        struct place place = value_place(value);
+        if (listen_has_tls(publication->statement))
+            diagnostics_add(builder->diagnostics, DIAGNOSTIC_WARNING, &place,
+                            "listen 80 http { redirect https; }",
+                            "`redirect https` where https is already: clients go in a circle");
         route->location = "https://${host}${uri}";
         return true;
     }
@@ -177,11 +182,12 @@ static bool respond_build(struct builder *builder, const struct statement *at, u
     return false;
 }
 
-static bool action_build(struct builder *builder, const struct statement *at, uint32_t captures,
-                         struct route *route)
+static bool action_build(struct builder *builder, const struct publication *publication,
+                         const struct statement *at, uint32_t captures, struct route *route)
 {
-    return at->directive->id == DIRECTIVE_REDIRECT ? redirect_build(builder, at, captures, route)
-                                                   : respond_build(builder, at, captures, route);
+    return at->directive->id == DIRECTIVE_REDIRECT
+               ? redirect_build(builder, publication, at, captures, route)
+               : respond_build(builder, at, captures, route);
 }
 
 /* `redirect` or `respond` of a route's block; NULL: neither. Two of them: reported. */
@@ -226,7 +232,7 @@ static bool kind_build(struct builder *builder, const struct publication *public
         return false;
     }
     proxy_only(builder, block);
-    return action->valid && action_build(builder, action, captures, route);
+    return action->valid && action_build(builder, publication, action, captures, route);
 }
 
 static void bounds_apply(const struct statement *block, struct route *route)
@@ -298,7 +304,8 @@ bool route_build(struct builder *builder, const struct publication *publication,
     if (statement->directive->id == DIRECTIVE_ROUTE)
         return pattern_route(builder, publication, statement, host, scope, ret_route);
     struct place place = statement_place(statement);
-    return statement->valid && action_build(builder, statement, UINT32_MAX, ret_route) &&
+    return statement->valid &&
+           action_build(builder, publication, statement, UINT32_MAX, ret_route) &&
            rest_claim(builder, host, scope, &place, ret_route);
 }
 

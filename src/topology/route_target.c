@@ -80,6 +80,9 @@ static void piece_take(struct targets *targets, const char *piece, const struct 
         weight_set(targets, piece + strlen(weight_prefix), place);
     else if (!targets->good)
         return; /* what was wrong before may have taken its own words */
+    else if (strchr(piece, '='))
+        refuse(targets, place, "method= and header= of the route, weight= of a service",
+               "this is not known here");
     else
         refuse(targets, place, "-> api weight=95, canary weight=5",
                "a `,` is missing in front of this");

@@ -262,6 +262,7 @@ static const struct {
                  "or `respond`"},
     {"route / ->;", "shop.conf:3:1: error: `route` needs SERVICE"},
     {"route / -> a, a;", "shop.conf:3:15: error: this service is named twice"},
+    {"route / -> a wieght=3;", "shop.conf:3:14: error: this is not known here"},
     {"route / -> a b;", "shop.conf:3:14: error: a `,` is missing in front of this"},
     {"route / -> a,;", "shop.conf:3:12: error: a service is missing behind the `,`"},
     {"route / -> ,a;", "shop.conf:3:12: error: a service is missing in front of the `,`"},
@@ -359,6 +360,17 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
     }
 }
 
+static void a_redirect_in_a_circle_is_warned_of(void **state)
+{
+    (void)state;
+    topology_free(good("listen 443 http tls { certificate c; host a { redirect https; } }"));
+    says("circle",
+         "shop.conf:1:56: warning: `redirect https` where https is already: clients go in "
+         "a circle");
+    topology_free(good("listen 80 http { redirect https; }"));
+    assert_null(strstr(said, "warning:"));
+}
+
 static void all_that_is_wrong_is_said_at_once(void **state)
 {
     (void)state;
@@ -385,6 +397,7 @@ int main(void)
         cmocka_unit_test(rules_come_from_outside_to_inside),
         cmocka_unit_test(a_realm_has_its_own_services_and_variables),
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
+        cmocka_unit_test(a_redirect_in_a_circle_is_warned_of),
         cmocka_unit_test(all_that_is_wrong_is_said_at_once),
         cmocka_unit_test(the_same_route_may_differ_in_conditions),
     };

@@ -75,6 +75,8 @@ struct codec {
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
+    /* It will take a while: see to it that the client's going away is noticed meanwhile. */
+    void (*watch)(struct exchange *exchange);
     /* The handler has let go: once the response is out the exchange may be freed, also at once. */
     void (*released)(struct exchange *exchange);
 };
@@ -102,10 +104,11 @@ struct exchange {
     struct tally_traffic *route_tally;   /* NULL: none */
     struct tally_traffic *service_tally; /* of whom it went to; NULL: nobody */
 
-    struct head request;               /* its bytes and fields lie in the arena */
-    struct bump *arena;                /* of this exchange; freed with it */
-    bool client_trusted;               /* the peer is one of the site's `trust` */
-    bool secure;                       /* came by TLS */
+    struct head request; /* its bytes and fields lie in the arena */
+    struct bump *arena;  /* of this exchange; freed with it */
+    bool client_trusted; /* the peer is one of the site's `trust` */
+    int fd;              /* of the client's socket, for client_local; -1: none of its own */
+    bool secure;         /* came by TLS */
     const char *tls_version, *tls_sni; /* for the log; NULL: none */
     char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
     struct slice captures[10];         /* of the route's regular expression */

@@ -125,18 +125,30 @@ static ssize_t sent(struct h1_exchange *own, ssize_t taken, size_t length)
     return taken;
 }
 
-static ssize_t piece_send(struct h1_exchange *own, const struct h1_piece *piece)
+/* Will the connection be closed at once after the response, with nothing left to read? */
+static bool closing(const struct h1_exchange *own)
+{
+    const struct h1_connection *connection = own->connection;
+    return !own->keeps && own->exchange.request_ended && !connection->held_length &&
+           connection->stream.read_blocked && !connection->secure;
+}
+
+static ssize_t piece_send(struct h1_exchange *own, struct h1_piece *piece)
 {
     struct h1_connection *connection = own->connection;
     if (connection->dead || connection->broken)
         return -EPIPE;
+    piece->closing = piece->last && closing(own);
     return sent(own, h1_output_write(&own->output, &connection->stream, piece), piece->body_length);
 }
+
+enum { INTERIM_BYTES_MAX = 16 * 1024 }; /* that wait for a client that takes nothing */
 
 static void codec_interim(struct exchange *exchange, const struct response_head *head)
 {
     struct h1_exchange *own = h1_of(exchange);
-    if (!exchange->request.version_minor || exchange->responded)
+    if (!exchange->request.version_minor || exchange->responded ||
+        own->output.pending_length > INTERIM_BYTES_MAX) /* they may be left out */
         return;
     struct text text = {.bytes = exchange->worker->output};
     put_status(&text, head);
@@ -144,7 +156,7 @@ static void codec_interim(struct exchange *exchange, const struct response_head 
     PUT(&text, "\r\n");
     if (text.full)
         return;
-    const struct h1_piece piece = {.head = text.bytes, .head_length = text.length};
+    struct h1_piece piece = {.head = text.bytes, .head_length = text.length};
     piece_send(own, &piece);
 }
 
@@ -169,12 +181,12 @@ static ssize_t codec_respond(struct exchange *exchange, const struct response_he
     put_end(&text, own, head, framing, length, last);
     if (text.full)
         return client_gone(own->connection, -EMSGSIZE);
-    const struct h1_piece piece = {.head = text.bytes,
-                                   .head_length = text.length,
-                                   .head_room = WORKER_OUTPUT_BYTES,
-                                   .body = bytes,
-                                   .body_length = own->bodyless ? 0 : length,
-                                   .last = last};
+    struct h1_piece piece = {.head = text.bytes,
+                             .head_length = text.length,
+                             .head_room = WORKER_OUTPUT_BYTES,
+                             .body = bytes,
+                             .body_length = own->bodyless ? 0 : length,
+                             .last = last};
     ssize_t taken = piece_send(own, &piece);
     return taken < 0 || !own->bodyless ? taken : (ssize_t)length;
 }
@@ -184,7 +196,7 @@ static ssize_t codec_write(struct exchange *exchange, const char *bytes, size_t 
     struct h1_exchange *own = h1_of(exchange);
     if (own->bodyless)
         return (ssize_t)length;
-    const struct h1_piece piece = {.body = bytes, .body_length = length, .last = last};
+    struct h1_piece piece = {.body = bytes, .body_length = length, .last = last};
     return piece_send(own, &piece);
 }
 
@@ -199,7 +211,7 @@ static void codec_end(struct exchange *exchange, const struct field *trailers, u
         put_field(&text, &trailers[i]);
     PUT(&text, "\r\n");
     own->output.chunked = false; /* it was framed by hand */
-    const struct h1_piece piece = {.head = text.bytes, .head_length = text.length};
+    struct h1_piece piece = {.head = text.bytes, .head_length = text.length};
     piece_send(own, &piece);
 }
 
@@ -258,6 +270,13 @@ static struct stream *codec_upgrade(struct exchange *exchange, struct slice *ret
     return &connection->stream;
 }
 
+static void codec_watch(struct exchange *exchange)
+{
+    struct h1_connection *connection = h1_of(exchange)->connection;
+    if (!connection->dead)
+        stream_watch(&connection->stream);
+}
+
 static void codec_released(struct exchange *exchange)
 {
     h1_exchange_end(h1_of(exchange));
@@ -274,6 +293,7 @@ const struct codec h1_codec = {
     .splices = codec_splices,
     .splice = codec_splice,
     .upgrade = codec_upgrade,
+    .watch = codec_watch,
     .released = codec_released,
 };
 

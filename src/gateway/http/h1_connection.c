@@ -50,6 +50,8 @@ static void exchange_due(struct h1_connection *connection)
         h1_close(connection, true, "send timeout: the client takes nothing");
     else if (!own->exchange.request_ended && own->body_wanted)
         h1_request_fail(connection, 408, "body timeout");
+    else if (stream_watch(&connection->stream) < 0) /* WATCH_CLIENT_MS are over */
+        h1_close(connection, true, "no memory to watch it");
 }
 
 static void state_due(struct h1_connection *connection)
@@ -94,13 +96,15 @@ static void connection_due(struct timer *timer)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* A client that only ended its side (FIN) may still want the answer. */
 static void connection_ready(struct stream *stream, unsigned events)
 {
-    (void)events;
     struct h1_connection *connection = h1_of_stream(stream);
     h1_enter(connection);
-    if (connection->exchange && !stream->write_blocked &&
-        (connection->exchange->output.pending || connection->exchange->room_wanted))
+    if (connection->exchange && (events & (WATCH_ERROR | WATCH_HANGUP)))
+        h1_close(connection, true, "the client went away");
+    else if (connection->exchange && !stream->write_blocked &&
+             (connection->exchange->output.pending || connection->exchange->room_wanted))
         h1_answer_room(connection->exchange);
     if (!connection->dead)
         h1_intake(connection);

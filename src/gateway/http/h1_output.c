@@ -56,6 +56,7 @@ struct parts {
     size_t run_length;
     const char *suffix;
     size_t suffix_length;
+    bool more;
 };
 
 static ssize_t parts_send(const struct parts *parts, struct stream *stream)
@@ -66,16 +67,16 @@ static ssize_t parts_send(const struct parts *parts, struct stream *stream)
         if (parts->run_length)
             memcpy(at, parts->run, parts->run_length);
         memcpy(at + parts->run_length, parts->suffix, parts->suffix_length);
-        return stream_write(stream, parts->prefix, length, false);
+        return stream_write(stream, parts->prefix, length, parts->more);
     }
     if (parts->run_length == length)
-        return stream_write(stream, parts->run, length, false);
+        return stream_write(stream, parts->run, length, parts->more);
     const struct iovec pieces[] = {
         {parts->prefix, parts->prefix_length},
         {(void *)(uintptr_t)parts->run, parts->run_length},
         {(void *)(uintptr_t)parts->suffix, parts->suffix_length},
     };
-    return stream_writev(stream, pieces, 3, false);
+    return stream_writev(stream, pieces, 3, parts->more);
 }
 
 /* Keeps what was not sent of these parts but for the run, which stays the caller's. */
@@ -167,6 +168,7 @@ static ssize_t piece_emit(struct h1_output *output, struct stream *stream,
         .run = piece->body,
         .run_length = piece->body_length,
         .suffix = "",
+        .more = piece->closing,
     };
     return output->chunked ? chunk_emit(output, stream, &parts, piece->last)
                            : parts_emit(output, stream, &parts);

@@ -130,7 +130,32 @@ static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeou
         proxy_try(proxy);
         return;
     }
-    proxy_answer(proxy, timeout ? 504 : 502, BLAME_UPSTREAM, why);
+    /* 502 says that there was an answer, and that it was none; here nobody was there. */
+    uint16_t status = stage == STAGE_CONNECT ? 503 : 502;
+    proxy_answer(proxy, timeout ? 504 : status, BLAME_UPSTREAM, why);
+}
+
+/* What connecting fails by when it is we who are short of something. */
+static bool error_ours(int error)
+{
+    switch (error) {
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+    case -EADDRNOTAVAIL:
+    case -EAGAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* No attempt was made at all. */
+static void attempt_short(struct proxy *proxy, int error)
+{
+    endpoint_leave(proxy, OUTCOME_UNUSED);
+    proxy_answer(proxy, 503, BLAME_ENGINX, strerror(-error));
 }
 
 void proxy_failed(void *owner, const struct h1_failure *failure)
@@ -158,12 +183,11 @@ static struct h1_client *kept_take(struct proxy *proxy)
 static int proxy_header_send(struct proxy *proxy)
 {
     char header[PROXY_HEADER_BYTES_MAX];
-    struct sockaddr_storage source = {0}, destination = {0};
     struct client_base *client = proxy->exchange->client;
+    struct sockaddr_storage source = {0}, destination = {0};
+    client_local(client, proxy->exchange->fd);
     memcpy(&source, &client->peer, sizeof client->peer);
     memcpy(&destination, &client->local, sizeof client->local);
-    if (!destination.ss_family)
-        destination.ss_family = source.ss_family;
     size_t length = proxy_header_write(proxy_service(proxy)->gateway.proxy_protocol, &source,
                                        &destination, header);
     const struct h1_piece piece = {.head = header, .head_length = length};
@@ -220,7 +244,10 @@ static void attempt(struct proxy *proxy)
                                   proxy_service(proxy)->gateway.connect_ms, &proxy->client);
     if (error) {
         proxy->client = NULL;
-        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+        if (error_ours(error))
+            attempt_short(proxy, error);
+        else
+            attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
         return;
     }
     struct h1_client_times times = times_of(proxy);
@@ -257,6 +284,7 @@ static void waited(struct waiter *waiter, enum pick_result result)
 
 static void proxy_wait(struct proxy *proxy)
 {
+    proxy->exchange->codec->watch(proxy->exchange);
     if (!upstream_wait(proxy->upstream, &proxy->waiter, waited))
         proxy_answer(proxy, 503, BLAME_UPSTREAM, "too many wait for the service already");
 }

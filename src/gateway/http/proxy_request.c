@@ -174,7 +174,7 @@ static void replay_add(struct proxy *proxy, const char *bytes, size_t length)
 {
     if (!length || proxy->replay_lost)
         return;
-    if (!proxy->replay && proxy->retriable) {
+    if (!proxy->replay) {
         proxy->replay_room = replay_room(proxy->exchange);
         if (proxy->replay_room)
             proxy->replay = bump_alloc(proxy->exchange->arena, proxy->replay_room);

@@ -67,15 +67,16 @@ void datagrams_prepare(int fd, bool listening)
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
-static void entry_expect(struct datagrams *datagrams, unsigned index)
+static void entry_expect(struct datagrams *datagrams, unsigned index, bool addressed)
 {
     struct datagram *entry = &datagrams->entries[index];
-    memset(&entry->peer, 0, sizeof entry->peer); /* compared as bytes */
+    if (addressed)
+        memset(&entry->peer, 0, sizeof entry->peer); /* compared as bytes */
     entry->bytes = datagrams->room + (size_t)index * DATAGRAM_BYTES;
     datagrams->parts[index] = (struct iovec){.iov_base = entry->bytes, .iov_len = DATAGRAM_BYTES};
     datagrams->headers[index] = (struct mmsghdr){
-        .msg_hdr = {.msg_name = &entry->peer,
-                    .msg_namelen = sizeof entry->peer,
+        .msg_hdr = {.msg_name = addressed ? &entry->peer : NULL,
+                    .msg_namelen = addressed ? sizeof entry->peer : 0,
                     .msg_iov = &datagrams->parts[index],
                     .msg_iovlen = 1,
                     .msg_control = datagrams->control[index],
@@ -120,10 +121,11 @@ static void entry_received(struct datagrams *datagrams, unsigned index)
     }
 }
 
-int datagrams_receive(struct datagrams *datagrams, int fd, unsigned first, unsigned max)
+int datagrams_receive(struct datagrams *datagrams, int fd, unsigned first, unsigned max,
+                      bool addressed)
 {
     for (unsigned i = first; i < first + max; i++)
-        entry_expect(datagrams, i);
+        entry_expect(datagrams, i, addressed);
     int count = recvmmsg(fd, datagrams->headers + first, max, MSG_DONTWAIT, NULL);
     if (count < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -234,10 +236,16 @@ static bool datagram_bad(int error)
            error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES;
 }
 
-/* As sendmmsg(2); a single one is cheaper by sendmsg(2). */
+/* As sendmmsg(2); a single one is cheaper by sendmsg(2), a plain one by send(2). */
 static int headers_send(struct datagrams *datagrams, int fd, unsigned first, unsigned count)
 {
     struct mmsghdr *headers = datagrams->headers + first;
+    const struct msghdr *single = &headers->msg_hdr;
+    if (count == 1 && !single->msg_name && !single->msg_control && single->msg_iovlen == 1)
+        return send(fd, single->msg_iov->iov_base, single->msg_iov->iov_len,
+                    MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+                   ? -1
+                   : 1;
     if (count > 1)
         return sendmmsg(fd, headers, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sendmsg(fd, &headers->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;

@@ -47,8 +47,10 @@ void datagrams_free(struct datagrams *datagrams);
 void datagrams_prepare(int fd, bool listening);
 
 /* Receives into entries [first, first + max). How many; 0: none there; -errno: an error that the
- * socket had (-ECONNREFUSED …). Fewer than `max`: there were no more. */
-int datagrams_receive(struct datagrams *datagrams, int fd, unsigned first, unsigned max);
+ * socket had (-ECONNREFUSED …). Fewer than `max`: there were no more. `addressed`:
+ * `peer` is wanted; else the socket is connected. */
+int datagrams_receive(struct datagrams *datagrams, int fd, unsigned first, unsigned max,
+                      bool addressed);
 /* Sends the entries that `order` names, in that order. `addressed`: to their peers, from where they
  * asked; else the socket is connected. What the socket has no room for is dropped, as datagrams
  * are. 0, or the first error of the socket; then what stands behind *ret_sent was not tried. */

@@ -6,23 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "gateway/relay/datagrams.h"
 #include "gateway/relay/keyed.h"
 #include "gateway/relay/relay_worker.h"
+#include "gateway/relay/sources.h"
+#include "gateway/relay/spread.h"
 
 enum {
     BATCHES_A_TURN_MAX = 4, /* from clients */
     ANSWERS_AT_ONCE = 8,    /* of one session */
     ANSWER_ROUNDS_MAX = 16, /* of one session in a turn */
     LINE_STEPS = 16,        /* a session moves back in the line after this part of idle_ms */
-};
-
-/* STICKY_SOURCE: sessions of one address, which all go to one endpoint. */
-struct source {
-    struct keyed keyed;
-    struct endpoint *endpoint; /* held */
-    uint32_t refs;
-    bool failed; /* the next session chooses anew */
 };
 
 struct session {
@@ -48,7 +43,7 @@ struct sessions {
     struct tally_traffic *tally; /* the listener's */
     struct watch watch;
     struct keyed_table table;
-    struct keyed_table sources;
+    struct sources sources;
     TAILQ_HEAD(, session) line; /* the quietest first */
     struct timer quiet;
     const struct endpoint *failed; /* just now: not the next choice; else NULL */
@@ -61,14 +56,6 @@ static uint32_t now_ms(const struct sessions *sessions)
 }
 
 /* ---- keys ----------------------------------------------------------------------------------- */
-
-static void address_key(struct key *key, const union client_address *peer)
-{
-    if (peer->any.sa_family == AF_INET6)
-        key_add(key, &peer->v6.sin6_addr, sizeof peer->v6.sin6_addr);
-    else
-        key_add(key, &peer->v4.sin_addr, sizeof peer->v4.sin_addr);
-}
 
 static void client_key(struct key *key, const union client_address *peer)
 {
@@ -96,22 +83,13 @@ static struct key session_key(const struct listener *listener, const struct data
 
 /* ---- the end of a session ------------------------------------------------------------------- */
 
-static void source_unref(struct sessions *sessions, struct source *source)
-{
-    if (!source || --source->refs)
-        return;
-    keyed_remove(&sessions->sources, &source->keyed);
-    endpoint_unref(source->endpoint);
-    slab_give(&sessions->worker->relay->sources, source);
-}
-
 static void session_free(struct session *session)
 {
     struct sessions *sessions = session->of;
     struct relay_worker *relay = sessions->worker->relay;
     watch_forget(sessions->worker->loop, &session->watch);
     close(session->fd);
-    source_unref(sessions, session->source);
+    source_unref(&sessions->sources, session->source);
     relay->session_count--;
     slab_give(&relay->sessions, session);
 }
@@ -183,66 +161,6 @@ static void session_moved(struct session *session)
 
 /* ---- a new session -------------------------------------------------------------------------- */
 
-/* Did its process end? One that is drained keeps its sessions. */
-static bool endpoint_gone(const struct sessions *sessions, const struct endpoint *endpoint)
-{
-    if (endpoint->slot == BOARD_NONE)
-        return !endpoint->listed;
-    const struct board_instance *instance =
-        board_instance(sessions->worker->place.board, endpoint->slot);
-    uint32_t state = atomic_load_explicit(&instance->state, memory_order_acquire);
-    return state == BOARD_FREE || state == BOARD_DOWN || instance->epoch != endpoint->epoch;
-}
-
-static struct endpoint *endpoint_choose(struct sessions *sessions, struct upstream *upstream,
-                                        const union client_address *peer)
-{
-    const struct listener *listener = sessions->plan->listener;
-    struct pick pick = {.datagram = true, .port = listener->target_port};
-    struct endpoint *endpoint;
-    if (sessions->failed)
-        pick.avoid[pick.avoid_count++] = sessions->failed;
-    if (upstream_service(upstream)->balance == BALANCE_HASH) {
-        struct key key = {0};
-        address_key(&key, peer);
-        pick.hash = pick_hash(key.bytes, key.length);
-    }
-    return upstream_pick(upstream, &pick, &endpoint) == PICK_DONE ? endpoint : NULL;
-}
-
-/* The endpoint that other sessions of the address have, or a new choice for all that come. */
-static struct source *source_take(struct sessions *sessions, struct upstream *upstream,
-                                  const union client_address *peer)
-{
-    struct key key = {0};
-    key_add(&key, "s", 1);
-    address_key(&key, peer);
-    struct source *source = (struct source *)keyed_find(&sessions->sources, &key);
-    if (source && !source->failed && !endpoint_gone(sessions, source->endpoint)) {
-        source->refs++;
-        return source;
-    }
-    struct endpoint *endpoint = endpoint_choose(sessions, upstream, peer);
-    if (!endpoint)
-        return NULL;
-    endpoint_ref(endpoint);
-    if (source) {
-        endpoint_unref(source->endpoint);
-        source->endpoint = endpoint;
-        source->failed = false;
-        source->refs++;
-        return source;
-    }
-    source = slab_take(&sessions->worker->relay->sources);
-    if (!source) {
-        endpoint_unref(endpoint);
-        return NULL;
-    }
-    *source = (struct source){.endpoint = endpoint, .refs = 1};
-    keyed_insert(&sessions->sources, &source->keyed, &key);
-    return source;
-}
-
 static void session_ready(struct watch *watch, unsigned events);
 
 static int session_connect(struct session *session)
@@ -298,7 +216,7 @@ static struct session *session_room(struct sessions *sessions)
 static void session_unroom(struct session *session)
 {
     struct relay_worker *relay = session->of->worker->relay;
-    source_unref(session->of, session->source);
+    source_unref(&session->of->sources, session->source);
     relay->session_count--;
     slab_give(&relay->sessions, session);
 }
@@ -312,11 +230,15 @@ static struct session *session_new(struct sessions *sessions, const struct key *
     if (!session)
         return NULL;
     *session = (struct session){.of = sessions, .service = upstream_tally(upstream)};
+    const struct session_wish wish = {.upstream = upstream,
+                                      .port = listener->target_port,
+                                      .peer = peer,
+                                      .avoid = sessions->failed};
     if (listener->sticky == STICKY_SOURCE) {
-        session->source = source_take(sessions, upstream, peer);
+        session->source = source_take(&sessions->sources, &wish);
         session->endpoint = session->source ? session->source->endpoint : NULL;
     } else {
-        session->endpoint = endpoint_choose(sessions, upstream, peer);
+        session->endpoint = endpoint_choose(&wish);
     }
     if (!session->endpoint || session_connect(session)) {
         session_unroom(session);
@@ -332,7 +254,7 @@ static struct session *session_of(struct sessions *sessions, const struct key *k
                                   const struct datagram *datagram)
 {
     struct session *session = (struct session *)keyed_find(&sessions->table, key);
-    if (session && endpoint_gone(sessions, session->endpoint)) {
+    if (session && endpoint_gone(sessions->worker->place.board, session->endpoint)) {
         session_leave(session);
         session = NULL;
     }
@@ -409,7 +331,7 @@ static void clients_ready(struct watch *watch, unsigned events)
     struct datagrams *asks = sessions->worker->relay->asks;
     (void)events;
     for (int i = 0; i < BATCHES_A_TURN_MAX; i++) {
-        int count = datagrams_receive(asks, sessions->fd, 0, DATAGRAMS_MAX);
+        int count = datagrams_receive(asks, sessions->fd, 0, DATAGRAMS_MAX, true);
         if (count > 0)
             batch_pass(sessions, (unsigned)count);
         if (count < DATAGRAMS_MAX)
@@ -475,7 +397,7 @@ static void session_ready(struct watch *watch, unsigned events)
     (void)events;
     for (int i = 0; i < ANSWER_ROUNDS_MAX; i++) {
         unsigned first = answers_room(session->of);
-        int count = datagrams_receive(relay->answers, session->fd, first, ANSWERS_AT_ONCE);
+        int count = datagrams_receive(relay->answers, session->fd, first, ANSWERS_AT_ONCE, false);
         if (count < 0) {
             session_failed(session);
             return;
@@ -523,9 +445,11 @@ static int sessions_start(struct sessions *sessions)
     if (!error)
         error = keyed_init(&sessions->table, random_next(&worker->random));
     if (!error)
-        error = keyed_init(&sessions->sources, random_next(&worker->random));
+        error = keyed_init(&sessions->sources.table, random_next(&worker->random));
     if (error)
         return error;
+    sessions->sources.slab = &worker->relay->sources;
+    sessions->sources.board = worker->place.board;
     datagrams_prepare(sessions->fd, true);
     return watch_start(worker->loop, &sessions->watch, sessions->fd, WATCH_READ, clients_ready,
                        sessions);
@@ -547,6 +471,10 @@ struct sessions *sessions_new(struct worker *worker, const struct plan_listener 
         return NULL;
     }
     sessions_settle(sessions, worker->current, plan);
+    error = spread_attach(fd, plan->fd_count, plan->listener);
+    if (error)
+        log_warn("udp-not-spread", "listener=%s error=\"%s\"", plan->listener->text,
+                 strerror(-error));
     return sessions;
 }
 
@@ -576,7 +504,7 @@ void sessions_free(struct sessions *sessions)
     watch_stop(sessions->worker->loop, &sessions->watch);
     timer_stop(sessions->worker->loop, &sessions->quiet);
     keyed_done(&sessions->table);
-    keyed_done(&sessions->sources);
+    keyed_done(&sessions->sources.table);
     use_unref(sessions->use);
     free(sessions);
 }

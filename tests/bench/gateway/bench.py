@@ -27,7 +27,7 @@ import peers as proxies  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = int(os.environ.get("SECONDS", "1"))
-WANTED = os.environ.get("PEERS", "floor enginx nginx haproxy caddy").split()
+WANTED = os.environ.get("PEERS", "direct floor enginx nginx haproxy caddy").split()
 PROXY_CPU, LOAD_CPU = 0, 1
 IDLE_CONNECTIONS = 5000
 
@@ -46,7 +46,8 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "relay-connection": ("wrk", "tcp", dict(path="/100", connections=64, close=True)),
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
-WITHOUT = {"floor": {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
+WITHOUT = {"direct": {"idle", "tls", "tls-handshake"},
+           "floor": {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
                      "relay-connection"},
            "haproxy": {"udp"},
            "caddy": {"relay-bulk", "relay-small", "relay-connection", "udp"}}
@@ -168,7 +169,8 @@ def compare(row, running):
     own = results.get("enginx")
     for label, rounds in results.items():
         cpu, rate, p99 = (statistics.median(column) for column in zip(*rounds))
-        ratio = statistics.median(a[0] / b[0] for a, b in zip(own, rounds)) if own else 0
+        pairs = [a[0] / b[0] for a, b in zip(own or [], rounds) if b[0]]
+        ratio = statistics.median(pairs) if pairs else 0
         print(f"  {label:22}{cpu:16.2f}{ratio:10.2f} ×{rate:13.0f}{p99:9.2f}", flush=True)
 
 
@@ -198,7 +200,7 @@ def answers(port):
 def wait_ready(peer):
     until = time.monotonic() + 10
     while not answers(next(iter(peer.ports.values()))):
-        if time.monotonic() > until or peer.process.poll() is not None:
+        if time.monotonic() > until or (peer.process and peer.process.poll() is not None):
             sys.exit(f"{peer.label} does not listen:\n" + (peer.place / "output.txt").read_text()[-2000:])
         time.sleep(0.05)
 

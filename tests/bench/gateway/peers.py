@@ -168,6 +168,11 @@ def make(wanted, values, place, cpu, binary, floor, ports):
 
     buffers = {"": "", "unbuffered": "proxy_buffering off;",
                "64k": "proxy_buffer_size 64k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k;"}
+    if "direct" in wanted:  # no proxy at all
+        here = place / "direct"
+        here.mkdir()
+        origin = values["origin"]
+        peers.append(Peer("direct", "", here, dict.fromkeys(("http", "tcp", "udp"), origin), cpu))
     if "floor" in wanted:
         here = place / "floor-plain"
         here.mkdir()
