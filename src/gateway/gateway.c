@@ -236,7 +236,7 @@ static int parts_make(void)
             resolver_new(gateway.loop, gateway.resolved, gateway.tally, resolved_changed, NULL);
     if (gateway.resolver)
         gateway.checker = checker_new(gateway.loop, gateway.board, gateway.resolved,
-                                      gateway.resolver, health_told, NULL);
+                                      gateway.resolver, gateway.tally, health_told, NULL);
     if (!gateway.tickets)
         gateway.tickets = tls_tickets_new(-1);
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;

@@ -22,7 +22,7 @@ enum {
     REMOTES = TALLY_KINDS, /* the list of names beside those of the kinds */
     NAME_LISTS,
 };
-_Static_assert(sizeof(struct tally_endpoint) == 128, "two cache lines");
+_Static_assert(sizeof(struct tally_endpoint) == 192, "three cache lines");
 _Static_assert(sizeof(struct tally_traffic) <= TRAFFIC_BYTES, "fits its place");
 
 enum { WORD_THREADS, WORD_SLOTS, WORD_REMOTES, WORD_ROWS };

@@ -29,7 +29,7 @@ static inline void tally_add(tally_count *count, uint64_t value)
                           memory_order_relaxed);
 }
 
-struct tally_endpoint {          /* of one thread, two cache lines */
+struct tally_endpoint {          /* of one thread, three cache lines */
     tally_count connections_now; /* open to it, idle ones too */
     tally_count requests_now;    /* under way (relay: connections or sessions) */
     tally_count connections;     /* opened */
@@ -41,6 +41,11 @@ struct tally_endpoint {          /* of one thread, two cache lines */
     tally_count status[6];  /* [1] 1xx … [5] 5xx of its responses; [0] none (relay) */
     tally_count latency_us; /* sum, to the response's head (relay: to the connection) */
     tally_count ejected;    /* times that passive health took it out */
+    /* By the checker, which is the main thread's: in the rows of thread 0, whose worker leaves them
+     * alone. */
+    tally_count checks;
+    tally_count checks_failed;
+    tally_count reserved[6]; /* no cache line of two threads */
 };
 
 struct tally_traffic { /* of a service, listener or route */
