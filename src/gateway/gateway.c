@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/trim.h"
 #include "event/signals.h"
 #include "gateway/build.h"
 #include "gateway/metrics.h"
@@ -131,6 +132,8 @@ static void switched(void *owner, uint32_t number)
                                (struct tls_client *const *)gateway.current->tls_to);
     if (error)
         log_error("checks-not-settled", "error=\"%s\"", strerror(-error));
+    if (!before) /* the first: it has begun */
+        memory_trim();
     generation_unref(before);
     log_info("generation", "number=%u", number);
     tell(MESSAGE_COMMITTED, number, NULL);
