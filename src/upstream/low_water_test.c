@@ -294,6 +294,18 @@ static void who_restarted_gets_no_old_connection(void **state)
     assert_int_equal(open_now(fixture), 0);
 }
 
+static void the_first_who_learns_of_a_restart_lets_all_go(void **state)
+{
+    struct fixture *fixture = *state;
+    endpoint_of(&fixture->sides[1]); /* holds the shelf too */
+    connect_many(fixture, &fixture->sides[0], 4);
+    second(fixture);
+    second(fixture);
+    rig_restart(fixture->rig, 1);
+    upstream_news(fixture->sides[0].upstream);
+    assert_int_equal(open_now(fixture), 0);
+}
+
 static void who_drains_is_rid_of_them(void **state)
 {
     struct fixture *fixture = *state;
@@ -341,6 +353,7 @@ int main(void)
         WITH_SIDES(what_cannot_be_given_stays),
         WITH_SIDES(the_stash_holds_as_many_as_a_pool),
         WITH_SIDES(who_restarted_gets_no_old_connection),
+        WITH_SIDES(the_first_who_learns_of_a_restart_lets_all_go),
         WITH_SIDES(who_drains_is_rid_of_them),
         WITH_SIDES(a_full_endpoint_has_room_while_the_stash_holds_one),
     };

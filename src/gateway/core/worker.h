@@ -91,7 +91,7 @@ struct worker_setup {
     struct tally *tally;
     const struct resolved *resolved;
     struct stash *stash; /* NULL: one thread, nothing to share */
-    int logger_fd; /* -1: none */
+    int logger_fd;       /* -1: none */
 };
 
 /* Made by the main thread, used by its own thread from then on. 0 or -errno. */
