@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/trim.h"
 #include "event/signals.h"
 #include "gateway/build.h"
 #include "gateway/metrics.h"
@@ -43,6 +45,7 @@ static struct {
     struct checker *checker;
     struct metrics *metrics; /* NULL: nobody listens for it */
     int metrics_fd;
+    uint32_t descriptors_max; /* 0: unknown, or too many to count */
     struct threads *threads;
     struct generation *prepared;  /* waits for its commit; NULL: none */
     struct generation *switching; /* committed, not used by all workers yet */
@@ -131,6 +134,8 @@ static void switched(void *owner, uint32_t number)
                                (struct tls_client *const *)gateway.current->tls_to);
     if (error)
         log_error("checks-not-settled", "error=\"%s\"", strerror(-error));
+    if (!before) /* the first: it has begun */
+        memory_trim();
     generation_unref(before);
     log_info("generation", "number=%u", number);
     tell(MESSAGE_COMMITTED, number, NULL);
@@ -259,6 +264,7 @@ static int parts_start(const struct generation *first)
         .loop = gateway.loop,
         .count = tally_sizes(gateway.tally)->threads,
         .connections_max = first->topology->gateway.connections_max,
+        .descriptors_max = gateway.descriptors_max,
         .board = gateway.board,
         .tally = gateway.tally,
         .resolved = gateway.resolved,
@@ -440,13 +446,15 @@ static void signal_came(void *owner, int number, int sender)
     loop_stop(gateway.loop);
 }
 
+/* Asked here, since the sandbox does not let it be asked later. */
 static void descriptors_raise(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+        gateway.descriptors_max = (uint32_t)limit.rlim_cur;
 }
 
 static int setup(void)

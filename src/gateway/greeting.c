@@ -46,7 +46,8 @@ static void greeting_finish(struct greeting *greeting, const struct proxy_header
                             size_t length)
 {
     struct worker *worker = greeting->worker;
-    if (recv(greeting->fd, worker->input, length, 0) != (ssize_t)length) {
+    const struct plan_listener *plan = worker_plan(worker, greeting->plan);
+    if (!plan || recv(greeting->fd, worker->input, length, 0) != (ssize_t)length) {
         greeting_free(greeting);
         return;
     }
@@ -54,7 +55,7 @@ static void greeting_finish(struct greeting *greeting, const struct proxy_header
     watch_stop(worker->loop, &greeting->watch);
     greeting->fd = -1;
     const struct sockaddr_storage *peer = header->known ? &header->source : &greeting->peer;
-    h1_accept(worker, greeting->plan, fd, (const struct sockaddr *)peer,
+    h1_accept(worker, plan, fd, (const struct sockaddr *)peer,
               header->known ? (const struct sockaddr *)&header->destination : NULL);
     greeting_free(greeting);
 }

@@ -1,6 +1,8 @@
 #include "gateway/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -27,6 +29,8 @@ struct listening {
     struct worker *worker;
     LIST_HEAD(, listen_point) points;
     struct timer pause; /* accepting rests for want of descriptors */
+    int fd_pause;       /* the first that clients do not get: what is above leads to endpoints */
+    uint64_t told_ms;   /* when the journal last heard of it; 0: never */
     bool stopped;
 };
 
@@ -48,19 +52,46 @@ static void connection_take(struct listen_point *point, int fd, const struct soc
 
 static void points_watch(struct listening *listening, bool watch);
 
+static void pause_over(struct timer *timer);
+
+static void pause_start(struct listening *listening)
+{
+    timer_start(listening->worker->loop, &listening->pause, ACCEPT_PAUSE_MS, pause_over, listening);
+}
+
+/* The lowest free number is given, so the number tells how many are in use. */
+static bool scarce(const struct listening *listening)
+{
+    const struct listen_point *any = LIST_FIRST(&listening->points);
+    int fd = any ? fcntl(any->fd, F_DUPFD_CLOEXEC, 0) : 0;
+    if (!any)
+        return false;
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 || fd >= listening->fd_pause;
+}
+
 static void pause_over(struct timer *timer)
 {
     struct listening *listening = timer->owner;
-    if (!listening->stopped)
+    if (listening->stopped)
+        return;
+    if (scarce(listening))
+        pause_start(listening);
+    else
         points_watch(listening, true);
 }
 
-/* It would be ready again and again. */
+/* It would be ready again and again; and clients who cannot be led on are better left waiting. */
 static void accept_pause(struct listening *listening, int error)
 {
-    log_warn("accept-paused", "error=\"%s\" ms=%d", strerror(error), ACCEPT_PAUSE_MS);
+    uint64_t now_ms = loop_now(listening->worker->loop);
+    if (!listening->told_ms || now_ms - listening->told_ms >= TELL_EVERY_MS) {
+        log_warn("accept-paused", "error=\"%s\" instead=\"clients wait\"", strerror(error));
+        listening->told_ms = now_ms;
+    }
     points_watch(listening, false);
-    timer_start(listening->worker->loop, &listening->pause, ACCEPT_PAUSE_MS, pause_over, listening);
+    pause_start(listening);
 }
 
 static void point_ready(struct watch *watch, unsigned events)
@@ -74,6 +105,8 @@ static void point_ready(struct watch *watch, unsigned events)
             accept4(point->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             connection_take(point, fd, (const struct sockaddr *)&peer, length);
+            if (fd >= point->listening->fd_pause)
+                accept_pause(point->listening, EMFILE);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -188,11 +221,18 @@ void listening_settle(struct listening *listening)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
+static int fd_pause(uint32_t max)
+{
+    return max ? (int)(max - max / ENDPOINTS_PART) : INT_MAX;
+}
+
 struct listening *listening_new(struct worker *worker)
 {
     struct listening *listening = calloc(1, sizeof *listening);
-    if (listening)
-        listening->worker = worker;
+    if (!listening)
+        return NULL;
+    listening->worker = worker;
+    listening->fd_pause = fd_pause(worker->descriptors_max);
     return listening;
 }
 

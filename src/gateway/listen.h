@@ -2,14 +2,21 @@
  * switch to a new generation, and whom it gives them to (HTTP, relay, UDP sessions). All workers
  * watch the same TCP sockets, each woken alone (EPOLLEXCLUSIVE); of UDP sockets each has its own.
  *
- * When no descriptor is left accepting pauses for ACCEPT_PAUSE_MS, and what is there goes on being
- * served. Peers that must send a PROXY header to an HTTP listener are asked for it here, before the
- * connection becomes HTTP's. */
+ * When descriptors run out, accepting pauses for ACCEPT_PAUSE_MS, and what is there goes on being
+ * served: one part of ENDPOINTS_PART of them is kept for connections to endpoints. Peers that must
+ * send a PROXY header to an HTTP listener are asked for it here, before the connection becomes
+ * HTTP's. */
 #pragma once
 
 #include "gateway/core/worker.h"
 
-enum { ACCEPT_PAUSE_MS = 50, ACCEPTS_A_TURN_MAX = 32, GREETING_MS = 5000 };
+enum {
+    ACCEPT_PAUSE_MS = 50,
+    ACCEPTS_A_TURN_MAX = 32,
+    GREETING_MS = 5000,
+    ENDPOINTS_PART = 8,
+    TELL_EVERY_MS = 10000, /* of pauses */
+};
 
 struct listening;
 

@@ -157,6 +157,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
     struct worker_setup worker = {
         .number = number,
         .connections_max = setup->connections_max / setup->count + 1,
+        .descriptors_max = setup->descriptors_max,
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,

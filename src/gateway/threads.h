@@ -19,6 +19,7 @@ struct threads_setup {
     struct loop *loop; /* the main thread's */
     unsigned count;
     uint32_t connections_max; /* all together */
+    uint32_t descriptors_max; /* 0: unknown */
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
+#include "base/trim.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
 #include "proc/logpipe.h"
@@ -446,6 +447,7 @@ int keeper_main(int argc, char **argv)
 {
     (void)argc, (void)argv;
     int error = setup();
+    memory_trim();
     if (!error)
         error = loop_run(keeper.loop);
     log_error("keeper-failed", "error=\"%s\"", strerror(-error));

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "base/trim.h"
 #include "event/signals.h"
 #include "proc/lines.h"
 #include "proc/logfile.h"
@@ -318,6 +319,7 @@ int logger_main(int argc, char **argv)
         log_error("start-failed", "error=%s", strerror(-error));
         return EXIT_FAILURE;
     }
+    memory_trim();
     error = loop_run(logger.loop);
     finish();
     /* Not by return: there is nothing to tidy up, and a leak checker at exit could not work in

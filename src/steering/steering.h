@@ -102,6 +102,8 @@ struct steering_operations {
      */
     int (*block)(struct steering *steering, uint32_t count, uint32_t preferred,
                  uint32_t *ret_block);
+    /* Gives back what `block` gave. */
+    void (*unblock)(struct steering *steering, uint32_t block, uint32_t count);
     /* The service's home: as in the setup, unless another cluster has that address. NULL: always as
      * in the setup. */
     uint32_t (*home)(struct steering *steering, uint32_t service);

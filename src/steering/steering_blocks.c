@@ -27,3 +27,9 @@ int steering_blocks_take(struct steering_blocks *blocks, uint32_t count, uint32_
     *ret_block = from;
     return 0;
 }
+
+void steering_blocks_give(struct steering_blocks *blocks, uint32_t block, uint32_t count)
+{
+    for (uint32_t i = block; i < block + count && i < BLOCK_COUNT; i++)
+        blocks->taken[i / 8] &= (uint8_t) ~(1u << i % 8);
+}

@@ -15,3 +15,4 @@ struct steering_blocks { /* zero-initialised: all free */
  * -ENOSPC. */
 int steering_blocks_take(struct steering_blocks *blocks, uint32_t count, uint32_t preferred,
                          uint32_t *ret_block);
+void steering_blocks_give(struct steering_blocks *blocks, uint32_t block, uint32_t count);

@@ -478,6 +478,17 @@ static int bpf_block(struct steering *base, uint32_t count, uint32_t preferred, 
     return -ENOSPC;
 }
 
+static void bpf_unblock(struct steering *base, uint32_t block, uint32_t count)
+{
+    struct bpf_steering *steering = of(base);
+    for (uint32_t i = block; i < block + count && i < BLOCK_COUNT; i++) {
+        steering->blocks[i / 8] &= (uint8_t) ~(1u << i % 8);
+        steer_release(steering->steer, STEER_CLAIM_BLOCK, i);
+    }
+    if (steering->blocks_passed > block)
+        steering->blocks_passed = block;
+}
+
 static uint32_t bpf_home(struct steering *base, uint32_t service)
 {
     return of(base)->ports.services[service].home;
@@ -585,6 +596,7 @@ static const struct steering_operations bpf_operations = {
     .counts = bpf_counts,
     .found = bpf_found,
     .block = bpf_block,
+    .unblock = bpf_unblock,
     .home = bpf_home,
     .gate = bpf_gate,
     .open = bpf_open,

@@ -196,6 +196,11 @@ static int none_block(struct steering *base, uint32_t count, uint32_t preferred,
     return steering_blocks_take(&of(base)->blocks, count, preferred, ret_block);
 }
 
+static void none_unblock(struct steering *base, uint32_t block, uint32_t count)
+{
+    steering_blocks_give(&of(base)->blocks, block, count);
+}
+
 static int none_open(struct steering *base, const struct topology *next, const uint32_t *homes,
                      char *why, size_t why_size)
 {
@@ -234,6 +239,7 @@ static const struct steering_operations operations = {
     .counts = none_counts,
     .found = none_found,
     .block = none_block,
+    .unblock = none_unblock,
 };
 
 int steering_none_new(const struct steering_setup *setup, struct steering **ret_steering)

@@ -358,6 +358,16 @@ static void targets_forget(struct steering_ports *ports, const struct topology *
     }
 }
 
+static void plain_ports_lead(struct steering_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->topology->service_count; i++) {
+        struct steering_service *service = &ports->services[i];
+        for (size_t k = 0; k < service->port_count && !ports->topology->services[i].absent; k++)
+            if (service->ports[k].heard)
+                plain_port_lead(ports, i, &service->ports[k]);
+    }
+}
+
 void steering_ports_use(struct steering_ports *ports, const struct topology *next)
 {
     const struct topology *before = ports->topology;
@@ -383,13 +393,9 @@ void steering_ports_use(struct steering_ports *ports, const struct topology *nex
     targets_forget(ports, before);
     if (before)
         steering_listeners_close(ports, before, next);
-    for (uint32_t i = 0; i < next->service_count; i++) {
-        struct steering_service *service = &ports->services[i];
-        for (size_t k = 0; k < service->port_count && !next->services[i].absent; k++)
-            if (service->ports[k].heard)
-                plain_port_lead(ports, i, &service->ports[k]);
+    plain_ports_lead(ports);
+    for (uint32_t i = 0; i < next->service_count; i++)
         stated_ports_lead(ports, i, ports->adopted);
-    }
 }
 
 void steering_ports_abandon(struct steering_ports *ports, const struct topology *next)
@@ -397,6 +403,7 @@ void steering_ports_abandon(struct steering_ports *ports, const struct topology 
     const struct topology *now = ports->topology;
     next_drop(ports);
     steering_listeners_close(ports, next, now);
+    plain_ports_lead(ports); /* whose claims went with those of listeners */
     for (uint32_t i = 0; i < next->service_count; i++)
         if (!next->services[i].absent && (i >= now->service_count || now->services[i].absent))
             steering_ports_forget(ports, i);

@@ -313,6 +313,11 @@ static int seccomp_block(struct steering *base, uint32_t count, uint32_t preferr
     return steering_blocks_take(&of(base)->blocks, count, preferred, ret_block);
 }
 
+static void seccomp_unblock(struct steering *base, uint32_t block, uint32_t count)
+{
+    steering_blocks_give(&of(base)->blocks, block, count);
+}
+
 /* ---- after the supervisor's own restart
  * ---------------------------------------------------------- */
 
@@ -454,6 +459,7 @@ static const struct steering_operations operations = {
     .counts = seccomp_counts,
     .found = seccomp_found,
     .block = seccomp_block,
+    .unblock = seccomp_unblock,
 };
 
 /* Of several ports under which one port of a service is published only the first can be served. */

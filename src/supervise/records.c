@@ -226,12 +226,14 @@ struct service_record *records_service_find(struct records *records, const char 
     return table_get(records->names, name);
 }
 
+/* The search goes round, so that the number of one that was dropped is not soon another's. */
 struct service_record *records_service_take(struct records *records, const char *name)
 {
     struct service_record *record = records_service_find(records, name);
-    for (; !record && records->service_next < records->header->services_max;
-         records->service_next++) {
+    uint32_t count = records->header->services_max;
+    for (uint32_t tries = 0; !record && tries < count; tries++) {
         struct service_record *next = records_service(records, records->service_next);
+        records->service_next = (records->service_next + 1) % count;
         if (next->name[0])
             continue;
         snprintf(next->name, sizeof next->name, "%s", name);
@@ -269,5 +271,7 @@ static bool record_is_not(void *owner, const char *name)
 
 void records_service_drop(struct records *records, struct service_record *record)
 {
+    uint32_t next = records->service_next;
     records_services_keep(records, record_is_not, record);
+    records->service_next = next;
 }

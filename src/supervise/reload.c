@@ -71,6 +71,7 @@ void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit)
     records_service_drop(supervisor->records, unit->record);
     supervisor->unsettled -= !unit->settled;
     bool ended = unit->ended;
+    unit_blocks_give(unit);
     unit_done(unit);
     *service = (struct service){.index = service->index, .name = "", .absent = true};
     const struct reload *reload = supervisor->reload;
@@ -221,6 +222,7 @@ static int units_make(struct reload *reload, char *why, size_t why_size)
         unit->ended = supervisor->ending;
         if (!error)
             continue;
+        unit_blocks_give(unit);
         unit_done(unit);
         unit_clear(unit, supervisor, service);
         supervisor->homes[place] = 0;
@@ -274,6 +276,7 @@ static void reload_undo(struct reload *reload)
             continue;
         struct unit *unit = &supervisor->units[place];
         bool there = place < supervisor->topology->service_count;
+        unit_blocks_give(unit);
         unit_done(unit);
         unit_clear(unit, supervisor, there ? &supervisor->topology->services[place] : NULL);
         supervisor->homes[place] = 0;

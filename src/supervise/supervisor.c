@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
+#include "base/trim.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
 #include "supervise/marks.h"
@@ -590,6 +591,7 @@ static void change_call(struct deferred *deferred)
         units_try(supervisor);
     if (!supervisor->ready_told && supervisor_settled(supervisor)) {
         supervisor->ready_told = true;
+        memory_trim();
         log_info("ready", "cluster=%s ms=%llu", supervisor->topology->name,
                  (unsigned long long)(clock_wall_ms() - supervisor->started_wall_ms));
     }

@@ -84,6 +84,14 @@ void unit_done(struct unit *unit)
     unit->instance_room = unit->instance_count = 0;
 }
 
+void unit_blocks_give(struct unit *unit)
+{
+    struct steering *steering = unit->supervisor->steering;
+    if (unit->blocks)
+        steering->operations->unblock(steering, unit->block, unit->blocks);
+    unit->blocks = 0;
+}
+
 void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct service *absent)
 {
     *unit =

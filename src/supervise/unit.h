@@ -41,6 +41,8 @@ struct unit {
 /* 0 or -errno; on failure `unit_done` frees what there is. */
 int unit_init(struct unit *unit, struct supervisor *supervisor, const struct service *service);
 void unit_done(struct unit *unit);
+/* Its instances' addresses may be others'. */
+void unit_blocks_give(struct unit *unit);
 /* Nobody's place: settled, at rest, without instances. */
 void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct service *absent);
 

@@ -45,6 +45,20 @@ def test_the_programs_port_may_be_the_listeners(cluster, programs, account):
     assert service["paths"][0]["path"] == "relay" and "path=relay" in service["paths"][0]["why"]
 
 
+def test_listeners_at_addresses(cluster, programs):
+    cluster.up(f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; }}
+        listen 127.0.0.1:8080 tcp -> web path=relay;
+        listen [::1]:8081 tcp -> web path=relay;
+        listen 127.0.0.2:8000 tcp -> web path=relay;
+        listen 8082 tcp -> web path=relay;""")
+    cluster.wait_up(1)
+    assert clients.who(8080) == "1" and clients.refused(8080, host="::1")
+    assert clients.who(8081, host="::1") == "1" and clients.refused(8081)
+    assert clients.who(8000, host="127.0.0.2") == "1"
+    assert clients.who(8082) == "1" and clients.who(8082, host="::1") == "1"
+
+
 def test_uses_leads_past_the_gateway(cluster, programs):
     cluster.up(f"""
         service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; }}

@@ -296,24 +296,32 @@ void client_end(struct client_base *client)
     client->use = NULL;
 }
 
+const struct plan_listener *worker_plan(const struct worker *worker,
+                                        const struct plan_listener *older)
+{
+    const struct generation *generation = worker->current->generation;
+    for (size_t i = 0; i < generation->plan_count; i++) {
+        const struct listener *listener = generation->plans[i].listener;
+        if (listener->kind == older->listener->kind &&
+            strcmp(listener->text, older->listener->text) == 0)
+            return &generation->plans[i];
+    }
+    return NULL;
+}
+
 bool client_renew(struct client_base *client)
 {
     struct generation_use *current = client->worker->current;
     if (client->use == current)
         return true;
-    const struct generation *generation = current->generation;
-    for (size_t i = 0; i < generation->plan_count; i++) {
-        const struct listener *listener = generation->plans[i].listener;
-        if (listener->kind != client->plan->listener->kind ||
-            strcmp(listener->text, client->plan->listener->text) != 0)
-            continue;
-        use_ref(current);
-        use_unref(client->use);
-        client->use = current;
-        client->plan = &generation->plans[i];
-        return true;
-    }
-    return false;
+    const struct plan_listener *plan = worker_plan(client->worker, client->plan);
+    if (!plan)
+        return false;
+    use_ref(current);
+    use_unref(client->use);
+    client->use = current;
+    client->plan = plan;
+    return true;
 }
 
 const struct sockaddr *client_local(struct client_base *client, int fd)
@@ -340,7 +348,9 @@ uint64_t worker_now_us(struct worker *worker)
 
 int worker_init(struct worker *worker, const struct worker_setup *setup)
 {
-    *worker = (struct worker){.number = setup->number, .connections_max = setup->connections_max};
+    *worker = (struct worker){.number = setup->number,
+                              .connections_max = setup->connections_max,
+                              .descriptors_max = setup->descriptors_max};
     random_init(&worker->random);
     worker->loop = loop_new();
     worker->own = calloc(1, sizeof *worker->own);

@@ -44,6 +44,7 @@ struct worker {
     struct journal *journal;        /* access log lines on their way to the logger */
     uint32_t connections;           /* of clients, open now */
     uint32_t connections_max;       /* this worker's share of the gateway's cap */
+    uint32_t descriptors_max;       /* of the process; 0: unknown */
     uint64_t request_next;          /* for request ids */
     struct http_worker *http;       /* http/'s own state per worker */
     struct relay_worker *relay;     /* relay/'s */
@@ -68,8 +69,9 @@ struct client_base {
     union client_address local;       /* what it asked for: client_local; from a PROXY header */
 };
 
-/* A client's connection begins and ends: counts, references, caps per client. begin: false, the cap
- * is reached (counted as refused); close the descriptor. */
+/* A client's connection begins and ends: counts, references, caps per client. `plan` is one of the
+ * worker's current generation. begin: false, the cap is reached (counted as refused); close the
+ * descriptor. */
 bool client_begin(struct client_base *client, struct worker *worker,
                   const struct plan_listener *plan, const struct sockaddr *peer);
 void client_end(struct client_base *client);
@@ -87,6 +89,7 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 struct worker_setup {
     unsigned number;
     uint32_t connections_max; /* this worker's share */
+    uint32_t descriptors_max; /* of the process; 0: unknown */
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
@@ -106,6 +109,11 @@ void worker_news(struct worker *worker);
 
 /* The upstream of a service of that generation; NULL: no memory. */
 struct upstream *worker_upstream(const struct generation_use *use, uint32_t service);
+
+/* The newest generation's plan of a listener that an older one had; NULL: it is not there any more.
+ */
+const struct plan_listener *worker_plan(const struct worker *worker,
+                                        const struct plan_listener *older);
 
 /* Microseconds for measuring latency; the turn's, read once a turn when somebody asks. */
 uint64_t worker_now_us(struct worker *worker);

@@ -4,6 +4,7 @@
 
 #include "gateway/http/h1_client_private.h"
 #include "tls/client.h"
+#include "tls/session.h"
 
 static struct h1_client *of_pooled(struct pooled *pooled)
 {
@@ -67,9 +68,17 @@ void client_fail(struct h1_client *client, bool timeout, const char *why)
                           : client->state == CLIENT_BODY ? STAGE_BODY
                           : client->sent                 ? STAGE_RESPONSE
                                                          : STAGE_SEND;
-    const struct h1_failure failure = {stage, timeout, client->received, why};
+    const struct h1_failure failure = {stage, timeout, client->received, client->tls_failed, why};
     client->deadline_ms = UINT64_MAX;
     client->calls->failed(client->owner, &failure);
+}
+
+void client_not_connected(struct h1_client *client, int error)
+{
+    client->tls_failed = error == -EPROTO && client->stream.tls;
+    client_fail(client, false,
+                client->tls_failed ? tls_session_why(client->stream.tls)
+                                   : "the connection was not accepted");
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -80,7 +89,7 @@ static bool client_writable(struct h1_client *client)
     int flushed = h1_output_flush(&client->output, &client->stream);
     if (flushed < 0 && flushed != -EAGAIN) {
         if (!client->connected) {
-            client_fail(client, false, "the connection was not accepted");
+            client_not_connected(client, flushed);
             return false;
         }
         client->send_broken = true;

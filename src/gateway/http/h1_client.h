@@ -26,6 +26,7 @@ struct h1_failure {
     enum h1_stage stage;
     bool timeout;
     bool received; /* something of a response came */
+    bool spoke;    /* STAGE_CONNECT: somebody accepted, and TLS with him failed */
     const char *why;
 };
 

@@ -50,6 +50,8 @@ static void exchange_due(struct h1_connection *connection)
         h1_close(connection, true, "send timeout: the client takes nothing");
     else if (!own->exchange.request_ended && own->body_wanted)
         h1_request_fail(connection, 408, "body timeout");
+    else if (stream_watch(&connection->stream) < 0) /* WATCH_CLIENT_MS are over */
+        h1_close(connection, true, "no memory to watch it");
 }
 
 static void state_due(struct h1_connection *connection)

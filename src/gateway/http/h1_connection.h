@@ -40,6 +40,7 @@ enum {
     LINGER_BYTES_MAX = 4 * 1024 * 1024,
     SKIP_BYTES_MAX = 64 * 1024, /* a body that nobody wants, up to this, is read over */
     RATE_WINDOW_MS = 5000,
+    WATCH_CLIENT_MS = 1000, /* into a request, whether its client is still there is watched */
 };
 
 struct h1_connection {

@@ -35,9 +35,17 @@ static const struct tally_sizes sizes = {
     .threads = 1, .slots_max = 256, .remotes_max = 16, .rows = {16, 16, 64}};
 static const char *const all_hosts[] = {"*", NULL};
 
-static int listening(uint16_t *ret_port)
+static void narrow(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){8192}, sizeof(int));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){8192}, sizeof(int));
+}
+
+static int listening(const struct rig *rig, uint16_t *ret_port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (rig->narrow)
+        narrow(fd);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
     socklen_t length = sizeof address;
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -123,7 +131,7 @@ static void board_fill(struct rig *rig, uint32_t count)
     row->first = count ? BOARD_SLOT : BOARD_NONE;
     for (uint32_t i = 0; i < count; i++) {
         uint16_t port;
-        rig->instances[i] = listening(&port);
+        rig->instances[i] = listening(rig, &port);
         *board_instance(rig->board, BOARD_SLOT + i) = (struct board_instance){
             .state = BOARD_UP,
             .service = BOARD_ROW,
@@ -147,7 +155,7 @@ void rig_start(struct rig *rig, uint32_t instances)
                                       .service_count = 1,
                                       .listeners = &rig->listener,
                                       .listener_count = 1};
-    rig->accepts = listening(&rig->listener.port);
+    rig->accepts = listening(rig, &rig->listener.port);
     rig->listener.kind = LISTENER_HTTP;
     rig->listener.site = &rig->site;
     rig->listener.text = "tcp:8080";
@@ -253,6 +261,8 @@ int rig_client(struct rig *rig)
     socklen_t length = sizeof address;
     getsockname(rig->accepts, (struct sockaddr *)&address, &length);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (rig->narrow)
+        narrow(fd);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     int accepted = accept_soon(rig, rig->accepts);

@@ -25,7 +25,8 @@ struct rig {
     struct tally_traffic *plan_tally;
     int accepts;                      /* where clients are accepted from */
     int instances[RIG_INSTANCES_MAX]; /* listening sockets; -1: none */
-    char *text;                       /* what was heard last, ended by 0 */
+    bool narrow; /* sockets hold little, so that writes stop in the middle; before rig_start */
+    char *text;  /* what was heard last, ended by 0 */
     size_t length;
 };
 

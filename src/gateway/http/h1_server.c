@@ -184,6 +184,8 @@ struct h1_exchange *h1_exchange_new(struct h1_connection *connection)
     connection->exchange = own;
     connection->state = H1_EXCHANGE;
     connection->deadline_ms = UINT64_MAX;
+    if (!connection->stream.watch.active)
+        h1_deadline(connection, WATCH_CLIENT_MS);
     tally_add(&connection->base.tally->requests_now, 1);
     return own;
 }

@@ -112,9 +112,9 @@ static void avoid(struct proxy *proxy, const struct endpoint *endpoint)
 }
 
 /* An attempt failed. `free`: neither a try nor the endpoint's fault. */
-static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeout, bool free,
-                           const char *why)
+static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure, bool free)
 {
+    enum h1_stage stage = failure->stage;
     struct endpoint *endpoint = proxy->endpoint;
     if (proxy->client)
         h1_client_close(proxy->client);
@@ -126,18 +126,49 @@ static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeou
     endpoint_leave(proxy, free                     ? OUTCOME_UNUSED
                           : stage == STAGE_CONNECT ? OUTCOME_CONNECT_FAILED
                                                    : OUTCOME_FAILED);
-    if (may_try_again(proxy, stage, timeout, free)) {
+    if (may_try_again(proxy, stage, failure->timeout, free)) {
         proxy_try(proxy);
         return;
     }
-    proxy_answer(proxy, timeout ? 504 : 502, BLAME_UPSTREAM, why);
+    /* 502 says that there was an answer, and that it was none; here nobody was there. */
+    uint16_t status = stage == STAGE_CONNECT && !failure->spoke ? 503 : 502;
+    proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, failure->why);
+}
+
+/* What connecting fails by when it is we who are short of something. */
+static bool error_ours(int error)
+{
+    switch (error) {
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+    case -EADDRNOTAVAIL:
+    case -EAGAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* No attempt was made at all. */
+static void attempt_short(struct proxy *proxy, int error)
+{
+    endpoint_leave(proxy, OUTCOME_UNUSED);
+    proxy_answer(proxy, 503, BLAME_ENGINX, strerror(-error));
 }
 
 void proxy_failed(void *owner, const struct h1_failure *failure)
 {
     struct proxy *proxy = owner;
     bool free = proxy->retriable && crossed(proxy, failure);
-    attempt_failed(proxy, failure->stage, failure->timeout, free, failure->why);
+    attempt_failed(proxy, failure, free);
+}
+
+static void connect_failed(struct proxy *proxy, int error)
+{
+    const struct h1_failure failure = {.stage = STAGE_CONNECT, .why = strerror(-error)};
+    attempt_failed(proxy, &failure, false);
 }
 
 /* ---- a connection --------------------------------------------------------------------------- */
@@ -221,7 +252,10 @@ static void attempt(struct proxy *proxy)
                                   proxy_service(proxy)->gateway.connect_ms, &proxy->client);
     if (error) {
         proxy->client = NULL;
-        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+        if (error_ours(error))
+            attempt_short(proxy, error);
+        else
+            connect_failed(proxy, error);
         return;
     }
     struct h1_client_times times = times_of(proxy);
@@ -240,7 +274,7 @@ static void attempt(struct proxy *proxy)
                      error == -EINVAL ? BLAME_CLIENT : BLAME_ENGINX,
                      error == -EINVAL ? "the rewritten path is none" : "the head found no room");
     } else if (error) {
-        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+        connect_failed(proxy, error);
     }
 }
 

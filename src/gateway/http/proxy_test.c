@@ -74,7 +74,7 @@ static void who_refuses_is_passed_over(void **state)
     }
 }
 
-static void nobody_accepts_502(void **state)
+static void nobody_accepts_503(void **state)
 {
     struct rig *rig = *state;
     rig_start(rig, 2);
@@ -84,7 +84,7 @@ static void nobody_accepts_502(void **state)
     rig_say(rig, client, GET);
     rig_quiet(rig, client); /* who refused has died, it seems, and may be back in a moment */
     rig_pass(rig, 300);
-    answered(rig, client, "502");
+    answered(rig, client, "503");
     assert_has(rig, "failed: upstream");
     close(client);
 }
@@ -626,7 +626,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_begin, rig_end)
     const struct CMUnitTest tests[] = {
         TEST(who_refuses_is_passed_over),
-        TEST(nobody_accepts_502),
+        TEST(nobody_accepts_503),
         TEST(requests_wait_for_an_instance_that_comes),
         TEST(waiting_has_an_end),
         TEST(a_kept_connection_that_ended_is_not_used),

@@ -6,10 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "gateway/relay/datagrams.h"
 #include "gateway/relay/keyed.h"
 #include "gateway/relay/relay_worker.h"
 #include "gateway/relay/sources.h"
+#include "gateway/relay/spread.h"
 
 enum {
     BATCHES_A_TURN_MAX = 4, /* from clients */
@@ -469,6 +471,10 @@ struct sessions *sessions_new(struct worker *worker, const struct plan_listener 
         return NULL;
     }
     sessions_settle(sessions, worker->current, plan);
+    error = spread_attach(fd, plan->fd_count, plan->listener);
+    if (error)
+        log_warn("udp-not-spread", "listener=%s error=\"%s\"", plan->listener->text,
+                 strerror(-error));
     return sessions;
 }
 

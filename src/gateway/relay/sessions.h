@@ -1,9 +1,10 @@
-/* Relayed UDP: sessions of one listening socket of one worker. A client — its address and port, its
- * address alone, or a token in its packets (listener.sticky) — has a session: an endpoint and a
- * connected socket to it. Datagrams are taken and sent many at a time (recvmmsg, sendmmsg), with
- * GRO and GSO where the kernel has them; replies leave from the address that the client asked. A
- * session ends when nothing has come either way for idle_ms, or when its endpoint is gone (the next
- * packet makes a new one); it lives on over reloads that keep its listener.
+/* Relayed UDP: sessions of one listening socket of one worker. A client — its address and port, or
+ * a token in its packets (listener.sticky) — has a session: an endpoint and a connected socket to
+ * it. With sticky=source the sessions of one address have one endpoint, but each its own socket, so
+ * that answers find their way. Datagrams are taken and sent many at a time (recvmmsg, sendmmsg),
+ * with GRO and GSO where the kernel has them; replies leave from the address that the client asked.
+ * A session ends when nothing has come either way for idle_ms, or when its endpoint is gone (the
+ * next packet makes a new one); it lives on over reloads that keep its listener.
  *
  * Bounded: SESSIONS_MAX a worker; at the cap the session that was quiet longest ends. */
 #pragma once

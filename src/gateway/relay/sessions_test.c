@@ -397,6 +397,58 @@ static void a_token_is_known_from_another_address(void **state)
     }
 }
 
+/* Two sockets of one address, as two workers have them: clients of one token, or of one address,
+ * come to one of them, whatever their ports. */
+static void clients_meet_one_worker(void **state, enum udp_sticky sticky)
+{
+    struct relay_rig *rig = *state;
+    int servers[2] = {server(rig, 1), server(rig, 2)};
+    rig->listener.sticky = sticky;
+    rig->listener.token_bytes = 4;
+    rig->plan.fd_count = 2;
+    int fds[2];
+    struct sessions *both[2];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    for (int i = 0; i < 2; i++) {
+        fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int));
+        assert_int_equal(bind(fds[i], (struct sockaddr *)&address, sizeof address), 0);
+        getsockname(fds[i], (struct sockaddr *)&address, &length);
+    }
+    for (int i = 0; i < 2; i++)
+        both[i] = sessions_new(&rig->worker, &rig->plan, fds[i]);
+    listens_at = address;
+    for (int i = 0; i < 24; i++) {
+        int fd = client("127.0.0.1");
+        say(fd, "same");
+        rig_turns(rig, 1);
+        close(fd);
+    }
+    rig_turns(rig, 2);
+    if (sticky == STICKY_TOKEN)
+        assert_int_equal(rig_listener(rig)->connections, 1);
+    const uint64_t first = rig_endpoint(rig, 0, 1)->requests;
+    const uint64_t second = rig_endpoint(rig, 0, 2)->requests;
+    assert_true(first == 0 || second == 0);
+    for (int i = 0; i < 2; i++) {
+        sessions_free(both[i]);
+        close(fds[i]);
+        close(servers[i]);
+    }
+    listener = -1;
+}
+
+static void a_token_meets_one_worker(void **state)
+{
+    clients_meet_one_worker(state, STICKY_TOKEN);
+}
+
+static void a_source_meets_one_worker(void **state)
+{
+    clients_meet_one_worker(state, STICKY_SOURCE);
+}
+
 static void a_quiet_session_ends(void **state)
 {
     struct relay_rig *rig = *state;
@@ -548,6 +600,8 @@ int main(void)
         EACH(a_large_datagram_and_an_empty_one_pass),
         EACH(sessions_of_one_source_go_to_one_endpoint),
         EACH(a_token_is_known_from_another_address),
+        EACH(a_token_meets_one_worker),
+        EACH(a_source_meets_one_worker),
         EACH(a_quiet_session_ends),
         EACH(who_is_gone_is_replaced_and_who_drains_is_not),
         EACH(who_refuses_has_failed),
