@@ -356,7 +356,8 @@ uint64_t tally_connections_now(const struct tally *tally, uint32_t row)
     uint64_t sum = 0;
     for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
         sum += atomic_load_explicit(&of_thread[thread].connections_now, memory_order_relaxed);
-    return sum;
+    /* Rows were read one after the other: one may have been closed that was not yet counted. */
+    return (int64_t)sum < 0 ? 0 : sum;
 }
 
 /* ---- latency -------------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* The tally: counters that the gateway's threads write and everybody reads — other threads (to
  * choose by load over all threads), the supervisor (`status`), the metrics page. One segment; each
  * thread has rows of its own, so that no cache line has two writers; a reader sums over threads.
- * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way.
+ * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way
+ * (a row alone may be below zero: a connection that changed threads was counted up in another).
  *
  * Rows: 0 … endpoints_max - 1 are endpoints. The first slots_max of them are instances, by their
  * slot; the rest are given to remote endpoints by the gateway (tally_remote_take). Then come
