@@ -18,7 +18,7 @@ http {{
   uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
   {buffers}
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
+  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl backlog=4096 deferred;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
@@ -43,8 +43,8 @@ defaults
 frontend web
   mode http
   option http-keep-alive
-  bind 127.0.0.1:{http} backlog 4096
-  bind 127.0.0.1:{tls} backlog 4096 ssl crt {certificate}
+  bind 127.0.0.1:{http} backlog 4096 defer-accept
+  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate}
   default_backend web
 backend web
   mode http
