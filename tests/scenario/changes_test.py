@@ -16,6 +16,7 @@ from harness.websocket import WebSocket
 from udp_relay_test import udp
 
 CHANGES = int(os.environ.get("CHANGES", "10"))
+WARM = 8
 HTTP, UDP, MORE = 8080, 4500, 9000
 
 
@@ -51,8 +52,9 @@ class Kept:
 
 
 def site(programs, number):
-    """A bit of everything that can change but for what the sessions need."""
-    hosts = "".join(f'host h{number}x{host}.example {{ route /a -> web; route /b {{ respond 200 "b"; }} }}'
+    """A bit of everything that can change but for what the sessions need. Names come again: what is
+    counted for each route ever named stays (up to a bound)."""
+    hosts = "".join(f'host h{number % 5}x{host}.example {{ route /a -> web; route /b {{ respond 200 "b"; }} }}'
                     for host in range(number % 5 * 20))
     extra = f"service extra{number} {{ at 127.0.0.1:9; }}" if number % 2 else ""
     listen = f"listen {MORE + 1 + number % 3} http {{ respond 204; }}" if number % 4 else ""
@@ -69,7 +71,7 @@ def site(programs, number):
             bounds header={32 + number % 2}k;
             {hosts}
             route /chat -> chat;
-            route /{number} {{ respond 200 "{number}"; }}
+            route /{number % 7} {{ respond 200 "{number}"; }}
             route / -> web;
         }}"""
 
@@ -98,10 +100,10 @@ def test_changes_under_everything(cluster, programs, record_property):
     gateway = cluster.status()["gateway_pid"]
     with Load(HTTP, workers=3) as load, Kept(HTTP) as kept:
         load.wait_more(200)
-        for number in range(1, 5):  # what is made once, and stays
+        for number in range(1, WARM):  # what is made once, and stays
             change(cluster, programs, number)
         before = memory(gateway)
-        for number in range(5, 5 + CHANGES):
+        for number in range(WARM, WARM + CHANGES):
             change(cluster, programs, number)
             for socket in sockets[number % 20::20]:
                 assert socket.ask(f"{number}") == f"{number}"
