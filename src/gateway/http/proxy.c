@@ -173,6 +173,13 @@ static void connect_failed(struct proxy *proxy, int error)
 
 /* ---- a connection --------------------------------------------------------------------------- */
 
+static struct tls_client *tls_of(const struct proxy *proxy)
+{
+    const struct exchange *exchange = proxy->exchange;
+    struct tls_client **tls_to = exchange->use->generation->tls_to;
+    return tls_to ? tls_to[proxy->service] : NULL;
+}
+
 static struct h1_client *kept_take(struct proxy *proxy)
 {
     if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
@@ -183,6 +190,8 @@ static struct h1_client *kept_take(struct proxy *proxy)
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
+    if (!client && !tls_of(proxy))
+        client = h1_client_adopt(proxy->exchange->worker, proxy->endpoint);
     return client;
 }
 
@@ -199,13 +208,6 @@ static int proxy_header_send(struct proxy *proxy)
     const struct h1_piece piece = {.head = header, .head_length = length};
     h1_client_private(proxy->client);
     return (int)h1_client_send(proxy->client, &piece, false);
-}
-
-static struct tls_client *tls_of(const struct proxy *proxy)
-{
-    const struct exchange *exchange = proxy->exchange;
-    struct tls_client **tls_to = exchange->use->generation->tls_to;
-    return tls_to ? tls_to[proxy->service] : NULL;
 }
 
 static struct h1_client_times times_of(const struct proxy *proxy)
