@@ -5,6 +5,7 @@ import http.client
 import resource
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -13,6 +14,7 @@ import pytest
 from harness import clients
 from harness.origins import (Origin, abort, answer_of, get, lasting, receive_all, receive_until,
                              request_read, resident)
+from tls_test import identity
 
 PORT = 8080
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -431,3 +433,67 @@ def test_a_client_that_goes_away_frees_the_endpoint(cluster):
         cluster.wait(lambda: origin.connections, 5, "the request")
         abort(client)
         assert gone.wait(5), "the request goes on, for nobody"
+
+
+# ---- TLS ----
+
+
+def tls_hello():
+    """What a client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secured = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="shop.example")
+    with pytest.raises(ssl.SSLWantReadError):
+        secured.do_handshake()
+    return outgoing.read()
+
+
+class Secured(ssl.SSLSocket):
+    said = None
+
+
+def answer_securely(connections):
+    for connection in connections:
+        connection.do_handshake()
+        connection.sendall(GET % b"/")
+        connection.said = answer_of(connection).body
+        connection.close()
+
+
+@both_accounts
+def test_tls_that_does_not_come_to_an_end(cluster):
+    folder = cluster.folder("tls")
+    identity(folder, "ca")
+    identity(folder, "shop", "shop.example", issuer="ca")
+    for path in folder.iterdir():
+        cluster.own(path)
+    cluster.up(f"""
+        listen {PORT} http tls {{
+            certificate tls/shop.crt key=tls/shop.key; timeout header=500ms; respond 200 "well";
+        }}
+        listen 8081 tcp tls -> nobody {{ certificate tls/shop.crt key=tls/shop.key; }}
+        service nobody {{ at 127.0.0.1:9; }}""")
+    wait_listening(cluster)
+    hello = tls_hello()
+    # Nothing, a part of a hello, a whole one and nothing more.
+    for said in (b"", hello[:20], hello):
+        with connect() as slow, lasting(0.3, 5):
+            slow.sendall(said)
+            receive_all(slow)
+    # What is no TLS at all is over at once.
+    for said in (GET % b"/", bytes(1000), b"\x16\x03\x01\xff\xff" + bytes(100), b"\x80\x2e\x01" + bytes(60)):
+        for port in (PORT, 8081):
+            with connect(port) as strange, lasting(0, 3):
+                strange.sendall(said)
+                assert b"HTTP" not in receive_all(strange)[0]
+    # Two hundred hellos at once, and then the rest of each.
+    context = ssl.create_default_context(cafile=folder / "ca.crt")
+    context.sslsocket_class = Secured
+    connections = [connect() for _ in range(200)]
+    secured = [context.wrap_socket(one, server_hostname="shop.example", do_handshake_on_connect=False)
+               for one in connections]
+    threads = [threading.Thread(target=answer_securely, args=[part]) for part in (secured[:100], secured[100:])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(one.said == b"well" for one in secured)

@@ -290,3 +290,32 @@ def test_limits_of_connections(cluster):
         for client in mine + others:
             client.close()
         cluster.wait(lambda: alive(connect(source="127.0.1.1")), 5, "room again")
+
+
+@both_accounts
+def test_a_socket_of_the_file_system_whose_queue_is_full(cluster):
+    """Then the other endpoint serves."""
+    path = cluster.folder("sockets") / "full"
+    full = socket.socket(socket.AF_UNIX)
+    full.bind(str(path))
+    full.listen(0)
+    path.chmod(0o777)
+    waiting = []
+    with pytest.raises(BlockingIOError):
+        for _ in range(8):
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(str(path))
+
+    def answer(connection):
+        receive_until(connection, b"\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
+
+    with Origin(upper) as origin, Origin(answer) as web:
+        relay(cluster, [f"unix:{path}", origin.text], listen=f"""{PORT} tcp -> far;
+            service web {{ at unix:{path}; at {web.text}; }} listen 8081 http -> web""")
+        for _ in range(8):
+            assert ask() == (b"HELLO end", "end")
+            assert clients.ask(8081) == "other"
+    for one in waiting + [full]:
+        one.close()
