@@ -101,6 +101,8 @@ void bpf_missed_find(struct bpf_steering *steering);
  */
 void bpf_kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t epoch,
                     const struct heard *replacement);
+/* Is it a listener of an earlier start, which is kept until this one listens? */
+bool bpf_kept_is_former(const struct slot *slot, uint64_t cookie);
 /* Closes everything that is kept for it. */
 void bpf_kept_close_all(struct bpf_steering *steering, struct slot *slot);
 /* Takes fd. NULL: no memory. */

@@ -215,7 +215,7 @@ static void socket_recall(void *owner, const struct steer_socket_key *key, uint6
 {
     struct bpf_steering *steering = owner;
     struct slot *slot = key->slot < steering->setup.slots_max ? steering->slots[key->slot] : NULL;
-    if (!slot || !slot->recall)
+    if (!slot || !slot->recall || bpf_kept_is_former(slot, cookie))
         return;
     for (size_t i = 0; i < slot->heard_count; i++) {
         if (slot->heard[i].cookie != cookie)
