@@ -181,6 +181,9 @@ void bpf_event_handle(void *owner, const struct steer_event *event)
     case STEER_EVENT_BIND:
         callbacks->binds(steering->setup.owner, &listen);
         return;
+    case STEER_EVENT_OPEN:
+        bpf_settle_soon(steering);
+        return;
     case STEER_EVENT_FAILED:
         log_error("socket-not-steered", "service=%s port=%u error=\"%s\"",
                   service_of(steering, slot->instance.service)->name, event->port,
@@ -527,6 +530,7 @@ static void bpf_free(struct bpf_steering *steering)
     watch_stop(steering->setup.loop, &steering->events);
     deferred_stop(steering->setup.loop, &steering->recall);
     timer_stop(steering->setup.loop, &steering->sweep);
+    timer_stop(steering->setup.loop, &steering->settle);
     steering_ports_done(&steering->ports);
     for (uint32_t i = 0; steering->slots && i < steering->setup.slots_max; i++)
         free(steering->slots[i]);
@@ -670,6 +674,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return error;
     }
     migrate_begin(steering);
+    bpf_settle_begin(steering, why, why_size);
     *ret_steering = &steering->steering;
     return 0;
 }
