@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 /* The last byte that a process in the background sends to the one in front of it: its exit code. */
 enum { DETACH_OK = 1, DETACH_FAILED = 2 };
 
-enum { LOCK_TRIES = 10 };
+enum { LOCK_TRIES = 10, LOCK_PAUSE_MS = 30 };
 
 struct serving {
     struct loop *loop;
@@ -223,11 +224,15 @@ static bool lock_holds(int fd, const char *path)
            ours.st_dev == theirs.st_dev;
 }
 
+/* A supervisor that was killed in the midst of starting a program leaves its lock with the child
+ * until that executes: a moment's patience tells such a one from one that lives. */
 static int lock_take(const char *state)
 {
     char path[PLACE_BYTES + 8];
     snprintf(path, sizeof path, "%s/lock", state);
     for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (tries > 0)
+            poll(NULL, 0, LOCK_PAUSE_MS);
         scoped_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0 && errno == ENOENT) { /* the folder has just gone as well */
             int error = place_make(state);
@@ -235,8 +240,13 @@ static int lock_take(const char *state)
                 return error;
             continue;
         }
-        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        if (fd < 0)
             return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+            if (errno != EWOULDBLOCK)
+                return -errno;
+            continue;
+        }
         if (lock_holds(fd, path))
             return fd_take(&fd);
     }

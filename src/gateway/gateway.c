@@ -23,6 +23,7 @@
 #include "proc/role.h"
 #include "upstream/checker.h"
 #include "upstream/resolver.h"
+#include "upstream/stash.h"
 
 enum { PACKETS_A_TURN_MAX = 64 };
 
@@ -39,6 +40,7 @@ static struct {
     struct timer tickets_due;
     struct sockets *sockets;
     struct resolved *resolved;
+    struct stash *stash; /* NULL: one thread */
     struct resolver *resolver;
     struct checker *checker;
     struct metrics *metrics; /* NULL: nobody listens for it */
@@ -236,10 +238,17 @@ static int parts_make(void)
             resolver_new(gateway.loop, gateway.resolved, gateway.tally, resolved_changed, NULL);
     if (gateway.resolver)
         gateway.checker = checker_new(gateway.loop, gateway.board, gateway.resolved,
-                                      gateway.resolver, health_told, NULL);
+                                      gateway.resolver, gateway.tally, health_told, NULL);
     if (!gateway.tickets)
         gateway.tickets = tls_tickets_new(-1);
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;
+}
+
+static int stash_make(void)
+{
+    if (tally_sizes(gateway.tally)->threads > 1)
+        gateway.stash = stash_new();
+    return gateway.stash || tally_sizes(gateway.tally)->threads == 1 ? 0 : -ENOMEM;
 }
 
 static int parts_start(const struct generation *first)
@@ -259,6 +268,7 @@ static int parts_start(const struct generation *first)
         .board = gateway.board,
         .tally = gateway.tally,
         .resolved = gateway.resolved,
+        .stash = gateway.stash,
         .bell = gateway.bell,
         .logger_fd = gateway.journal,
         .switched = switched,
@@ -276,6 +286,8 @@ static int begin(void)
         return -EPROTO;
     tally_restart(gateway.tally);
     int error = parts_make();
+    if (!error)
+        error = stash_make();
     if (!error)
         error = confine();
     return error ? error : parts_start(gateway.prepared);

@@ -370,6 +370,8 @@ static const struct family endpoint_families[] = {
      ENDPOINT(failures), 0},
     {"_ejected_total", "counter", "Times that it was left out after failures.", ENDPOINT(ejected),
      0},
+    {"_checks_total", "counter", "Health checks of it by the gateway.", ENDPOINT(checks), 0},
+    {"_checks_failed_total", "counter", "Those that failed.", ENDPOINT(checks_failed), 0},
 };
 
 static void up_print(const struct page *page)

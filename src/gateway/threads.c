@@ -161,6 +161,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,
+        .stash = setup->stash,
         .logger_fd = setup->logger_fd,
     };
     thread->threads = threads;

@@ -23,6 +23,7 @@ struct threads_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
+    struct stash *stash;
     int bell;      /* the board's eventfd */
     int logger_fd; /* -1: none */
     threads_switched *switched;

@@ -468,7 +468,7 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
     struct share_member *next;
     for (struct share_member *member = share->of_slot[slot]; member; member = next) {
         next = member->next_of_slot;
-        if (!coming_back) {
+        if (!coming_back || member->stale) {
             share_leave(member);
             continue;
         }

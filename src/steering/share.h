@@ -80,6 +80,7 @@ struct share_member { /* read only for others */
     bool claimed;         /* a restarted program got it and has not called listen yet */
     bool leaving;         /* on its way out, and forgotten by the keeper */
     bool sink;            /* sink.h; always the first of its group */
+    bool stale;           /* bound where it would not be bound now: not kept for the next start */
     bool queued;          /* connections waited when it was last looked at */
     struct watch watch;
     struct timer timer;

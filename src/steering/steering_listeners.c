@@ -183,32 +183,16 @@ int steering_listeners_open(struct steering_ports *ports, const struct topology 
 /* ---- closing ----------------------------------------------------------------------------------
  */
 
-/* Has the topology a listener of that address, or of that port? */
-static bool listener_stays(const struct topology *topology, const struct listener *listener,
-                           bool *ret_port)
-{
-    bool address = false;
-    *ret_port = false;
-    for (size_t i = 0; i < topology->listener_count; i++) {
-        const struct listener *other = &topology->listeners[i];
-        *ret_port |= other->protocol == listener->protocol && other->port == listener->port;
-        address |= strcmp(other->text, listener->text) == 0;
-    }
-    return address;
-}
-
-void steering_listeners_close(struct steering_ports *ports, const struct topology *of,
-                              const struct topology *but)
+void steering_listeners_close(struct steering_ports *ports, const struct topology *of)
 {
     for (size_t i = 0; i < of->listener_count; i++) {
         const struct listener *listener = &of->listeners[i];
-        bool port;
-        if (listener_stays(but, listener, &port))
+        if (table_get(ports->names, listener->text))
             continue;
         struct steering_reserved **at = reserved_find(ports, listener->text);
         if (*at)
             reserved_drop(ports, at, true);
-        if (!port)
+        if (!(ports->stated[listener->protocol][listener->port / 8] & 1u << listener->port % 8))
             steer_release(ports->steer, steering_claim_kind(listener->protocol), listener->port);
     }
 }

@@ -280,11 +280,13 @@ static void published_learn(struct steering_ports *ports)
 {
     const struct topology *topology = ports->topology;
     memset(ports->published, 0, sizeof ports->published);
+    memset(ports->stated, 0, sizeof ports->stated);
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
+        uint8_t bit = (uint8_t)(1u << listener->port % 8);
+        ports->stated[listener->protocol][listener->port / 8] |= bit;
         if (listener->address.ss_family == AF_UNSPEC)
-            ports->published[listener->protocol][listener->port / 8] |=
-                (uint8_t)(1u << listener->port % 8);
+            ports->published[listener->protocol][listener->port / 8] |= bit;
     }
 }
 
@@ -293,8 +295,19 @@ static void next_drop(struct steering_ports *ports)
     links_free(ports->next_users);
     links_free(ports->next_listeners);
     free(ports->next_led);
+    table_free(ports->next_names);
     ports->next_users = ports->next_listeners = NULL;
     ports->next_led = NULL;
+    ports->next_names = NULL;
+}
+
+static int names_learn(struct table *names, const struct topology *topology)
+{
+    int error = names ? 0 : -ENOMEM;
+    for (size_t i = 0; !error && i < topology->listener_count; i++)
+        if (table_add(names, topology->listeners[i].text, &topology->listeners[i], NULL) == -ENOMEM)
+            error = -ENOMEM;
+    return error;
 }
 
 int steering_ports_open(struct steering_ports *ports, const struct topology *next,
@@ -305,7 +318,9 @@ int steering_ports_open(struct steering_ports *ports, const struct topology *nex
     ports->next_users = links_users_new(next);
     ports->next_listeners = links_listeners_new(next);
     ports->next_led = calloc(next->listener_count + 1, sizeof *ports->next_led);
-    if (!ports->next_users || !ports->next_listeners || !ports->next_led)
+    ports->next_names = table_new();
+    if (!ports->next_users || !ports->next_listeners || !ports->next_led ||
+        names_learn(ports->next_names, next))
         return -ENOMEM;
     int error = homes_claim(ports, next, homes);
     if (error) {
@@ -335,22 +350,13 @@ static void uses_forget(struct steering_ports *ports, const struct topology *bef
     }
 }
 
-static const struct listener *listener_same(const struct topology *topology,
-                                            const struct listener *listener)
-{
-    for (size_t i = 0; i < topology->listener_count; i++)
-        if (strcmp(topology->listeners[i].text, listener->text) == 0)
-            return &topology->listeners[i];
-    return NULL;
-}
-
 /* Targets of listeners that are gone, or do not know yet where they lead. Those of the gateway are
  * set by whoever has its sockets. */
 static void targets_forget(struct steering_ports *ports, const struct topology *before)
 {
     const struct topology *now = ports->topology;
     for (size_t i = 0; before && i < before->listener_count; i++) {
-        const struct listener *same = listener_same(now, &before->listeners[i]);
+        const struct listener *same = table_get(ports->names, before->listeners[i].text);
         if (same && (same->path != LISTENER_DIRECT || ports->led[same - now->listeners]))
             continue;
         struct steer_target_key key = listener_key(&before->listeners[i]);
@@ -374,12 +380,15 @@ void steering_ports_use(struct steering_ports *ports, const struct topology *nex
     links_free(ports->users);
     links_free(ports->listeners);
     free(ports->led);
+    table_free(ports->names);
     ports->topology = next;
     ports->users = ports->next_users;
     ports->listeners = ports->next_listeners;
     ports->led = ports->next_led;
+    ports->names = ports->next_names;
     ports->next_users = ports->next_listeners = NULL;
     ports->next_led = NULL;
+    ports->next_names = NULL;
     published_learn(ports);
     uses_forget(ports, before);
     for (uint32_t i = 0; i < next->service_count; i++) {
@@ -392,7 +401,7 @@ void steering_ports_use(struct steering_ports *ports, const struct topology *nex
     }
     targets_forget(ports, before);
     if (before)
-        steering_listeners_close(ports, before, next);
+        steering_listeners_close(ports, before);
     plain_ports_lead(ports);
     for (uint32_t i = 0; i < next->service_count; i++)
         stated_ports_lead(ports, i, ports->adopted);
@@ -402,7 +411,7 @@ void steering_ports_abandon(struct steering_ports *ports, const struct topology 
 {
     const struct topology *now = ports->topology;
     next_drop(ports);
-    steering_listeners_close(ports, next, now);
+    steering_listeners_close(ports, next);
     plain_ports_lead(ports); /* whose claims went with those of listeners */
     for (uint32_t i = 0; i < next->service_count; i++)
         if (!next->services[i].absent && (i >= now->service_count || now->services[i].absent))
@@ -464,6 +473,7 @@ void steering_ports_done(struct steering_ports *ports)
     next_drop(ports);
     links_free(ports->users);
     links_free(ports->listeners);
+    table_free(ports->names);
     free(ports->led);
     free(ports->services);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/table.h"
 #include "kernel/steer.h"
 #include "topology/links.h"
 #include "topology/topology.h"
@@ -36,8 +37,11 @@ struct steering_ports {
     struct links *users;     /* of each service */
     struct links *listeners; /* of each service */
     bool *led;               /* by listener: it has a target that leads to its service */
+    struct table *names;     /* a listener's text to the listener */
     struct links *next_users, *next_listeners; /* of a topology that was opened */
     bool *next_led;
+    struct table *next_names;
+    uint8_t stated[2][(UINT16_MAX + 1) / 8];    /* by protocol: ports that any listener has */
     uint8_t published[2][(UINT16_MAX + 1) / 8]; /* by protocol: ports published at any address */
     struct steering_service *services;
     uint32_t services_max;
@@ -94,7 +98,6 @@ bool steering_ports_found(struct steering_ports *ports, const char *name, int fd
 enum steer_claim_kind steering_claim_kind(enum protocol protocol);
 int steering_listeners_open(struct steering_ports *ports, const struct topology *topology,
                             bool adopted, char *why, size_t why_size);
-/* Gives back what the listeners of `of` have, and those of `but` have not. */
-void steering_listeners_close(struct steering_ports *ports, const struct topology *of,
-                              const struct topology *but);
+/* Gives back what the listeners of `of` have, and those of the topology in use have not. */
+void steering_listeners_close(struct steering_ports *ports, const struct topology *of);
 void steering_listeners_done(struct steering_ports *ports);

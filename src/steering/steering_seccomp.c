@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "steering/notified.h"
+#include "topology/mark.h"
 
 enum {
     REQUESTS_PER_TURN_MAX = 32,
@@ -418,9 +419,44 @@ static int seccomp_open(struct steering *base, const struct topology *next, cons
     return 0;
 }
 
+/* What the listeners that lead to a service say, and whether it publishes by itself. */
+static uint64_t publication_of(const struct topology *topology, uint32_t service)
+{
+    if (service >= topology->service_count)
+        return 0;
+    uint64_t sum = topology->services[service].publish;
+    for (size_t i = 0; i < topology->listener_count; i++)
+        if (listener_leads(&topology->listeners[i], service))
+            sum += listener_mark(topology, &topology->listeners[i]);
+    return sum;
+}
+
+static bool is_gated(const struct topology *topology, const struct share_member *member)
+{
+    enum protocol protocol = (enum protocol)member->asked.protocol;
+    return topology_port_is_gated(topology, protocol, member->asked.port) ||
+           (protocol == PROTOCOL_UDP && topology_udp_is_relayed(topology, member->service));
+}
+
+/* Sockets that would be bound elsewhere, or be open to others, by the next topology are good for as
+ * long as their program lives, and no longer. */
+static void members_judge(struct seccomp_steering *steering, const struct topology *next)
+{
+    const struct topology *now = steering->setup.topology;
+    for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
+        struct share_member *member = share_members_of_slot(steering->share, i);
+        if (!member)
+            continue;
+        bool moves = publication_of(now, member->service) != publication_of(next, member->service);
+        for (; member; member = member->next_of_slot)
+            member->stale |= moves || is_gated(now, member) != is_gated(next, member);
+    }
+}
+
 static void seccomp_use(struct steering *base, const struct topology *next)
 {
     struct seccomp_steering *steering = of(base);
+    members_judge(steering, next);
     steering->setup.topology = next;
     for (uint32_t i = 0; i < steering->setup.slots_max; i++)
         if (steering->slots[i] && steering->slots[i]->reached)

@@ -48,8 +48,8 @@ static struct topology *topology_make(void)
     int length = snprintf(text, sizeof text,
                           "cluster front; steering seccomp;\n"
                           "service web { run python3 -u -m http.server %u --bind 127.0.0.1;\n"
-                          "  restart always backoff=5s..5s; }\n"
-                          "listen %u tcp -> web;\n",
+                          "  restart always backoff=5s..5s; check tcp; }\n"
+                          "listen %u tcp -> web path=relay;\n",
                           port + 1, port);
     struct diagnostics *diagnostics = diagnostics_new();
     struct topology_options options = {0};
@@ -59,8 +59,6 @@ static struct topology *topology_make(void)
         diagnostics_print(diagnostics, stderr, false);
     assert_non_null(topology);
     diagnostics_free(diagnostics);
-    topology->listeners[0].path = LISTENER_RELAY;
-    topology->services[0].check = CHECK_TCP;
     return topology;
 }
 

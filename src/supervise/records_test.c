@@ -87,12 +87,33 @@ static void a_file_that_is_not_ours_is_begun_anew(void **state)
     records_close(records);
 }
 
+static void the_number_of_one_that_is_gone_is_not_soon_anothers(void **state)
+{
+    (void)state;
+    struct records *records = NULL;
+    bool fresh;
+    unlink(path);
+    assert_int_equal(records_open(path, 4, 4, &records, &fresh), 0);
+    struct service_record *one = records_service_take(records, "one");
+    assert_int_equal(records_service_number(records, one), 0);
+    assert_int_equal(records_service_number(records, records_service_take(records, "two")), 1);
+    records_service_drop(records, one);
+    assert_null(records_service_find(records, "one"));
+    assert_non_null(records_service_find(records, "two"));
+    assert_int_equal(records_service_number(records, records_service_take(records, "three")), 2);
+    assert_int_equal(records_service_number(records, records_service_take(records, "four")), 3);
+    assert_int_equal(records_service_number(records, records_service_take(records, "five")), 0);
+    assert_null(records_service_take(records, "six"));
+    records_close(records);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_there_after_a_crash_and_after_growing),
         cmocka_unit_test(names_are_taken_once_until_it_is_full),
         cmocka_unit_test(a_file_that_is_not_ours_is_begun_anew),
+        cmocka_unit_test(the_number_of_one_that_is_gone_is_not_soon_anothers),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -295,27 +295,19 @@ static bool is_direct(const struct listener *listener)
     return listener && listener->path == LISTENER_DIRECT;
 }
 
-static bool is_relayed_udp(const struct listener *listener)
-{
-    return listener && listener->protocol == PROTOCOL_UDP && listener->path != LISTENER_DIRECT;
-}
-
 /* Without BPF a socket is bound where its listener says, and a relayed UDP socket always is bound
  * to its instance's own address: its program must bind it anew. */
-static bool sockets_move(const struct reload *reload, uint32_t service)
+static void service_note_move(const struct reload *reload, const struct change *change,
+                              uint32_t service)
 {
-    const struct difference *difference = reload->difference;
-    bool bpf = reload->supervisor->steering->operations->gate != NULL;
-    for (size_t i = 0; i < difference->count; i++) {
-        const struct change *change = &difference->changes[i];
-        const struct listener *now = change->listener, *was = change->listener_was;
-        bool direct = is_direct(now) || is_direct(was);
-        bool udp = is_relayed_udp(now) != is_relayed_udp(was);
-        bool its = (now && now->service == service) || (was && was->service == service);
-        if ((now || was) && its && ((direct && !bpf) || udp))
-            return true;
-    }
-    return false;
+    struct supervisor *supervisor = reload->supervisor;
+    bool bpf = supervisor->steering->operations->gate != NULL;
+    if (service >= reload->before->service_count || reload->before->services[service].absent)
+        return;
+    bool direct = is_direct(change->listener) || is_direct(change->listener_was);
+    supervisor->units[service].outdated |=
+        (direct && !bpf) || topology_udp_is_relayed(reload->before, service) !=
+                                topology_udp_is_relayed(reload->next, service);
 }
 
 /* A port that the gateway gets or gives back is one that the programs may have. */
@@ -332,12 +324,20 @@ static bool port_changes_hands(const struct reload *reload, const struct unit *u
 
 static void units_note_moves(const struct reload *reload)
 {
-    const struct supervisor *supervisor = reload->supervisor;
-    for (size_t i = 0; i < reload->before->service_count; i++) {
-        struct unit *unit = &supervisor->units[i];
-        if (!reload->before->services[i].absent)
-            unit->outdated = sockets_move(reload, (uint32_t)i) || port_changes_hands(reload, unit);
+    const struct difference *difference = reload->difference;
+    struct unit *units = reload->supervisor->units;
+    bool any = false;
+    for (size_t i = 0; i < difference->count; i++) {
+        const struct change *change = &difference->changes[i];
+        if (change->listener)
+            service_note_move(reload, change, change->listener->service);
+        if (change->listener_was)
+            service_note_move(reload, change, change->listener_was->service);
+        any |= change->listener || change->listener_was;
     }
+    for (size_t i = 0; any && i < reload->before->service_count; i++)
+        units[i].outdated |=
+            !reload->before->services[i].absent && port_changes_hands(reload, &units[i]);
 }
 
 static void unit_switch(const struct reload *reload, size_t place)
@@ -366,7 +366,7 @@ static void unit_switch(const struct reload *reload, size_t place)
     }
     unit_adapt(unit, now, was);
     bool moved = unit->outdated && now->definition == was->definition;
-    unit->outdated = false;
+    unit->outdated &= !unit->begun; /* what has not begun is restarted when it does */
     if (moved)
         unit_restart(unit, 0);
 }

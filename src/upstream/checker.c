@@ -1,4 +1,5 @@
 #include "upstream/checker.h"
+#include "upstream/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -43,6 +44,7 @@ struct target { /* an instance's start, or an address of a remote */
     uint32_t slot;  /* BOARD_NONE: remote */
     uint32_t epoch; /* of an instance */
     uint32_t place; /* of a remote, in `resolved` */
+    uint32_t row;   /* in the tally */
     char *host;     /* of a remote; NULL: none */
     struct timer timer;
     struct check *check; /* that runs; NULL */
@@ -61,6 +63,7 @@ struct checker {
     const struct board *board;
     struct resolved *resolved;
     struct resolver *resolver;
+    struct tally *tally;
     checker_instance *instance;
     void *owner;
     struct random_state random;
@@ -124,8 +127,17 @@ static void target_tell(struct target *target, const char *why)
     checker->instance(checker->owner, target->slot, target->epoch, well, well ? "" : why);
 }
 
+static void target_count(const struct target *target, bool well)
+{
+    struct tally_endpoint *counts = tally_endpoint(target->checked->checker->tally, 0, target->row);
+    tally_add(&counts->checks, 1);
+    if (!well)
+        tally_add(&counts->checks_failed, 1);
+}
+
 static void target_judge(struct target *target, bool well, const char *why)
 {
+    target_count(target, well);
     const struct service *service = target->checked->service;
     uint32_t rise = service->check_rise ? service->check_rise : 1;
     uint32_t fall = service->check_fall ? service->check_fall : 1;
@@ -312,7 +324,7 @@ static void instance_see(struct checked *checked, const struct board_instance *i
         target = target_new(checked, &address, sizeof address, NULL);
         if (!target)
             return;
-        target->slot = slot;
+        target->slot = target->row = slot;
         target->epoch = instance->epoch;
         checker->by_slot[slot] = target;
         /* One that is up was well: this gateway is new, and need not hurry. */
@@ -372,6 +384,7 @@ static void remote_see(struct checked *checked, const struct remote *remote)
             if (!target)
                 continue;
             target->place = place;
+            target->row = addresses[i].row;
             uint64_t every_ms = checked->service->check_every_ms;
             target_later(target, random_below(&checker->random, every_ms / FIRST_FACTOR + 1));
         }
@@ -501,7 +514,8 @@ static void look_due(struct timer *timer)
 }
 
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
-                            struct resolver *resolver, checker_instance *instance, void *owner)
+                            struct resolver *resolver, struct tally *tally,
+                            checker_instance *instance, void *owner)
 {
     struct checker *checker = calloc(1, sizeof *checker);
     if (!checker)
@@ -510,6 +524,7 @@ struct checker *checker_new(struct loop *loop, const struct board *board, struct
                                 .board = board,
                                 .resolved = resolved,
                                 .resolver = resolver,
+                                .tally = tally,
                                 .instance = instance,
                                 .owner = owner,
                                 .by_slot = calloc(board_slots_max(board), sizeof(struct target *))};

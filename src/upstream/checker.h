@@ -32,7 +32,8 @@ typedef void checker_instance(void *owner, uint32_t slot, uint32_t epoch, bool w
                               const char *why);
 
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
-                            struct resolver *resolver, checker_instance *instance, void *owner);
+                            struct resolver *resolver, struct tally *tally,
+                            checker_instance *instance, void *owner);
 void checker_free(struct checker *checker);
 /* The services that are checked from now on; the topology must live until the next call, and so
  * must the TLS clients, by service index as in a generation (NULL: none; then a service with TLS is

@@ -72,7 +72,7 @@ static int fixture_begin(void **state)
     fixture->resolver =
         resolver_new(fixture->loop, fixture->resolved, fixture->tally, changed, fixture);
     fixture->checker = checker_new(fixture->loop, fixture->board, fixture->resolved,
-                                   fixture->resolver, told, fixture);
+                                   fixture->resolver, fixture->tally, told, fixture);
     assert_non_null(fixture->checker);
     rig_server_start(&fixture->server, fixture->loop, false);
     fixture->server.closes = true;
@@ -167,6 +167,10 @@ static void one_that_starts_is_well_after_rise(void **state)
     seconds(fixture, 20);
     assert_int_equal(fixture->told_count, 1);
     assert_in_range(fixture->server.accepted, 2 + 18, 2 + 22);
+    struct tally_endpoint counts;
+    tally_endpoint_sum(fixture->tally, SLOT, &counts);
+    assert_int_equal(counts.checks, fixture->server.accepted);
+    assert_int_equal(counts.checks_failed, 0);
 }
 
 /* The supervisor that was told has died; its successor knows nothing. */
@@ -200,6 +204,9 @@ static void one_that_is_up_is_ill_after_fall(void **state)
     while (fixture->server.accepted < 3)
         rig_pass(fixture->loop, 100);
     assert_string_equal(last_told(fixture), "ill 5.7 status 503");
+    struct tally_endpoint counts;
+    tally_endpoint_sum(fixture->tally, SLOT, &counts);
+    assert_true(counts.checks_failed >= 3);
     assert_int_equal(fixture->told_count, 1);
     instance_state(fixture, BOARD_STARTING); /* as the supervisor has it then */
     seconds(fixture, 5);

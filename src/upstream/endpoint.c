@@ -175,6 +175,9 @@ void endpoint_idle_put(struct endpoint *endpoint, struct pooled *pooled)
         pooled->close(pooled);
         return;
     }
+    struct endpoint_own *own = endpoint_own(endpoint);
+    if (own->shelf && !own->is_looked_at)
+        low_water_watch(own);
     LIST_INSERT_HEAD(&endpoint->idle, pooled, next);
     endpoint->idle_count++;
     endpoint->upstream->idle_total++;
@@ -186,7 +189,8 @@ void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled)
 {
     assert(endpoint->idle_count > 0);
     LIST_REMOVE(pooled, next);
-    endpoint->idle_count--;
+    if (--endpoint->idle_count < endpoint->idle_low)
+        endpoint->idle_low = endpoint->idle_count;
     if (endpoint->upstream)
         endpoint->upstream->idle_total--;
 }
@@ -197,6 +201,14 @@ struct pooled *endpoint_idle_take(struct endpoint *endpoint)
     if (pooled)
         endpoint_idle_remove(endpoint, pooled);
     return pooled;
+}
+
+int endpoint_stash_take(struct endpoint *endpoint)
+{
+    struct shelf *shelf = endpoint_own(endpoint)->shelf;
+    if (!shelf_holds(shelf))
+        return -1;
+    return shelf_take(shelf, endpoint_now(endpoint), &endpoint->tally->connections_now);
 }
 
 static void idle_close(struct endpoint *endpoint)
@@ -210,8 +222,23 @@ static void idle_close(struct endpoint *endpoint)
 
 void endpoint_idle_settle(struct endpoint_own *own)
 {
-    if (own->endpoint.idle_count > 0 && !endpoint_serves(&own->endpoint))
-        idle_close(&own->endpoint);
+    bool stashed = shelf_holds(own->shelf);
+    if ((own->endpoint.idle_count == 0 && !stashed) || endpoint_serves(&own->endpoint))
+        return;
+    if (stashed)
+        shelf_clear(own->shelf, &own->endpoint.tally->connections_now);
+    idle_close(&own->endpoint);
+}
+
+/* Other threads may not know yet that it left; it is over all the same. */
+static void endpoint_shelf_leave(struct endpoint_own *own)
+{
+    tally_count *connections_now = &own->endpoint.tally->connections_now;
+    low_water_forget(own);
+    if (shelf_holds(own->shelf))
+        shelf_clear(own->shelf, connections_now);
+    shelf_unref(own->shelf, connections_now);
+    own->shelf = NULL;
 }
 
 void endpoint_leave(struct endpoint_own *own)
@@ -220,5 +247,6 @@ void endpoint_leave(struct endpoint_own *own)
     endpoint_ref(&own->endpoint);
     if (own->endpoint.idle_count > 0)
         idle_close(&own->endpoint);
+    endpoint_shelf_leave(own);
     endpoint_unref(&own->endpoint);
 }

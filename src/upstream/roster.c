@@ -60,6 +60,22 @@ static bool endpoint_is(const struct endpoint *endpoint, const struct wanted *wa
            memcmp(&endpoint->address, &wanted->address, wanted->address_length) == 0;
 }
 
+/* Where idle connections to it lie that a thread has no need of. Without memory it has none. */
+static struct shelf *endpoint_shelf(const struct roster *roster, const struct endpoint *endpoint)
+{
+    struct low_water *low_water = roster->upstream->place.low_water;
+    if (!low_water || roster->datagram)
+        return NULL;
+    const struct shelf_identity identity = {
+        .address = (const struct sockaddr *)&endpoint->address,
+        .address_length = endpoint->address_length,
+        .slot = endpoint->slot,
+        .epoch = endpoint->epoch,
+        .row = endpoint->row,
+    };
+    return stash_shelf(low_water->stash, &identity);
+}
+
 static struct endpoint_own *endpoint_new(const struct roster *roster, const struct wanted *wanted)
 {
     struct upstream *upstream = roster->upstream;
@@ -95,6 +111,7 @@ static struct endpoint_own *endpoint_new(const struct roster *roster, const stru
     own->instance = wanted->instance;
     own->others_turn = UINT64_MAX;
     own->clock = roster->clock;
+    own->shelf = endpoint_shelf(roster, &own->endpoint);
     LIST_INSERT_HEAD(&upstream->all, own, all);
     return own;
 }

@@ -22,7 +22,7 @@ enum {
     REMOTES = TALLY_KINDS, /* the list of names beside those of the kinds */
     NAME_LISTS,
 };
-_Static_assert(sizeof(struct tally_endpoint) == 128, "two cache lines");
+_Static_assert(sizeof(struct tally_endpoint) == 192, "three cache lines");
 _Static_assert(sizeof(struct tally_traffic) <= TRAFFIC_BYTES, "fits its place");
 
 enum { WORD_THREADS, WORD_SLOTS, WORD_REMOTES, WORD_ROWS };
@@ -356,7 +356,8 @@ uint64_t tally_connections_now(const struct tally *tally, uint32_t row)
     uint64_t sum = 0;
     for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
         sum += atomic_load_explicit(&of_thread[thread].connections_now, memory_order_relaxed);
-    return sum;
+    /* Rows were read one after the other: one may have been closed that was not yet counted. */
+    return (int64_t)sum < 0 ? 0 : sum;
 }
 
 /* ---- latency -------------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* The tally: counters that the gateway's threads write and everybody reads — other threads (to
  * choose by load over all threads), the supervisor (`status`), the metrics page. One segment; each
  * thread has rows of its own, so that no cache line has two writers; a reader sums over threads.
- * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way.
+ * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way
+ * (a row alone may be below zero: a connection that changed threads was counted up in another).
  *
  * Rows: 0 … endpoints_max - 1 are endpoints. The first slots_max of them are instances, by their
  * slot; the rest are given to remote endpoints by the gateway (tally_remote_take). Then come
@@ -29,7 +30,7 @@ static inline void tally_add(tally_count *count, uint64_t value)
                           memory_order_relaxed);
 }
 
-struct tally_endpoint {          /* of one thread, two cache lines */
+struct tally_endpoint {          /* of one thread, three cache lines */
     tally_count connections_now; /* open to it, idle ones too */
     tally_count requests_now;    /* under way (relay: connections or sessions) */
     tally_count connections;     /* opened */
@@ -41,6 +42,11 @@ struct tally_endpoint {          /* of one thread, two cache lines */
     tally_count status[6];  /* [1] 1xx … [5] 5xx of its responses; [0] none (relay) */
     tally_count latency_us; /* sum, to the response's head (relay: to the connection) */
     tally_count ejected;    /* times that passive health took it out */
+    /* By the checker, which is the main thread's: in the rows of thread 0, whose worker leaves them
+     * alone. */
+    tally_count checks;
+    tally_count checks_failed;
+    tally_count reserved[6]; /* no cache line of two threads */
 };
 
 struct tally_traffic { /* of a service, listener or route */

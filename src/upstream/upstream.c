@@ -146,7 +146,7 @@ void upstream_news(struct upstream *upstream)
         for (struct roster *roster = upstream->rosters; roster; roster = roster->next)
             roster->stale = true;
     }
-    if (upstream->idle_total > 0)
+    if (upstream->idle_total > 0 || upstream->looked_at > 0)
         upstream_idle_settle(upstream);
     if (upstream->waiting > 0)
         waiters_wake(upstream);

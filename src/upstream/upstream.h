@@ -28,6 +28,7 @@
 #include "upstream/tally.h"
 
 struct upstream;
+struct low_water;
 struct resolved; /* the addresses of remote names, shared by threads; resolver.h */
 
 struct endpoint {
@@ -52,11 +53,16 @@ struct endpoint {
      * used first. */
     LIST_HEAD(, pooled) idle;
     uint32_t idle_count;
+    uint32_t idle_low; /* the fewest since the thread's last look: low_water.h */
 };
 
 struct pooled { /* embedded in an idle connection */
     LIST_ENTRY(pooled) next;
     void (*close)(struct pooled *pooled); /* called when the endpoint leaves, or the pool is full */
+    /* For another thread's use: takes itself out of the pool (endpoint_idle_remove), and lets its
+     * descriptor go, which is watched no more and stays counted in the tally. -1: it cannot (TLS),
+     * and stays. NULL: never. */
+    int (*give)(struct pooled *pooled, uint64_t *ret_expires_ms);
 };
 
 /* The thread's things that an upstream needs; lives as long as the thread. */
@@ -65,6 +71,7 @@ struct upstream_place {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved; /* NULL: no remote endpoints */
+    struct low_water *low_water;     /* NULL: idle connections are not shared with other threads */
     unsigned thread;
     struct random_state *random;
 };
@@ -132,6 +139,9 @@ void endpoint_idle_put(struct endpoint *endpoint, struct pooled *pooled);
 struct pooled *endpoint_idle_take(struct endpoint *endpoint);
 /* It leaves by itself (closed by the other end, too old). */
 void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled);
+/* When there is none: the descriptor of one that another thread had no need of; plain, connected,
+ * with nothing to read, counted in the tally already; -1: none. It costs a load to learn that. */
+int endpoint_stash_take(struct endpoint *endpoint);
 
 /* ---- waiting ---- */
 

@@ -1,8 +1,11 @@
 /* What the files of an upstream share: upstream.c (its life), roster.c (who is in it), choose.c
- * (who is next), endpoint.c (using one), wait.c (those who wait). */
+ * (who is next), endpoint.c (using one), low_water.c (what it lets others have), wait.c (those who
+ * wait). */
 #pragma once
 
+#include "upstream/low_water.h"
 #include "upstream/retry_budget.h"
+#include "upstream/stash.h"
 #include "upstream/upstream.h"
 
 enum {
@@ -33,7 +36,10 @@ struct endpoint_own { /* an endpoint, and what nobody else needs to see of it */
     uint64_t refused_ms;                   /* when a connect to it failed last; 0: never */
     uint32_t eject_level;                  /* ejections in a row */
     bool gathered;                         /* while a roster is read anew: it stays */
-    char texts[];                          /* name, host */
+    bool is_looked_at;                     /* by the thread's low_water */
+    LIST_ENTRY(endpoint_own) looked_at;
+    struct shelf *shelf; /* in the stash, while it is listed; NULL: nothing is shared */
+    char texts[];        /* name, host */
 };
 
 static inline struct endpoint_own *endpoint_own(struct endpoint *endpoint)
@@ -83,6 +89,7 @@ struct upstream {
     bool ending;            /* it is being freed */
     bool looking;           /* those who wait are being told: the last of it is freed after that */
     uint32_t idle_total;
+    uint32_t looked_at; /* endpoints with something idle, here or in the stash: low_water.c */
     LIST_HEAD(, endpoint_own) all;
     struct retry_budget budget;
     struct waiters waiters; /* by their deadlines */
@@ -116,8 +123,14 @@ double ewma_fade(uint64_t age_ms);
 
 /* It is in the upstream no more: its idle connections go. */
 void endpoint_leave(struct endpoint_own *own);
-/* Closes what is idle of one that serves no more. */
+/* Closes what is idle of one that serves no more, in the stash too. */
 void endpoint_idle_settle(struct endpoint_own *own);
+
+/* ---- low_water.c ---- */
+
+/* It has something idle: is looked at once a second from now on. */
+void low_water_watch(struct endpoint_own *own);
+void low_water_forget(struct endpoint_own *own); /* accepts one that is not looked at */
 
 /* ---- wait.c ---- */
 

@@ -256,4 +256,34 @@ def test_a_listener_moves_without_privileges(cluster, programs, port):
         reload(cluster, service + f"listen {port} {way}")
         cluster.wait(lambda: set(pids(cluster).values()).isdisjoint(before))
         cluster.wait_up(2)
+        relayed = cluster.service("web")["requests_total"]
         assert set(clients.who_answers(port, 30)) == {"web1", "web2"}, way
+        relayed = cluster.service("web")["requests_total"] - relayed
+        assert relayed == (30 if "relay" in way else 0)
+
+
+def udp_who(port, count=1, host="127.0.0.1"):
+    answers = []
+    for _ in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(1)
+            asking.sendto(b"x", (host, port))
+            try:
+                answers.append(asking.recv(2048).split()[0].decode())
+            except TimeoutError:  # its instance is being restarted
+                return None
+    return set(answers)
+
+
+@both_accounts
+def test_datagrams_move_between_direct_and_relay(cluster, programs):
+    service = (f"service echo {{ run {programs.python('echo_udp')}; env WHO=$instance;"
+               " port 4000 udp; instances 2; stop SIGTERM drain=100ms; }\n")
+    cluster.up(service + "listen 4000 udp -> echo;")
+    cluster.wait_up(2)
+    for listen in ("listen 4000 udp -> echo path=relay;", "listen 4001 udp -> echo port=4000;",
+                   "listen 4000 udp -> echo;"):
+        reload(cluster, service + listen)
+        port = int(listen.split()[1])
+        cluster.wait(lambda: udp_who(port, 30) == {"1", "2"})
+        cluster.wait_up(2)

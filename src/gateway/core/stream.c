@@ -284,6 +284,15 @@ void stream_close(struct stream *stream, bool reset)
     stream->fd = -1;
 }
 
+int stream_release(struct stream *stream)
+{
+    assert(stream->fd >= 0 && !stream->tls);
+    int fd = stream->fd;
+    watch_stop(stream_loop(stream), &stream->watch);
+    stream->fd = -1;
+    return fd;
+}
+
 void stream_move(struct stream *to, struct stream *from, stream_ready *ready)
 {
     struct loop *loop = stream_loop(from);

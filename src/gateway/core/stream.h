@@ -109,6 +109,9 @@ void stream_shutdown(struct stream *stream);
 /* Accepts a closed one. `reset`: RST instead of FIN (SO_LINGER 0), to pass on what the other side
  * of a relay did, or to be rid of a client at once. */
 void stream_close(struct stream *stream, bool reset);
+/* Lets a plain stream's descriptor go, registered nowhere any more; the stream is closed after it.
+ */
+int stream_release(struct stream *stream);
 /* Gives `to`, which is nothing yet, what `from` is, its registration included (then `ready` is
  * called soon, since nobody knows what the old owner has seen); `from` is closed after it. For
  * upgrades that hand both sides to the tunnel. */

@@ -370,6 +370,10 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
         .thread = setup->number,
         .random = &worker->random,
     };
+    if (setup->stash) {
+        low_water_init(&worker->low_water, worker->loop, setup->stash);
+        worker->place.low_water = &worker->low_water;
+    }
     return 0;
 }
 
@@ -378,6 +382,7 @@ void worker_done(struct worker *worker)
     if (worker->current)
         use_unref(worker->current);
     worker->current = NULL;
+    low_water_done(&worker->low_water);
     journal_free(worker->journal);
     pipes_done(&worker->pipes);
     free(worker->input);

@@ -3,9 +3,10 @@
  * another thread writes. The main thread makes workers, hands each new generation to them, and does
  * what there is one of per machine (resolver, checker, metrics, messages with the supervisor).
  *
- * Threads meet in four places only: the board and the tally (memory, one writer per line), the
+ * Threads meet in five places only: the board and the tally (memory, one writer per line), the
  * mailbox of each worker (a pointer and an eventfd), the reference count of a generation (touched
- * when it comes and goes, never per request). */
+ * when it comes and goes, never per request), and the stash (upstream/stash.h: idle connections,
+ * given once a second, taken where the alternative is to connect). */
 #pragma once
 
 #include <netinet/in.h>
@@ -17,6 +18,7 @@
 #include "event/loop.h"
 #include "gateway/core/generation.h"
 #include "gateway/core/pipes.h"
+#include "upstream/low_water.h"
 #include "upstream/upstream.h"
 
 enum {
@@ -36,6 +38,7 @@ struct worker {
     char *input;  /* WORKER_INPUT_BYTES */
     char *output; /* WORKER_OUTPUT_BYTES */
     struct pipes pipes;
+    struct low_water low_water; /* idle connections that others may have */
 
     struct generation_use *current; /* of the newest generation; holds a reference */
     struct journal *journal;        /* access log lines on their way to the logger */
@@ -90,7 +93,8 @@ struct worker_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
-    int logger_fd; /* -1: none */
+    struct stash *stash; /* NULL: one thread, nothing to share */
+    int logger_fd;       /* -1: none */
 };
 
 /* Made by the main thread, used by its own thread from then on. 0 or -errno. */

@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "gateway/http/h1_client_private.h"
 #include "tls/client.h"
+#include "tls/session.h"
 
 static struct h1_client *of_pooled(struct pooled *pooled)
 {
@@ -66,9 +68,17 @@ void client_fail(struct h1_client *client, bool timeout, const char *why)
                           : client->state == CLIENT_BODY ? STAGE_BODY
                           : client->sent                 ? STAGE_RESPONSE
                                                          : STAGE_SEND;
-    const struct h1_failure failure = {stage, timeout, client->received, why};
+    const struct h1_failure failure = {stage, timeout, client->received, client->tls_failed, why};
     client->deadline_ms = UINT64_MAX;
     client->calls->failed(client->owner, &failure);
+}
+
+void client_not_connected(struct h1_client *client, int error)
+{
+    client->tls_failed = error == -EPROTO && client->stream.tls;
+    client_fail(client, false,
+                client->tls_failed ? tls_session_why(client->stream.tls)
+                                   : "the connection was not accepted");
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -79,7 +89,7 @@ static bool client_writable(struct h1_client *client)
     int flushed = h1_output_flush(&client->output, &client->stream);
     if (flushed < 0 && flushed != -EAGAIN) {
         if (!client->connected) {
-            client_fail(client, false, "the connection was not accepted");
+            client_not_connected(client, flushed);
             return false;
         }
         client->send_broken = true;
@@ -122,11 +132,37 @@ static void client_ready(struct stream *stream, unsigned events)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static void client_drop(struct h1_client *client)
+{
+    client->dead = true;
+    if (client->pooled_now)
+        endpoint_idle_remove(client->endpoint, &client->pooled);
+    timer_stop(client->worker->loop, &client->timer);
+    stream_close(&client->stream, false);
+    pipe_give(&client->worker->pipes, &client->pipe);
+    h1_output_done(&client->output);
+    endpoint_unref(client->endpoint);
+    free(client->held);
+    if (!client->busy)
+        free(client);
+}
+
 static void pooled_close(struct pooled *pooled)
 {
     struct h1_client *client = of_pooled(pooled);
     client->pooled_now = false;
     h1_client_close(client);
+}
+
+static int pooled_give(struct pooled *pooled, uint64_t *ret_expires_ms)
+{
+    struct h1_client *client = of_pooled(pooled);
+    if (!stream_plain(&client->stream))
+        return -1;
+    *ret_expires_ms = client->deadline_ms;
+    int fd = stream_release(&client->stream);
+    client_drop(client);
+    return fd;
 }
 
 struct h1_client *h1_client_take(struct endpoint *endpoint)
@@ -146,17 +182,43 @@ static int client_secure(struct h1_client *client, struct tls_client *tls)
     return stream_tls_connect(&client->stream, tls, name ? name : client->endpoint->host);
 }
 
-int h1_client_connect(struct worker *worker, struct endpoint *endpoint, struct tls_client *tls,
-                      uint32_t connect_ms, struct h1_client **ret_client)
+static struct h1_client *client_new(struct worker *worker, struct endpoint *endpoint)
 {
     struct h1_client *client = calloc(1, sizeof *client);
     if (!client)
-        return -ENOMEM;
+        return NULL;
     client->worker = worker;
     client->endpoint = endpoint;
     client->pipe = (struct pipe_pair){-1, -1, 0};
     client->pooled.close = pooled_close;
+    client->pooled.give = pooled_give;
     client->deadline_ms = UINT64_MAX;
+    return client;
+}
+
+struct h1_client *h1_client_adopt(struct worker *worker, struct endpoint *endpoint)
+{
+    int fd = endpoint_stash_take(endpoint);
+    if (fd < 0)
+        return NULL;
+    struct h1_client *client = client_new(worker, endpoint);
+    if (!client) {
+        close(fd);
+        tally_add(&endpoint->tally->connections_now, (uint64_t)-1);
+        return NULL;
+    }
+    stream_init(&client->stream, worker->loop, fd, client_ready);
+    client->connected = client->reused = true;
+    endpoint_ref(endpoint);
+    return client;
+}
+
+int h1_client_connect(struct worker *worker, struct endpoint *endpoint, struct tls_client *tls,
+                      uint32_t connect_ms, struct h1_client **ret_client)
+{
+    struct h1_client *client = client_new(worker, endpoint);
+    if (!client)
+        return -ENOMEM;
     int error =
         stream_connect(&client->stream, worker->loop, (const struct sockaddr *)&endpoint->address,
                        endpoint->address_length, client_ready);
@@ -235,18 +297,8 @@ void h1_client_close(struct h1_client *client)
 {
     if (client->dead)
         return;
-    client->dead = true;
-    if (client->pooled_now)
-        endpoint_idle_remove(client->endpoint, &client->pooled);
-    timer_stop(client->worker->loop, &client->timer);
-    stream_close(&client->stream, false);
-    pipe_give(&client->worker->pipes, &client->pipe);
-    h1_output_done(&client->output);
     tally_add(&client->endpoint->tally->connections_now, (uint64_t)-1);
-    endpoint_unref(client->endpoint);
-    free(client->held);
-    if (!client->busy)
-        free(client);
+    client_drop(client);
 }
 
 struct stream *h1_client_upgrade(struct h1_client *client, struct slice *ret_ahead)

@@ -26,6 +26,7 @@ struct h1_failure {
     enum h1_stage stage;
     bool timeout;
     bool received; /* something of a response came */
+    bool spoke;    /* STAGE_CONNECT: somebody accepted, and TLS with him failed */
     const char *why;
 };
 
@@ -53,6 +54,8 @@ struct h1_client_times { /* ms */
 
 /* One that waits in the endpoint's pool; NULL: none. */
 struct h1_client *h1_client_take(struct endpoint *endpoint);
+/* One that another worker had no need of, plain; NULL: none. */
+struct h1_client *h1_client_adopt(struct worker *worker, struct endpoint *endpoint);
 /* A new one; the connect goes on by itself. 0 or -errno. `tls` NULL: plain. */
 int h1_client_connect(struct worker *worker, struct endpoint *endpoint, struct tls_client *tls,
                       uint32_t connect_ms, struct h1_client **ret_client);

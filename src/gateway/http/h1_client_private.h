@@ -39,6 +39,7 @@ struct h1_client {
     uint8_t body;     /* enum body_kind */
     uint8_t method;   /* enum http_method */
     bool connected : 1;
+    bool tls_failed : 1; /* it was accepted, and TLS failed */
     bool reused : 1;
     bool pooled_now : 1;
     bool private : 1;
@@ -62,6 +63,8 @@ struct h1_client {
 void client_deadline(struct h1_client *client, uint64_t delay_ms);
 /* Tells the owner; it is to be closed after that. */
 void client_fail(struct h1_client *client, bool timeout, const char *why);
+/* The same before the connection stood; `error`: of the write or read. */
+void client_not_connected(struct h1_client *client, int error);
 /* Reads and goes on as far as it goes; busy. */
 void client_read(struct h1_client *client);
 /* True: the body goes by splice; all that can be done just now was done. */

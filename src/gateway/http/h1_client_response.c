@@ -248,6 +248,10 @@ static void read_ended(struct h1_client *client, ssize_t count)
         client->calls->body(client->owner, "", 0, true);
         return;
     }
+    if (!client->connected) { /* a TLS handshake fails wherever it happens to go on */
+        client_not_connected(client, (int)count);
+        return;
+    }
     client_fail(client, false,
                 client->state == CLIENT_BODY ? "the endpoint broke off in the middle of the body"
                 : client->received           ? "the endpoint broke off in the middle of the head"

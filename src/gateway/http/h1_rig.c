@@ -100,8 +100,12 @@ int rig_begin(void **state)
     rig->text = malloc(RIG_TEXT_BYTES + 1);
     for (int i = 0; i < RIG_INSTANCES_MAX; i++)
         rig->instances[i] = -1;
-    const struct worker_setup setup = {
-        .connections_max = 1000, .board = rig->board, .tally = rig->tally, .logger_fd = -1};
+    rig->stash = stash_new();
+    const struct worker_setup setup = {.connections_max = 1000,
+                                       .board = rig->board,
+                                       .tally = rig->tally,
+                                       .stash = rig->stash,
+                                       .logger_fd = -1};
     assert_int_equal(worker_init(&rig->worker, &setup), 0);
     assert_int_equal(relay_worker_init(&rig->worker), 0);
     assert_int_equal(http_worker_init(&rig->worker), 0);
@@ -183,6 +187,7 @@ int rig_end(void **state)
     assert_int_equal(tally_requests_now(rig->tally, BOARD_SLOT), 0);
     relay_worker_done(&rig->worker);
     worker_done(&rig->worker);
+    stash_free(rig->stash);
     assert_int_equal(tally_connections_now(rig->tally, BOARD_SLOT), 0);
     board_close(rig->board);
     tally_close(rig->tally);

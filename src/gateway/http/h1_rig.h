@@ -11,6 +11,7 @@ enum { RIG_INSTANCES_MAX = 4, RIG_TEXT_BYTES = 1024 * 1024 };
 struct rig {
     struct board *board;
     struct tally *tally;
+    struct stash *stash; /* the worker gives to itself */
     struct worker worker;
     struct generation generation;
     struct topology topology;

@@ -112,9 +112,9 @@ static void avoid(struct proxy *proxy, const struct endpoint *endpoint)
 }
 
 /* An attempt failed. `free`: neither a try nor the endpoint's fault. */
-static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeout, bool free,
-                           const char *why)
+static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure, bool free)
 {
+    enum h1_stage stage = failure->stage;
     struct endpoint *endpoint = proxy->endpoint;
     if (proxy->client)
         h1_client_close(proxy->client);
@@ -126,13 +126,13 @@ static void attempt_failed(struct proxy *proxy, enum h1_stage stage, bool timeou
     endpoint_leave(proxy, free                     ? OUTCOME_UNUSED
                           : stage == STAGE_CONNECT ? OUTCOME_CONNECT_FAILED
                                                    : OUTCOME_FAILED);
-    if (may_try_again(proxy, stage, timeout, free)) {
+    if (may_try_again(proxy, stage, failure->timeout, free)) {
         proxy_try(proxy);
         return;
     }
     /* 502 says that there was an answer, and that it was none; here nobody was there. */
-    uint16_t status = stage == STAGE_CONNECT ? 503 : 502;
-    proxy_answer(proxy, timeout ? 504 : status, BLAME_UPSTREAM, why);
+    uint16_t status = stage == STAGE_CONNECT && !failure->spoke ? 503 : 502;
+    proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, failure->why);
 }
 
 /* What connecting fails by when it is we who are short of something. */
@@ -162,10 +162,23 @@ void proxy_failed(void *owner, const struct h1_failure *failure)
 {
     struct proxy *proxy = owner;
     bool free = proxy->retriable && crossed(proxy, failure);
-    attempt_failed(proxy, failure->stage, failure->timeout, free, failure->why);
+    attempt_failed(proxy, failure, free);
+}
+
+static void connect_failed(struct proxy *proxy, int error)
+{
+    const struct h1_failure failure = {.stage = STAGE_CONNECT, .why = strerror(-error)};
+    attempt_failed(proxy, &failure, false);
 }
 
 /* ---- a connection --------------------------------------------------------------------------- */
+
+static struct tls_client *tls_of(const struct proxy *proxy)
+{
+    const struct exchange *exchange = proxy->exchange;
+    struct tls_client **tls_to = exchange->use->generation->tls_to;
+    return tls_to ? tls_to[proxy->service] : NULL;
+}
 
 static struct h1_client *kept_take(struct proxy *proxy)
 {
@@ -177,6 +190,8 @@ static struct h1_client *kept_take(struct proxy *proxy)
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
+    if (!client && !tls_of(proxy))
+        client = h1_client_adopt(proxy->exchange->worker, proxy->endpoint);
     return client;
 }
 
@@ -193,13 +208,6 @@ static int proxy_header_send(struct proxy *proxy)
     const struct h1_piece piece = {.head = header, .head_length = length};
     h1_client_private(proxy->client);
     return (int)h1_client_send(proxy->client, &piece, false);
-}
-
-static struct tls_client *tls_of(const struct proxy *proxy)
-{
-    const struct exchange *exchange = proxy->exchange;
-    struct tls_client **tls_to = exchange->use->generation->tls_to;
-    return tls_to ? tls_to[proxy->service] : NULL;
 }
 
 static struct h1_client_times times_of(const struct proxy *proxy)
@@ -247,7 +255,7 @@ static void attempt(struct proxy *proxy)
         if (error_ours(error))
             attempt_short(proxy, error);
         else
-            attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+            connect_failed(proxy, error);
         return;
     }
     struct h1_client_times times = times_of(proxy);
@@ -266,7 +274,7 @@ static void attempt(struct proxy *proxy)
                      error == -EINVAL ? BLAME_CLIENT : BLAME_ENGINX,
                      error == -EINVAL ? "the rewritten path is none" : "the head found no room");
     } else if (error) {
-        attempt_failed(proxy, STAGE_CONNECT, false, false, strerror(-error));
+        connect_failed(proxy, error);
     }
 }
 

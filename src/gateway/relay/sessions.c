@@ -471,17 +471,23 @@ struct sessions *sessions_new(struct worker *worker, const struct plan_listener 
         return NULL;
     }
     sessions_settle(sessions, worker->current, plan);
-    error = spread_attach(fd, plan->fd_count, plan->listener);
+    return sessions;
+}
+
+static void spread(struct sessions *sessions, const struct plan_listener *plan)
+{
+    int error = spread_attach(sessions->fd, plan->fd_count, plan->listener);
     if (error)
         log_warn("udp-not-spread", "listener=%s error=\"%s\"", plan->listener->text,
                  strerror(-error));
-    return sessions;
 }
 
 void sessions_settle(struct sessions *sessions, struct generation_use *use,
                      const struct plan_listener *plan)
 {
     struct worker *worker = sessions->worker;
+    if (!sessions->plan || !spread_same(sessions->plan->listener, plan->listener))
+        spread(sessions, plan);
     use_ref(use);
     use_unref(sessions->use);
     sessions->use = use;

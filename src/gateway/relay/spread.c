@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "kernel/reuseport.h"
 #include "upstream/tally.h"
@@ -36,12 +37,34 @@ static int by_token(int fd, uint32_t sockets, const struct listener *listener)
     return reuseport_attach(fd, program, sizeof program / sizeof program[0]);
 }
 
+/* The sockets outlive the process that attached something. */
+static int by_client(int fd)
+{
+    int nothing = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &nothing, sizeof nothing) == 0)
+        return 0;
+    return errno == ENOENT ? 0 : -errno;
+}
+
 int spread_attach(int fd, uint32_t sockets, const struct listener *listener)
 {
-    if (sockets < 2 || listener->sticky == STICKY_CLIENT)
+    if (sockets < 2)
         return 0;
     if (sockets > TALLY_THREADS_MAX)
         return -E2BIG;
-    return listener->sticky == STICKY_SOURCE ? by_source(fd, sockets)
-                                             : by_token(fd, sockets, listener);
+    switch (listener->sticky) {
+    case STICKY_SOURCE:
+        return by_source(fd, sockets);
+    case STICKY_TOKEN:
+        return by_token(fd, sockets, listener);
+    case STICKY_CLIENT:
+        break;
+    }
+    return by_client(fd);
+}
+
+bool spread_same(const struct listener *one, const struct listener *other)
+{
+    return one->sticky == other->sticky && one->token_at == other->token_at &&
+           one->token_bytes == other->token_bytes;
 }

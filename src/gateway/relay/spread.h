@@ -7,3 +7,5 @@
 
 /* For the group that `fd` is in, of so many sockets. 0 or -errno. The same for all its members. */
 int spread_attach(int fd, uint32_t sockets, const struct listener *listener);
+/* Do both listeners choose alike? */
+bool spread_same(const struct listener *one, const struct listener *other);
