@@ -181,6 +181,9 @@ void bpf_event_handle(void *owner, const struct steer_event *event)
     case STEER_EVENT_BIND:
         callbacks->binds(steering->setup.owner, &listen);
         return;
+    case STEER_EVENT_OPEN:
+        bpf_settle_soon(steering);
+        return;
     case STEER_EVENT_FAILED:
         log_error("socket-not-steered", "service=%s port=%u error=\"%s\"",
                   service_of(steering, slot->instance.service)->name, event->port,
@@ -215,7 +218,7 @@ static void socket_recall(void *owner, const struct steer_socket_key *key, uint6
 {
     struct bpf_steering *steering = owner;
     struct slot *slot = key->slot < steering->setup.slots_max ? steering->slots[key->slot] : NULL;
-    if (!slot || !slot->recall)
+    if (!slot || !slot->recall || bpf_kept_is_former(slot, cookie))
         return;
     for (size_t i = 0; i < slot->heard_count; i++) {
         if (slot->heard[i].cookie != cookie)
@@ -538,6 +541,7 @@ static void bpf_free(struct bpf_steering *steering)
     watch_stop(steering->setup.loop, &steering->events);
     deferred_stop(steering->setup.loop, &steering->recall);
     timer_stop(steering->setup.loop, &steering->sweep);
+    timer_stop(steering->setup.loop, &steering->settle);
     steering_ports_done(&steering->ports);
     for (uint32_t i = 0; steering->slots && i < steering->setup.slots_max; i++)
         free(steering->slots[i]);
@@ -682,6 +686,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return error;
     }
     migrate_begin(steering);
+    bpf_settle_begin(steering, why, why_size);
     *ret_steering = &steering->steering;
     return 0;
 }

@@ -20,7 +20,7 @@ enum {
     QUEUE_BYTES = 1024 * 1024, /* asked of the kernel; it may give less */
     SEND_AGAIN_MS = 20,        /* when too many descriptors were on their way */
     /* One that lived so long is started again at once, and one that did not a few times, too. */
-    LIVED_MS = 1000,
+    LIVED_MS = 200,
     AT_ONCE_MAX = 5,
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 5000,

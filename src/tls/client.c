@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -71,8 +72,9 @@ SSL *context_connect(struct tls_client *client, const char *name)
         return ssl;
     bool address = is_address(name);
     int good = 1;
-    if (!address)
-        good = SSL_set_tlsext_host_name(ssl, name) == 1;
+    if (!address) /* SSL_set_tlsext_host_name, whose macro casts const away */
+        good = SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                        (void *)(uintptr_t)name) == 1;
     if (client->verify && good)
         good = address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
                        : SSL_set1_host(ssl, name) == 1;

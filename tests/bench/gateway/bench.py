@@ -4,6 +4,7 @@ time of the proxy's processes per request (schedstat, to the nanosecond); throug
 
     bench.py [ROW…]        rows by the start of their names; without any, all
     ROUNDS=5 SECONDS=1     how often, how long; PEERS="enginx nginx" who
+    AGAINST=PATH           another enginx (of before a change) in the same rounds
 """
 
 import itertools
@@ -214,7 +215,9 @@ def main():
     binary = Path(os.environ.get("ENGINX", ROOT / "build" / "enginx"))
     PLACE = Path(tempfile.mkdtemp(prefix="enginx-bench-"))
     PLACE.chmod(0o755)
-    binary = shutil.copy2(binary, PLACE / "enginx")
+    binaries = {"": shutil.copy2(binary, PLACE / "enginx")}
+    if "AGAINST" in os.environ:
+        binaries["before"] = shutil.copy2(os.environ["AGAINST"], PLACE / "enginx-before")
     for program in ("origin", "floor", "datagrams"):
         subprocess.run(["gcc", "-O2", "-o", PLACE / program, HERE / f"{program}.c"], check=True)
     certificate = PLACE / "certificate.pem"
@@ -227,7 +230,7 @@ def main():
     running = []
     try:
         running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate), PLACE,
-                               PROXY_CPU, binary, PLACE / "floor", ports)
+                               PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)
         time.sleep(0.5)

@@ -18,7 +18,7 @@ http {{
   uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
   {buffers}
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
+  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl backlog=4096 deferred;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
@@ -43,8 +43,8 @@ defaults
 frontend web
   mode http
   option http-keep-alive
-  bind 127.0.0.1:{http} backlog 4096
-  bind 127.0.0.1:{tls} backlog 4096 ssl crt {certificate}
+  bind 127.0.0.1:{http} backlog 4096 defer-accept
+  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate}
   default_backend web
 backend web
   mode http
@@ -77,7 +77,6 @@ https://127.0.0.1:{tls} {{
 """
 
 ENGINX = """
-cluster bench;
 gateway threads=1 connections=8000;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
 listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; }}
@@ -132,13 +131,13 @@ class Peer:
 class Enginx(Peer):
     """Its own processes find a session of their own, so `down` is asked for."""
 
-    def __init__(self, binary, *rest):
-        super().__init__("enginx", "", *rest)
+    def __init__(self, binary, variant, *rest):
+        super().__init__("enginx", variant, *rest)
         self.binary = binary
 
     def options(self):
-        return [str(self.binary), "-c", "bench", "--state", str(self.place / "state"),
-                "--cgroup", f"enginx-bench-{os.getpid()}"]
+        return [str(self.binary), "-c", f"bench{self.variant}", "--state", str(self.place / "state"),
+                "--cgroup", f"enginx-bench{self.variant}-{os.getpid()}"]
 
     def gateway(self):
         """The process that carries the load."""
@@ -154,8 +153,8 @@ def nginx_stream_module():
     return f"load_module {path};" if path.exists() else ""
 
 
-def make(wanted, values, place, cpu, binary, floor, ports):
-    """Starts the wanted peers; `ports()` gives a dict of free ports."""
+def make(wanted, values, place, cpu, binaries, floor, ports):
+    """Starts the wanted peers; `binaries`: enginx's, by variant; `ports()` gives a dict of free ports."""
     peers = []
 
     def new(name, variant, template, file, **more):
@@ -179,13 +178,13 @@ def make(wanted, values, place, cpu, binary, floor, ports):
         mine = ports()
         peers.append(Peer("floor", "", here, {"http": mine["tcp"], "tcp": mine["tcp"]}, cpu)
                      .start([floor, mine["tcp"], values["origin"]]))
-    if "enginx" in wanted:
-        here = place / "enginx-plain"
+    for variant, path in binaries.items() if "enginx" in wanted else ():
+        here = place / f"enginx-as-{variant or 'plain'}"
         here.mkdir()
         here.chmod(0o755)
         mine = ports()
         (here / "enginx.conf").write_text(ENGINX.format(**values, **mine))
-        peer = Enginx(binary, here, mine, cpu)
+        peer = Enginx(path, variant, here, mine, cpu)
         peers.append(peer.start([*peer.options(), "up", here / "enginx.conf"], cwd=here))
     if "nginx" in wanted and shutil.which("nginx"):
         for variant, text in buffers.items():
