@@ -473,6 +473,7 @@ def test_tls_that_does_not_come_to_an_end(cluster):
             certificate tls/shop.crt key=tls/shop.key; timeout header=500ms; respond 200 "well";
         }}
         listen 8081 tcp tls -> nobody {{ certificate tls/shop.crt key=tls/shop.key; }}
+        listen 8082 http tls {{ certificate tls/shop.crt key=tls/shop.key; respond 200 "well"; }}
         service nobody {{ at 127.0.0.1:9; }}""")
     wait_listening(cluster)
     hello = tls_hello()
@@ -490,7 +491,7 @@ def test_tls_that_does_not_come_to_an_end(cluster):
     # Two hundred hellos at once, and then the rest of each.
     context = ssl.create_default_context(cafile=folder / "ca.crt")
     context.sslsocket_class = Secured
-    connections = [connect() for _ in range(200)]
+    connections = [connect(8082) for _ in range(200)]
     secured = [context.wrap_socket(one, server_hostname="shop.example", do_handshake_on_connect=False)
                for one in connections]
     threads = [threading.Thread(target=answer_securely, args=[part]) for part in (secured[:100], secured[100:])]
