@@ -2,6 +2,8 @@
 ones, and those that never answer, answer nonsense, or die in the midst of an answer."""
 
 import http.client
+import random
+import re
 import resource
 import select
 import socket
@@ -471,6 +473,7 @@ def test_tls_that_does_not_come_to_an_end(cluster):
             certificate tls/shop.crt key=tls/shop.key; timeout header=500ms; respond 200 "well";
         }}
         listen 8081 tcp tls -> nobody {{ certificate tls/shop.crt key=tls/shop.key; }}
+        listen 8082 http tls {{ certificate tls/shop.crt key=tls/shop.key; respond 200 "well"; }}
         service nobody {{ at 127.0.0.1:9; }}""")
     wait_listening(cluster)
     hello = tls_hello()
@@ -488,7 +491,7 @@ def test_tls_that_does_not_come_to_an_end(cluster):
     # Two hundred hellos at once, and then the rest of each.
     context = ssl.create_default_context(cafile=folder / "ca.crt")
     context.sslsocket_class = Secured
-    connections = [connect() for _ in range(200)]
+    connections = [connect(8082) for _ in range(200)]
     secured = [context.wrap_socket(one, server_hostname="shop.example", do_handshake_on_connect=False)
                for one in connections]
     threads = [threading.Thread(target=answer_securely, args=[part]) for part in (secured[:100], secured[100:])]
@@ -497,3 +500,139 @@ def test_tls_that_does_not_come_to_an_end(cluster):
     for thread in threads:
         thread.join()
     assert all(one.said == b"well" for one in secured)
+
+
+@both_accounts
+def test_an_endpoint_that_shakes_no_hands(cluster):
+    """TLS to an endpoint that accepts and says nothing, or says what is no TLS."""
+    def silent(connection):
+        connection.recv(4096)
+        connection.recv(1)
+
+    def strange(connection):
+        connection.recv(4096)
+        connection.sendall(SAID[b"/good"])
+
+    with Origin(silent) as one, Origin(strange) as other:
+        cluster.up(f"""
+            service silent {{ at {one.text}; tls verify=no; timeout connect=400ms response=400ms; retry tries=0; }}
+            service strange {{ at {other.text}; tls verify=no; retry tries=1; }}
+            listen {PORT} http {{ route /silent -> silent; route / -> strange; }}""")
+        wait_listening(cluster)
+        with lasting(0.3, 5):
+            assert get(PORT, "/silent").status == 504
+        assert get(PORT, "/").status in (502, 503)
+
+
+def test_an_endpoint_that_only_promises(cluster):
+    """103 again and again is no answer."""
+    def promise(connection):
+        read_head(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            time.sleep(0.05)
+
+    with Origin(promise) as origin:
+        cluster.up(f"""
+            service origin {{ at {origin.text}; timeout response=600ms; }}
+            listen {PORT} http -> origin;""")
+        wait_listening(cluster)
+        with connect() as client, lasting(0.4, 5):
+            client.sendall(GET % b"/")
+            said = receive_all_within(client, 3)
+            assert said.count(b"HTTP/1.1 103 ") >= 2 and b"HTTP/1.1 504 " in said
+
+
+def receive_all_within(connection, seconds):
+    """What comes until the end, or until it is silent for so long or a 504 was complete."""
+    connection.settimeout(seconds)
+    data = b""
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+            if b"504" in data and data.endswith(b"\n"):
+                break
+    except TimeoutError:
+        pass
+    return data
+
+
+@both_accounts
+def test_many_requests_in_one_piece(cluster, front):
+    front("")
+    with connect() as client:
+        client.sendall(b"".join(GET % b"/%d" % number for number in range(500)))
+        data = b""
+        while data.count(b"HTTP/1.1 200 OK\r\n") < 500 or not data.endswith(b"1 -"):
+            piece = client.recv(65536)
+            assert piece
+            data += piece
+
+
+# ---- all at once ----
+
+
+def misbehave(rng):
+    """One client: asks for something that goes wrong, and may leave at any moment."""
+    path = rng.choice(sorted(SAID) + [b"/never"])
+    method, body = rng.choice([(b"GET", b""), (b"GET", b""), (b"HEAD", b""), (b"POST", b"x" * rng.choice([0, 10, 100_000]))])
+    request = b"%s %s HTTP/1.%d\r\nHost: x\r\n" % (method, path, rng.randrange(2))
+    if method == b"POST":
+        request += b"Content-Length: %d\r\n" % len(body)
+    request += b"\r\n" + body
+    if rng.random() < 0.2:
+        request = request[:rng.randrange(len(request))]
+    if rng.random() < 0.1:
+        request += GET % b"/good"
+    client = connect(timeout=5)
+    try:
+        client.sendall(request)
+        leaves = rng.random()
+        if leaves < 0.3:
+            time.sleep(rng.random() * 0.05)
+            abort(client)
+        elif leaves < 0.4:
+            client.shutdown(socket.SHUT_WR)
+            receive_all(client)
+        elif leaves < 0.6:
+            client.recv(rng.randrange(1, 300))
+        else:
+            client.settimeout(0.3)
+            receive_all(client)
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        client.close()
+
+
+@both_accounts
+def test_nothing_is_left_of_all_that(cluster):
+    """Clients and endpoints misbehave at random; after it the gateway has what it had before."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    with Origin(faulty) as origin, Origin(patient) as other:
+        cluster.up(f"""
+            service mixed {{ at {origin.text}; at {other.text}; timeout response=300ms idle=500ms; eject failures=0;
+                             retry budget=100%; }}
+            listen {PORT} http {{ timeout header=500ms body=500ms send=500ms idle=500ms; route / -> mixed; }}
+            listen 8081 tcp -> mixed idle=500ms;
+            metrics 127.0.0.1:9100;""")
+        wait_listening(cluster)
+        gateway = cluster.status()["gateway_pid"]
+
+        def many(number):
+            rng = random.Random(seed + number)
+            for _ in range(40):
+                misbehave(rng)
+
+        threads = [threading.Thread(target=many, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        cluster.wait(lambda: cluster_connections(cluster) == 0, 8, "all connections to end")
+        assert cluster.status()["gateway_pid"] == gateway
+        now = get(9100, "/metrics").body.decode()
+        gauges = re.findall(r"^(enginx_\w+_(?:requests_in_flight|connections|held)\b.*) (\S+)$", now, re.M)
+        assert len(gauges) > 5
+        assert not [gauge for gauge in gauges if float(gauge[1]) != 0]
