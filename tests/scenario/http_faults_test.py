@@ -257,7 +257,7 @@ def faulty(connection):
     """Does what the path says."""
     while True:
         head = read_head(connection)
-        if not head:
+        if head.count(b" ") < 2:
             return
         path = head.split(b" ")[1]
         if path == b"/never":
