@@ -257,13 +257,13 @@ def faulty(connection):
     """Does what the path says."""
     while True:
         head = read_head(connection)
-        if not head:
+        if head.count(b" ") < 2:
             return
         path = head.split(b" ")[1]
         if path == b"/never":
             connection.recv(1)
             return
-        connection.sendall(SAID[path])
+        connection.sendall(SAID.get(path, SAID[b"/good"]))
         if path.startswith(b"/bad-"):
             time.sleep(0.1)  # the head is passed on
             connection.sendall(b"zz\r\n")
@@ -290,6 +290,7 @@ SAID = {
     b"/chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nshort",
     b"/bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
     b"/reset-chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+    b"/upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello",
     b"/to-the-end": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole",
     b"/reset-to-the-end": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nshort",
 }
@@ -579,12 +580,14 @@ def misbehave(rng):
     request = b"%s %s HTTP/1.%d\r\nHost: x\r\n" % (method, path, rng.randrange(2))
     if method == b"POST":
         request += b"Content-Length: %d\r\n" % len(body)
+    if rng.random() < 0.3:
+        request += b"Upgrade: x\r\nConnection: Upgrade\r\n"
     request += b"\r\n" + body
     if rng.random() < 0.2:
         request = request[:rng.randrange(len(request))]
     if rng.random() < 0.1:
         request += GET % b"/good"
-    client = connect(timeout=5)
+    client = connect(rng.choice([PORT, PORT, 8081]), timeout=5)
     try:
         client.sendall(request)
         leaves = rng.random()
