@@ -156,7 +156,8 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
     const struct threads_setup *setup = &threads->setup;
     struct worker_setup worker = {
         .number = number,
-        .connections_max = setup->connections_max / setup->count + 1,
+        .connections_share = setup->connections_max / setup->count,
+        .connections_max = setup->connections_max,
         .descriptors_max = setup->descriptors_max,
         .board = setup->board,
         .tally = setup->tally,

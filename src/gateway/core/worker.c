@@ -218,15 +218,32 @@ void worker_news(struct worker *worker)
 /* ---- clients -----------------------------------------------------------------------------------
  */
 
-static uint64_t listener_connections(const struct worker *worker, const struct plan_listener *plan)
+struct listener_load listener_load(const struct worker *worker, const struct plan_listener *plan)
 {
-    uint64_t sum = 0;
+    struct listener_load load = {0};
     uint32_t threads = tally_sizes(worker->place.tally)->threads;
-    for (uint32_t i = 0; i < threads; i++)
-        sum += atomic_load_explicit(
+    for (uint32_t i = 0; i < threads; i++) {
+        uint64_t now = atomic_load_explicit(
             &tally_traffic(worker->place.tally, i, TALLY_LISTENER, plan->row)->connections_now,
             memory_order_relaxed);
-    return sum;
+        load.all += now;
+        load.own += i == worker->number ? now : 0;
+    }
+    return load;
+}
+
+/* One that is within its share asks nobody. */
+static bool gateway_full(const struct worker *worker)
+{
+    if (worker->connections < worker->connections_share)
+        return false;
+    if (!worker->connections_max)
+        return true;
+    const struct generation *generation = worker->current->generation;
+    uint64_t all = 0;
+    for (size_t i = 0; i < generation->plan_count; i++)
+        all += listener_load(worker, &generation->plans[i]).all;
+    return all >= worker->connections_max;
 }
 
 /* Other families than these two become AF_UNSPEC: nobody's. */
@@ -244,10 +261,10 @@ static bool client_fits(struct client_base *client)
 {
     const struct listener *listener = client->plan->listener;
     struct worker *worker = client->worker;
-    if (worker->connections >= worker->connections_max)
+    if (gateway_full(worker))
         return false;
     if (listener->connections_max &&
-        listener_connections(worker, client->plan) >= listener->connections_max)
+        listener_load(worker, client->plan).all >= listener->connections_max)
         return false;
     if (!listener->connections_per_client)
         return true;
@@ -349,6 +366,7 @@ uint64_t worker_now_us(struct worker *worker)
 int worker_init(struct worker *worker, const struct worker_setup *setup)
 {
     *worker = (struct worker){.number = setup->number,
+                              .connections_share = setup->connections_share,
                               .connections_max = setup->connections_max,
                               .descriptors_max = setup->descriptors_max};
     random_init(&worker->random);

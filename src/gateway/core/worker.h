@@ -43,7 +43,8 @@ struct worker {
     struct generation_use *current; /* of the newest generation; holds a reference */
     struct journal *journal;        /* access log lines on their way to the logger */
     uint32_t connections;           /* of clients, open now */
-    uint32_t connections_max;       /* this worker's share of the gateway's cap */
+    uint32_t connections_share;     /* this worker's of the gateway's cap */
+    uint32_t connections_max;       /* the gateway's cap; with 0 the share is one */
     uint32_t descriptors_max;       /* of the process; 0: unknown */
     uint64_t request_next;          /* for request ids */
     struct http_worker *http;       /* http/'s own state per worker */
@@ -81,6 +82,13 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
  * from now on. False: the listener is not there any more; close. */
 bool client_renew(struct client_base *client);
 
+/* Of that listener, open now: this worker's, and of all workers. */
+struct listener_load {
+    uint64_t own;
+    uint64_t all;
+};
+struct listener_load listener_load(const struct worker *worker, const struct plan_listener *plan);
+
 /* The address that the client asked for; asks the socket the first time. */
 const struct sockaddr *client_local(struct client_base *client, int fd);
 
@@ -88,7 +96,8 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 
 struct worker_setup {
     unsigned number;
-    uint32_t connections_max; /* this worker's share */
+    uint32_t connections_share; /* see struct worker */
+    uint32_t connections_max;
     uint32_t descriptors_max; /* of the process; 0: unknown */
     const struct board *board;
     struct tally *tally;
