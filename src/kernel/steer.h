@@ -87,6 +87,8 @@ bool steer_listeners_answer(const struct steer *steer, char *why, size_t why_siz
 int steer_attend(struct steer *steer);
 /* Lets those listeners have connections that are waited for. True: some are left. */
 bool steer_settle(struct steer *steer);
+/* Lets those of the slot have connections, waited for or not. */
+void steer_settle_slot(struct steer *steer, uint32_t slot);
 
 /* Puts a bound UDP socket (a descriptor of it; stays the caller's) into `sockets`. */
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);

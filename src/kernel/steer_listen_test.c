@@ -90,6 +90,20 @@ static void a_listener_that_nobody_waits_for_is_served_in_the_end(void **state)
     event_wait(STEER_EVENT_LISTEN, 0, epoch);
 }
 
+/* Its program has said that it is ready. */
+static void a_slot_that_hurries_is_served_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(steer_attend(steer), 0);
+    start(0, &late);
+    start(1, &late);
+    steer_settle_slot(steer, 0);
+    event_wait(STEER_EVENT_LISTEN, 0, epoch);
+    assert_true(steer_has_listener(steer, 0, STEER_TCP, PORT, 4));
+    assert_false(steer_has_listener(steer, 1, STEER_TCP, PORT, 4));
+    assert_true(steer_settle(steer));
+}
+
 static void without_an_attendant_listeners_are_served_at_once(void **state)
 {
     (void)state;
@@ -123,6 +137,7 @@ static int tests(struct rig *with)
         steer_test(other_sockets_receive),
         steer_test(an_attended_listener_is_served_when_it_is_waited_for),
         steer_test(a_listener_that_nobody_waits_for_is_served_in_the_end),
+        steer_test(a_slot_that_hurries_is_served_at_once),
         steer_test(without_an_attendant_listeners_are_served_at_once),
     };
     return cmocka_run_group_tests_name("steer-listen", all, NULL, NULL);

@@ -35,6 +35,13 @@ int steer_attend(struct steer *steer)
     return error;
 }
 
+void steer_settle_slot(struct steer *steer, uint32_t slot)
+{
+    __atomic_store_n(&steer->slots[slot].hurry, 1, __ATOMIC_SEQ_CST);
+    steer_settle(steer);
+    __atomic_store_n(&steer->slots[slot].hurry, 0, __ATOMIC_SEQ_CST);
+}
+
 bool steer_settle(struct steer *steer)
 {
     scoped_fd int walk = bpf_iter_create(steer->settle);

@@ -41,6 +41,7 @@ struct slot {
     bool present; /* between prepare and gone for good */
     bool served;  /* was in rotation; what it keeps may bridge the time until it is again */
     bool crowded; /* several of its kept listeners share a port */
+    bool opens;   /* a listener of its has opened */
     bool recall;  /* adopted: what it listens on is to be found out */
     struct heard heard[HEARD_MAX];
     size_t heard_count;
@@ -100,8 +101,13 @@ void bpf_missed_find(struct bpf_steering *steering);
 
 /* Once, at the start. Where listeners have to be attended to, `why` says so. */
 void bpf_settle_begin(struct bpf_steering *steering, char *why, size_t why_size);
-/* A listener has opened, or may have. */
+/* A listener may have opened. */
 void bpf_settle_soon(struct bpf_steering *steering);
+/* One of the slot has. */
+void bpf_slot_opens(struct bpf_steering *steering, struct slot *slot);
+/* The slot comes into rotation, since its program says that it is ready. Should none of its
+ * listeners be waited for yet, connections can wait for the program in them. */
+void bpf_slot_hurry(struct bpf_steering *steering, struct slot *slot);
 
 /* ---- bpf_kept.c ---- */
 

@@ -20,6 +20,20 @@ void bpf_settle_soon(struct bpf_steering *steering)
         timer_start(steering->setup.loop, &steering->settle, SETTLE_FIRST_MS, settle_due, steering);
 }
 
+void bpf_slot_opens(struct bpf_steering *steering, struct slot *slot)
+{
+    slot->opens = true;
+    bpf_settle_soon(steering);
+}
+
+void bpf_slot_hurry(struct bpf_steering *steering, struct slot *slot)
+{
+    if (!slot->opens || slot->heard_count > 0)
+        return;
+    slot->opens = false;
+    steer_settle_slot(steering->steer, slot->instance.slot);
+}
+
 void bpf_settle_begin(struct bpf_steering *steering, char *why, size_t why_size)
 {
     char reason[128];

@@ -31,6 +31,8 @@ struct steering_listen { /* what an instance did */
 struct steering_callbacks {
     /* It asked to bind; whether that worked is not known. */
     void (*binds)(void *owner, const struct steering_listen *listen);
+    /* It listens (TCP), and the next call follows when it waits for connections. May be NULL. */
+    void (*opens)(void *owner, const struct steering_listen *listen);
     /* It listens (TCP) or is bound (UDP), and can be put into rotation. */
     void (*listens)(void *owner, const struct steering_listen *listen);
     /* Its processes, for finding a socket: cgroup or /proc. The number stored. */

@@ -109,8 +109,10 @@ static int bpf_rotate(struct steering *base, uint32_t service,
         rotated->members[i] = members[i];
         rotated->numbers[i] = numbers[i];
         struct slot *slot = steering->slots[members[i].slot];
-        if (slot && members[i].weight > 0)
+        if (slot && members[i].weight > 0) {
             slot->served = true;
+            bpf_slot_hurry(steering, slot);
+        }
     }
     rotated->count = count;
     return bpf_rotation_apply(steering, service);
@@ -182,7 +184,9 @@ void bpf_event_handle(void *owner, const struct steer_event *event)
         callbacks->binds(steering->setup.owner, &listen);
         return;
     case STEER_EVENT_OPEN:
-        bpf_settle_soon(steering);
+        bpf_slot_opens(steering, slot);
+        if (callbacks->opens)
+            callbacks->opens(steering->setup.owner, &listen);
         return;
     case STEER_EVENT_FAILED:
         log_error("socket-not-steered", "service=%s port=%u error=\"%s\"",
@@ -360,6 +364,7 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         return error;
     slot->instance = *instance;
     slot->present = true;
+    slot->opens = false;
     slot->heard_count = 0;
     steering->rotated[instance->service].wanted = instance->wanted;
     return 0;

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 4 };
+enum { STEER_LAYOUT_VERSION = 5 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -75,7 +75,8 @@ struct steer_slot { /* of `slots`, an array that user space maps: the counters; 
     __u32 counting;
     __u32
         several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
-    __u32 pad[6];
+    __u32 hurry; /* user space's: its listeners that open are to be served at once */
+    __u32 pad[5];
     /* User space's: the present start, and those before it whose waiting connections it has got. */
     __u64 cgroup_id;
     __u64 former[STEER_FORMER_MAX];

@@ -209,6 +209,12 @@ static __always_inline bool socket_is_waited_for(struct sock *socket)
     return queue && queue->wait.head.next != &queue->wait.head;
 }
 
+static __always_inline bool slot_hurries(__u32 slot)
+{
+    struct steer_slot *found = bpf_map_lookup_elem(&slots, &slot);
+    return found && found->hurry;
+}
+
 /* Run by the supervisor again and again while there are such listeners: puts those into `sockets`
  * that are waited for, or have been open for long. Writes a byte for each that is left. */
 SEC("iter/bpf_sk_storage_map") int steer_settle(struct iteration *iteration)
@@ -217,7 +223,7 @@ SEC("iter/bpf_sk_storage_map") int steer_settle(struct iteration *iteration)
     struct steer_owner *stored = iteration->owner;
     if (!socket || !stored || !stored->opens || socket->__sk_common.skc_state != BPF_TCP_LISTEN)
         return 0;
-    if (!socket_is_waited_for(socket) &&
+    if (!socket_is_waited_for(socket) && !slot_hurries(stored->slot) &&
         bpf_ktime_get_ns() - stored->opened_ns < STEER_OPENS_MS * 1000000ull) {
         __u8 left = 1;
         bpf_seq_write(iteration->meta->seq, &left, sizeof left);
