@@ -232,18 +232,20 @@ struct listener_load listener_load(const struct worker *worker, const struct pla
     return load;
 }
 
-/* One that is within its share asks nobody. */
 static bool gateway_full(const struct worker *worker)
 {
-    if (worker->connections < worker->connections_share)
-        return false;
-    if (!worker->connections_max)
-        return true;
-    const struct generation *generation = worker->current->generation;
-    uint64_t all = 0;
-    for (size_t i = 0; i < generation->plan_count; i++)
-        all += listener_load(worker, &generation->plans[i]).all;
+    uint32_t all = worker->counts ? 0 : worker->connections;
+    for (unsigned i = 0; worker->counts && i < worker->count; i++)
+        all += atomic_load_explicit(&worker->counts[i].connections, memory_order_relaxed);
     return all >= worker->connections_max;
+}
+
+static void connections_change(struct worker *worker, int by)
+{
+    worker->connections += (uint32_t)by;
+    if (worker->counts)
+        atomic_store_explicit(&worker->counts[worker->number].connections, worker->connections,
+                              memory_order_relaxed);
 }
 
 /* Other families than these two become AF_UNSPEC: nobody's. */
@@ -284,7 +286,7 @@ bool client_begin(struct client_base *client, struct worker *worker,
         return false;
     }
     use_ref(client->use);
-    worker->connections++;
+    connections_change(worker, 1);
     tally_add(&client->tally->connections, 1);
     tally_add(&client->tally->connections_now, 1);
     return true;
@@ -307,7 +309,7 @@ void client_end(struct client_base *client)
 {
     if (client->capped)
         client_caps_give(client->plan->row, &client->peer.any);
-    client->worker->connections--;
+    connections_change(client->worker, -1);
     tally_add(&client->tally->connections_now, (uint64_t)-1);
     use_unref(client->use);
     client->use = NULL;
@@ -366,8 +368,9 @@ uint64_t worker_now_us(struct worker *worker)
 int worker_init(struct worker *worker, const struct worker_setup *setup)
 {
     *worker = (struct worker){.number = setup->number,
-                              .connections_share = setup->connections_share,
                               .connections_max = setup->connections_max,
+                              .counts = setup->counts,
+                              .count = setup->count,
                               .descriptors_max = setup->descriptors_max};
     random_init(&worker->random);
     worker->loop = loop_new();

@@ -101,7 +101,7 @@ int rig_begin(void **state)
     for (int i = 0; i < RIG_INSTANCES_MAX; i++)
         rig->instances[i] = -1;
     rig->stash = stash_new();
-    const struct worker_setup setup = {.connections_share = 1000,
+    const struct worker_setup setup = {.connections_max = 1000,
                                        .board = rig->board,
                                        .tally = rig->tally,
                                        .stash = rig->stash,

@@ -454,7 +454,7 @@ static void a_cap_refuses(void **state)
     struct relay_rig *rig = *state;
     char byte;
     int listener = server(rig, 0, 1);
-    rig->worker.connections_share = 1;
+    rig->worker.connections_max = 1;
     int first = client(rig);
     int second = client(rig);
     rig_turns(rig, 2);
