@@ -104,8 +104,11 @@ def test_a_new_certificate_without_a_break(cluster, programs, folder):
     before = held.getpeercert()["serialNumber"]
     identity(folder, "shop", "shop.example", issuer="ca")
     cluster.command("reload")
-    with connect(folder, "shop.example") as connection:
-        assert connection.getpeercert()["serialNumber"] != before
+
+    def renewed():
+        with connect(folder, "shop.example") as connection:
+            return connection.getpeercert()["serialNumber"] != before
+    cluster.wait(renewed, 5, "the new certificate")
     assert get(held, "shop.example")[0].startswith("HTTP/1.1 200")
 
 
