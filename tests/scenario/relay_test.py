@@ -283,10 +283,12 @@ def test_limits_of_connections(cluster):
     with Origin(echo) as origin:
         relay(cluster, [origin.text], listen=f"{PORT} tcp -> far {{ bounds connections=6 per-client=3; }}")
         cluster.wait(lambda: origin.connections, 5, "the first")
-        mine = [connect(source="127.0.1.1") for _ in range(5)]
-        assert [alive(client) for client in mine] == [True] * 3 + [False] * 2
-        others = [connect(source=f"127.0.1.{2 + i}") for i in range(5)]
-        assert [alive(client) for client in others] == [True] * 3 + [False] * 2
+        mine, others = [], []
+        for held, sources, wanted in ((mine, ["127.0.1.1"] * 5, [True] * 3 + [False] * 2),
+                                      (others, [f"127.0.1.{2 + i}" for i in range(5)], [True] * 3 + [False] * 2)):
+            for source, served in zip(sources, wanted):
+                held.append(connect(source=source))
+                assert alive(held[-1]) == served
         for client in mine + others:
             client.close()
         cluster.wait(lambda: alive(connect(source="127.0.1.1")), 5, "room again")
