@@ -177,13 +177,21 @@ static struct tls_client *tls_of(const struct proxy *proxy)
     return tls_to ? tls_to[proxy->service] : NULL;
 }
 
+/* A reload may have turned TLS on or off since it was opened; and what may not be sent twice is not
+ * sent to a connection that has ended. */
+static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
+{
+    if (h1_client_secure(client) != (tls_of(proxy) != NULL))
+        return false;
+    return proxy->retriable || h1_client_alive(client);
+}
+
 static struct h1_client *kept_take(struct proxy *proxy)
 {
     if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
         return NULL;
     struct h1_client *client = h1_client_take(proxy->endpoint);
-    /* What may not be sent twice is not sent to a connection that has ended. */
-    while (client && !proxy->retriable && !h1_client_alive(client)) {
+    while (client && !kept_fits(proxy, client)) {
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
