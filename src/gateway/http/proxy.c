@@ -114,9 +114,8 @@ static void avoid(struct proxy *proxy, const struct endpoint *endpoint)
 /* What TLS says of a failure lies in its session, which ends before the log is written. */
 static const char *why_keep(struct proxy *proxy, const char *why)
 {
-    size_t length = strlen(why) + 1;
-    char *kept = bump_alloc(proxy->exchange->arena, length);
-    return kept ? memcpy(kept, why, length) : "TLS with the endpoint failed";
+    const char *kept = bump_copy(proxy->exchange->arena, why, strlen(why));
+    return kept ? kept : "TLS with the endpoint failed";
 }
 
 /* An attempt failed. `free`: neither a try nor the endpoint's fault. */
