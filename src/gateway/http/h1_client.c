@@ -267,11 +267,19 @@ void h1_client_begin(struct h1_client *client, const struct h1_client_calls *cal
     client->scanned = 0;
     client->keep_ms = UINT32_MAX;
     client->sent = client->send_broken = client->room_wanted = client->received = false;
-    client->chunks_over = false;
+    client->chunks_over = client->fastcgi = client->records_over = false;
+    client->output.records = false;
     client->trailer_room = NULL;
     client->starved = client->wanted = true;
     if (client->connected)
         client->deadline_ms = UINT64_MAX;
+}
+
+void h1_client_fastcgi(struct h1_client *client, bool keeps)
+{
+    client->fastcgi = client->output.records = true;
+    client->records_keep = keeps;
+    client->reader = (struct fcgi_reader){0};
 }
 
 void h1_client_done(struct h1_client *client)
