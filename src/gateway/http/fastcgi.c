@@ -2,13 +2,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 
 #include "gateway/http/expand.h"
 #include "gateway/http/fcgi_record.h"
 #include "gateway/http/requester.h"
 
-enum { NAME_BYTES_MAX = 256 };
+enum { NAME_BYTES_MAX = 256, NUMBER_BYTES_MAX = 20 };
 
 /* ---- parameters ----------------------------------------------------------------------------- */
 
@@ -36,9 +35,12 @@ static struct slice text_slice(const char *text)
 
 static void put_number_param(struct text *text, struct slice name, uint64_t number)
 {
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    put_param(text, name, (struct slice){digits, (uint32_t)length});
+    char bytes[NUMBER_BYTES_MAX];
+    size_t at = sizeof bytes;
+    do {
+        bytes[--at] = (char)('0' + number % 10);
+    } while (number /= 10);
+    put_param(text, name, (struct slice){bytes + at, (uint32_t)(sizeof bytes - at)});
 }
 
 /* ---- fields of the request ------------------------------------------------------------------ */
