@@ -250,6 +250,11 @@ bool h1_client_secure(const struct h1_client *client)
     return client->stream.tls != NULL;
 }
 
+bool h1_client_fastcgi_was(const struct h1_client *client)
+{
+    return client->fastcgi;
+}
+
 bool h1_client_reused(const struct h1_client *client)
 {
     return client->reused;

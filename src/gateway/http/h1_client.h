@@ -73,6 +73,8 @@ void h1_client_begin(struct h1_client *client, const struct h1_client_calls *cal
  * and what the program writes to its standard error is logged. Such a connection carries another
  * request when `keeps`. */
 void h1_client_fastcgi(struct h1_client *client, bool keeps);
+/* Of a kept one: did it carry that before? */
+bool h1_client_fastcgi_was(const struct h1_client *client);
 /* Body bytes taken (0: wait for `room`), or -errno: the connect failed. `piece.last`: that is the
  * whole request. When the endpoint takes no more, the rest is thrown away as if it had been taken,
  * since its answer may be there already. */

@@ -177,11 +177,13 @@ static struct tls_client *tls_of(const struct proxy *proxy)
     return tls_to ? tls_to[proxy->service] : NULL;
 }
 
-/* A reload may have turned TLS on or off since it was opened; and what may not be sent twice is not
- * sent to a connection that has ended. */
+/* A reload may have turned TLS or FastCGI on or off since it was opened; and what may not be sent
+ * twice is not sent to a connection that has ended. */
 static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
 {
     if (h1_client_secure(client) != (tls_of(proxy) != NULL))
+        return false;
+    if (h1_client_fastcgi_was(client) != (proxy->script != NULL))
         return false;
     return proxy->retriable || h1_client_alive(client);
 }
