@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -234,3 +235,52 @@ def test_killed_masters_cost_nothing(cluster, service):
             load.wait_more(50)
     assert load.refused == 0 and load.failed == []
     assert set(load.answers) == {"1", "2", "3"}
+
+
+class EitherServer(threading.Thread):
+    """Answers HTTP and FastCGI, each on connections of its own; `mixed`: those that had both."""
+
+    RECORDS = (b"\1\6\0\1\0\x1a\0\0Content-Type: a\r\n\r\nrecords"
+               b"\1\3\0\1\0\x08\0\0" + bytes(8))
+    HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhttp"
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port, self.mixed, self.accepted = self.listener.getsockname()[1], 0, 0
+        self.start()
+
+    def run(self):
+        while True:
+            connection = self.listener.accept()[0]
+            self.accepted += 1
+            threading.Thread(target=self.serve, args=[connection], daemon=True).start()
+
+    def serve(self, connection):
+        first = None
+        while data := connection.recv(65536):
+            records = data[0] == 1
+            first = records if first is None else first
+            self.mixed += records != first
+            connection.sendall(self.RECORDS if records else self.HTTP)
+
+
+def test_a_reload_changes_what_is_spoken(cluster):
+    server = EitherServer()
+
+    def text(speaks, options):
+        return f"""
+            gateway threads=2;
+            service php {{ at 127.0.0.1:{server.port}; speaks {speaks}; capacity idle=4; }}
+            listen {PORT} http {{ route / -> php {options}; }}"""
+
+    cluster.up(text("http", ""))
+    cluster.wait_output("ready cluster")
+    cluster.wait(lambda: ask("/a.php").text == b"http", 5, "an answer")
+    for _ in range(10):
+        assert ask("/a.php").text == b"http"
+    cluster.configure(text("fastcgi", "root=/srv"))
+    cluster.command("reload")
+    for _ in range(10):
+        assert ask("/a.php").text == b"records"
+    assert server.mixed == 0 and server.accepted < 20
