@@ -157,7 +157,7 @@ static void pooled_close(struct pooled *pooled)
 static int pooled_give(struct pooled *pooled, uint64_t *ret_expires_ms)
 {
     struct h1_client *client = of_pooled(pooled);
-    if (!stream_plain(&client->stream))
+    if (!stream_plain(&client->stream) || client->fastcgi) /* what it speaks would be lost */
         return -1;
     *ret_expires_ms = client->deadline_ms;
     int fd = stream_release(&client->stream);

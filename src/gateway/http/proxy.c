@@ -197,7 +197,7 @@ static struct h1_client *kept_take(struct proxy *proxy)
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
-    if (!client && !tls_of(proxy))
+    if (!client && !tls_of(proxy) && !proxy->script) /* those of other threads are plain HTTP */
         client = h1_client_adopt(proxy->exchange->worker, proxy->endpoint);
     return client;
 }
