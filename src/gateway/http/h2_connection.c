@@ -260,7 +260,6 @@ void h2_goaway(struct h2_connection *connection)
         return;
     connection->goaway_ms = loop_now(connection->base.worker->loop);
     nghttp2_submit_shutdown_notice(connection->session);
-    nghttp2_submit_ping(connection->session, NGHTTP2_FLAG_NONE, NULL);
     h2_attend(connection);
     h2_resume(connection);
 }

@@ -238,6 +238,9 @@ static int frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void
             reset_count(connection);
         return 0;
     }
+    /* What is answered to a PING behind it was said by somebody who knows. */
+    if (frame->hd.type == NGHTTP2_GOAWAY && connection->goaway_ms && !connection->leaving)
+        nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, NULL);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     control_allow(connection, 2);

@@ -18,7 +18,8 @@ http {{
   uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
   {buffers}
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl backlog=4096 deferred;
+  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl http2 backlog=4096 deferred;
+    listen 127.0.0.1:{h2c} http2 backlog=4096; http2_max_requests 1000000000;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
@@ -44,7 +45,8 @@ frontend web
   mode http
   option http-keep-alive
   bind 127.0.0.1:{http} backlog 4096 defer-accept
-  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate}
+  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate} alpn h2,http/1.1
+  bind 127.0.0.1:{h2c} backlog 4096 proto h2
   default_backend web
 backend web
   mode http
@@ -64,7 +66,7 @@ CADDY = """
   admin off
   auto_https off
   servers {{
-    protocols h1
+    protocols h1 h2
   }}
 }}
 http://127.0.0.1:{http} {{
@@ -81,6 +83,7 @@ gateway threads=1 connections=8000;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
 listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s; route / -> origin; }}
+listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
 listen 127.0.0.1:{udp} udp -> origin;
 """
