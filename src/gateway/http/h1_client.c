@@ -245,6 +245,11 @@ bool h1_client_alive(struct h1_client *client)
     return recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+bool h1_client_secure(const struct h1_client *client)
+{
+    return client->stream.tls != NULL;
+}
+
 bool h1_client_reused(const struct h1_client *client)
 {
     return client->reused;

@@ -62,6 +62,7 @@ int h1_client_connect(struct worker *worker, struct endpoint *endpoint, struct t
 /* Is it still there? Asks the socket: for a request that must not be sent twice. */
 bool h1_client_alive(struct h1_client *client);
 /* Was there a request on it before? Then its end may have crossed this one on the way. */
+bool h1_client_secure(const struct h1_client *client); /* it speaks TLS */
 bool h1_client_reused(const struct h1_client *client);
 /* Never to be pooled: its PROXY header names one client. */
 void h1_client_private(struct h1_client *client);

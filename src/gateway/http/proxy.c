@@ -111,11 +111,19 @@ static void avoid(struct proxy *proxy, const struct endpoint *endpoint)
         pick->avoid[pick->avoid_count++] = endpoint;
 }
 
+/* What TLS says of a failure lies in its session, which ends before the log is written. */
+static const char *why_keep(struct proxy *proxy, const char *why)
+{
+    const char *kept = bump_copy(proxy->exchange->arena, why, strlen(why));
+    return kept ? kept : "TLS with the endpoint failed";
+}
+
 /* An attempt failed. `free`: neither a try nor the endpoint's fault. */
 static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure, bool free)
 {
     enum h1_stage stage = failure->stage;
     struct endpoint *endpoint = proxy->endpoint;
+    const char *why = failure->spoke ? why_keep(proxy, failure->why) : failure->why;
     if (proxy->client)
         h1_client_close(proxy->client);
     proxy->client = NULL;
@@ -132,23 +140,7 @@ static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure
     }
     /* 502 says that there was an answer, and that it was none; here nobody was there. */
     uint16_t status = stage == STAGE_CONNECT && !failure->spoke ? 503 : 502;
-    proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, failure->why);
-}
-
-/* What connecting fails by when it is we who are short of something. */
-static bool error_ours(int error)
-{
-    switch (error) {
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOBUFS:
-    case -ENOMEM:
-    case -EADDRNOTAVAIL:
-    case -EAGAIN:
-        return true;
-    default:
-        return false;
-    }
+    proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, why);
 }
 
 /* No attempt was made at all. */
@@ -167,7 +159,11 @@ void proxy_failed(void *owner, const struct h1_failure *failure)
 
 static void connect_failed(struct proxy *proxy, int error)
 {
-    const struct h1_failure failure = {.stage = STAGE_CONNECT, .why = strerror(-error)};
+    bool spoke = error == -EPROTO; /* the handshake went on, and failed, within the write */
+    const struct h1_failure failure = {.stage = STAGE_CONNECT,
+                                       .spoke = spoke,
+                                       .why = spoke ? "TLS with the endpoint failed"
+                                                    : strerror(-error)};
     attempt_failed(proxy, &failure, false);
 }
 
@@ -180,13 +176,21 @@ static struct tls_client *tls_of(const struct proxy *proxy)
     return tls_to ? tls_to[proxy->service] : NULL;
 }
 
+/* A reload may have turned TLS on or off since it was opened; and what may not be sent twice is not
+ * sent to a connection that has ended. */
+static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
+{
+    if (h1_client_secure(client) != (tls_of(proxy) != NULL))
+        return false;
+    return proxy->retriable || h1_client_alive(client);
+}
+
 static struct h1_client *kept_take(struct proxy *proxy)
 {
     if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
         return NULL;
     struct h1_client *client = h1_client_take(proxy->endpoint);
-    /* What may not be sent twice is not sent to a connection that has ended. */
-    while (client && !proxy->retriable && !h1_client_alive(client)) {
+    while (client && !kept_fits(proxy, client)) {
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
@@ -252,7 +256,7 @@ static void attempt(struct proxy *proxy)
                                   proxy_service(proxy)->gateway.connect_ms, &proxy->client);
     if (error) {
         proxy->client = NULL;
-        if (error_ours(error))
+        if (stream_error_ours(error))
             attempt_short(proxy, error);
         else
             connect_failed(proxy, error);
