@@ -224,8 +224,7 @@ static int data_came(nghttp2_session *session, uint8_t flags, int32_t id, const 
 /* The others are of our own doing. */
 static bool blames_client(uint32_t error)
 {
-    return error != NGHTTP2_NO_ERROR && error != NGHTTP2_INTERNAL_ERROR &&
-           error != NGHTTP2_REFUSED_STREAM;
+    return error != NGHTTP2_NO_ERROR && error != NGHTTP2_INTERNAL_ERROR;
 }
 
 /* After the response's end a request that goes on is not wanted (RFC 9113 §8.1). */
