@@ -7,6 +7,7 @@
 
 #include "gateway/core/networks.h"
 #include "gateway/http/h1_connection.h"
+#include "gateway/http/h2_server.h"
 #include "tls/session.h"
 
 /* ---- the worker's part ---------------------------------------------------------------------- */
@@ -61,7 +62,10 @@ int http_worker_init(struct worker *worker)
     LIST_INIT(&http->connections);
     http->resume_last = &http->resume_first;
     worker->http = http;
-    return 0;
+    int error = h2_worker_init(worker);
+    if (error)
+        http_worker_done(worker);
+    return error;
 }
 
 void http_worker_done(struct worker *worker)
@@ -69,6 +73,7 @@ void http_worker_done(struct worker *worker)
     struct http_worker *http = worker->http;
     if (!http)
         return;
+    h2_worker_done(worker);
     struct h1_connection *connection;
     while ((connection = LIST_FIRST(&http->connections)))
         h1_close(connection, false, "the gateway ends");
@@ -88,6 +93,7 @@ void http_worker_drain(struct worker *worker)
 {
     struct http_worker *http = worker->http;
     http->draining = true;
+    h2_worker_drain(worker);
     struct h1_connection *connection = LIST_FIRST(&http->connections);
     while (connection) {
         struct h1_connection *next = LIST_NEXT(connection, next);
