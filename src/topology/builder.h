@@ -222,6 +222,11 @@ bool route_of_listener(struct builder *builder, const struct publication *public
 bool route_targets_build(struct builder *builder, const struct publication *publication,
                          const struct value *values, size_t count, struct route *route);
 
+/* route_files.c: `-> files DIR`. A service that is called `files` goes before. */
+bool route_leads_to_files(const struct builder *builder, const struct value *target);
+bool route_files_build(struct builder *builder, const struct value *values, size_t count,
+                       struct route *route);
+
 /* regex.c: is it one? The number of its captures; reported at the value, whose text has it behind
  * a `~`. */
 bool regex_check(struct builder *builder, const struct value *value, uint32_t *ret_captures);

@@ -222,9 +222,12 @@ static bool kind_build(struct builder *builder, const struct publication *public
         if (action)
             statement_refuse(builder, action, "leave out one of them",
                              "`%s` and `-> SERVICE` exclude each other", action->directive->name);
-        return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
-                                   arguments - ARGUMENT_TARGETS, route) &&
-               !action;
+        const struct value *targets = &statement->arguments[ARGUMENT_TARGETS];
+        size_t count = arguments - ARGUMENT_TARGETS;
+        bool good = route_leads_to_files(builder, targets)
+                        ? route_files_build(builder, targets, count, route)
+                        : route_targets_build(builder, publication, targets, count, route);
+        return good && !action;
     }
     if (!action) {
         statement_refuse(builder, statement, statement->directive->example,

@@ -270,7 +270,14 @@ static const struct {
      "shop.conf:3:26: error: with all weights 0 nobody gets a request"},
     {"route / -> weight=1 a;", "shop.conf:3:12: error: a weight follows its service"},
     {"route / -> a weight=1001;", "shop.conf:3:14: error: `1001` is too large"},
-    {"route / -> files ./public;", "shop.conf:3:12: error: `-> files` is not in this version yet"},
+    {"route / -> files;", "shop.conf:3:12: error: `-> files` needs a folder"},
+    {"route / -> files listing=on;", "shop.conf:3:12: error: `-> files` needs a folder"},
+    {"route / -> files p listing=yes;", "shop.conf:3:20: error: `yes` is neither on nor off"},
+    {"route / -> files p index=a/b;", "shop.conf:3:20: error: an index is the name of a file"},
+    {"route / -> files p fallback=x;", "shop.conf:3:20: error: a fallback is a file below the "
+                                       "folder, with `/` in front"},
+    {"route / -> files p, a;", "shop.conf:3:21: error: this is not known here"},
+    {"route / -> files p list=on;", "shop.conf:3:20: error: this is not known here"},
     {"route *.php -> a root=/srv;", "shop.conf:3:18: error: route: `root=` is not in this version "
                                     "yet"},
     {"route api -> a;", "shop.conf:3:7: error: a path starts with `/`"},

@@ -14,6 +14,7 @@ static const struct handler *const handlers[] = {
     [ROUTE_PROXY] = &handler_proxy,
     [ROUTE_REDIRECT] = &handler_redirect,
     [ROUTE_RESPOND] = &handler_respond,
+    [ROUTE_FILES] = &handler_files,
 };
 
 /* An answer of ours when no handler was started. */

@@ -162,4 +162,4 @@ void exchange_interim(struct exchange *exchange, const struct response_head *hea
 bool exchange_splices(struct exchange *exchange);
 ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length);
 
-extern const struct handler handler_proxy, handler_redirect, handler_respond;
+extern const struct handler handler_proxy, handler_redirect, handler_respond, handler_files;

@@ -39,6 +39,10 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "64k": ("wrk", "http", dict(path="/65536", connections=64)),
     "1m": ("wrk", "http", dict(path="/1048576", connections=16)),
     "connection": ("wrk", "http", dict(path="/100", connections=64, close=True)),
+    "file-1k": ("wrk", "http", dict(path="/files/1k.html", connections=64)),
+    "file-16k": ("wrk", "http", dict(path="/files/16k.css", connections=64)),
+    "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
+    "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
     "tls-handshake": ("wrk", "tls", dict(path="/100", connections=16, close=True)),
@@ -47,11 +51,13 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "relay-connection": ("wrk", "tcp", dict(path="/100", connections=64, close=True)),
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
-WITHOUT = {"direct": {"idle", "tls", "tls-handshake"},
-           "floor": {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
+FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
+FILE_ROWS = {row for row in ROWS if row.startswith("file-")}
+WITHOUT = {"direct": {"idle", "tls", "tls-handshake"} | FILE_ROWS,
+           "floor": FILE_ROWS | {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
                      "relay-connection"},
-           "haproxy": {"udp"},
-           "caddy": {"relay-bulk", "relay-small", "relay-connection", "udp"}}
+           "haproxy": {"udp"} | FILE_ROWS,
+           "caddy": FILE_ROWS | {"relay-bulk", "relay-small", "relay-connection", "udp"}}
 
 
 def cpu_seconds(pids):
@@ -225,11 +231,15 @@ def main():
                     "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                     "-keyout", PLACE / "key", "-out", certificate], check=True, capture_output=True)
     certificate.write_text(certificate.read_text() + (PLACE / "key").read_text())
+    (PLACE / "public" / "files").mkdir(parents=True)
+    for name, size in FILES.items():
+        (PLACE / "public" / "files" / name).write_bytes(os.urandom(size))
     origin_port = ports()["http"]
     origin = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "origin", str(origin_port)])
     running = []
     try:
-        running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate), PLACE,
+        running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
+                                            public=PLACE / "public"), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)
