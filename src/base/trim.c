@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef __SANITIZE_ADDRESS__ /* whose runtime lives in odd places */
+
 /* Read-only parts alone: what is written to (relocated data too) is there only once. A page that
  * such a part shares with the next is left out. */
 static int object_trim(struct dl_phdr_info *object, size_t size, void *context)
@@ -26,8 +28,14 @@ static int object_trim(struct dl_phdr_info *object, size_t size, void *context)
 
 void memory_trim(void)
 {
-#ifndef __SANITIZE_ADDRESS__ /* whose runtime lives in odd places */
     malloc_trim(0);
     dl_iterate_phdr(object_trim, NULL);
-#endif
 }
+
+#else
+
+void memory_trim(void)
+{
+}
+
+#endif

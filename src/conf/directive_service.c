@@ -426,7 +426,8 @@ static const struct directive rows[] = {
                   .type = VALUE_INTEGER,
                   .high = 100000,
                   .fallback = "64",
-                  .help = "connections kept for the next request, for each thread of the gateway"}},
+                  .help = "connections kept for the next request, for each thread of the gateway, "
+                          "and once more for all of them to share"}},
      .help = "What the gateway asks of one instance at most; what is more waits (`hold`).",
      .example = "capacity requests=100 connections=200;"},
     {.name = "roll",

@@ -52,6 +52,7 @@ static void connection_take(struct listen_point *point, int fd, const struct soc
         h1_accept(worker, plan, fd, peer, NULL);
 }
 
+static void point_watch(struct listen_point *point, bool watch);
 static void points_watch(struct listening *listening, bool watch);
 
 static void pause_over(struct timer *timer);
@@ -96,11 +97,23 @@ static void accept_pause(struct listening *listening, int error)
     pause_start(listening);
 }
 
-static void point_ready(struct watch *watch, unsigned events)
+/* The kernel wakes the worker that has waited longest in the line of a socket, so while there is
+ * little to do it is always the same one. One that has clearly more connections than the others
+ * goes to the end of the line. */
+static void give_way(struct listen_point *point)
 {
-    (void)events;
-    struct listen_point *point = watch->owner;
-    for (int i = 0; i < ACCEPTS_A_TURN_MAX && watch->active; i++) {
+    const struct worker *worker = point->listening->worker;
+    uint64_t threads = tally_sizes(worker->place.tally)->threads;
+    const struct listener_load load = listener_load(worker, point->plan);
+    if (load.own <= load.all / threads + load.all / threads / 8 + UNEVEN_MAX)
+        return;
+    point_watch(point, false);
+    point_watch(point, true);
+}
+
+static void connections_accept(struct listen_point *point)
+{
+    for (int i = 0; i < ACCEPTS_A_TURN_MAX && point->watch.active; i++) {
         struct sockaddr_storage peer;
         socklen_t length = sizeof peer;
         int fd =
@@ -116,6 +129,15 @@ static void point_ready(struct watch *watch, unsigned events)
         if (errno != EINTR && errno != ECONNABORTED)
             return;
     }
+}
+
+static void point_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct listen_point *point = watch->owner;
+    connections_accept(point);
+    if (watch->active)
+        give_way(point);
 }
 
 /* ---- points ------------------------------------------------------------------------------------

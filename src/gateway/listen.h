@@ -15,6 +15,7 @@ enum {
     ACCEPTS_A_TURN_MAX = 32,
     GREETING_MS = 5000,
     ENDPOINTS_PART = 8,
+    UNEVEN_MAX = 4,        /* connections more than the others have, and an eighth */
     TELL_EVERY_MS = 10000, /* of pauses */
 };
 

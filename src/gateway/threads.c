@@ -42,6 +42,7 @@ struct threads {
     int answers_fd;   /* an eventfd: a worker switched, or is quiet */
     uint32_t awaited; /* generation that not all use yet; 0: none */
     bool draining;
+    struct worker_count counts[TALLY_THREADS_MAX];
     struct thread list[TALLY_THREADS_MAX];
 };
 
@@ -156,7 +157,9 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
     const struct threads_setup *setup = &threads->setup;
     struct worker_setup worker = {
         .number = number,
-        .connections_max = setup->connections_max / setup->count + 1,
+        .connections_max = setup->connections_max,
+        .counts = threads->counts,
+        .count = setup->count,
         .descriptors_max = setup->descriptors_max,
         .board = setup->board,
         .tally = setup->tally,

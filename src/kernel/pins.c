@@ -41,7 +41,7 @@ int pin_path_of_name(char ret_path[PIN_PATH_BYTES], const char *folder, const ch
 {
     enum { NAME_MAX_BYTES = 48 };
     char safe[NAME_MAX_BYTES + 1];
-    bool same = strcmp(name, "claims") != 0 && name[0] != 0;
+    bool same = strcmp(name, "claims") != 0 && strcmp(name, "listeners") != 0 && name[0] != 0;
     size_t length = 0;
     for (; name[length] && length < NAME_MAX_BYTES; length++) {
         unsigned char c = (unsigned char)name[length];
@@ -82,6 +82,16 @@ void pins_unlock(const char *root, int lock)
 {
     rmdir(root); /* fails while anything is in it */
     close(lock);
+}
+
+bool pins_any_folder(const char *root)
+{
+    scoped_dir DIR *directory = opendir(root);
+    const struct dirent *entry;
+    while (directory && (entry = readdir(directory)))
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            return true;
+    return false;
 }
 
 void pins_remove(const char *folder)

@@ -3,6 +3,7 @@
  * that folder) that is held for moments. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define PIN_MOUNT "/sys/fs/bpf"
@@ -21,6 +22,9 @@ int pin_path_of_name(char ret_path[PIN_PATH_BYTES], const char *folder, const ch
 int pins_lock(const char *root);
 /* Unlocks, and removes the folder if nothing is in it. */
 void pins_unlock(const char *root, int lock);
+
+/* Is there a folder (of a cluster) in it? */
+bool pins_any_folder(const char *root);
 
 /* Removes a cluster's folder with everything in it: what was attached by those links is detached.
  */

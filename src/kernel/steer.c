@@ -14,6 +14,7 @@
 #include "base/scoped.h"
 #include "base/table.h"
 #include "kernel/claims.h"
+#include "kernel/listeners.h"
 #include "kernel/sockets.h"
 #include "kernel/steer_private.h"
 
@@ -88,6 +89,12 @@ static int pins_open(struct steer *steer)
             return fd;
         steer->maps[kind] = fd;
     }
+    char path[PIN_PATH_BYTES];
+    if (pin_path(path, steer->folder, "link_steer_settle") != 0)
+        return -ENAMETOOLONG;
+    steer->settle = bpf_obj_get(path);
+    if (steer->settle < 0)
+        return -errno;
     int error = map_shared(steer, MAP_SLOTS, slots_bytes(steer), (void **)&steer->slots);
     if (!error)
         error = map_shared(steer, MAP_ADDRESSED, ADDRESSED_BYTES, (void **)&steer->addressed);
@@ -105,6 +112,7 @@ static struct steer *steer_new(const struct steer_options *options)
     for (int kind = 0; kind < MAP_KINDS; kind++)
         steer->maps[kind] = -1;
     steer->claims = -1;
+    steer->settle = steer->attendant[0] = steer->attendant[1] = -1;
     steer->cluster = claims_cluster_number(options->cluster);
     steer->netns = sockets_netns_cookie();
     steer->slots_max = options->slots_max;
@@ -119,7 +127,17 @@ static int paths_set(struct steer *steer, const char *mount, const char *cluster
         error = pin_path_of_name(steer->folder, steer->root, cluster);
     if (!error)
         error = pin_path(steer->claims_path, steer->root, "claims");
+    if (!error)
+        error = pin_path(steer->listeners_path, steer->root, "listeners");
     return error;
+}
+
+/* What all clusters share, when none needs it any more. */
+static void shared_pins_remove(const struct steer *steer)
+{
+    claims_remove_if_empty(steer->claims_path);
+    if (!pins_any_folder(steer->root))
+        unlink(steer->listeners_path);
 }
 
 static int open_locked(struct steer *steer, const struct steer_options *options, bool *ret_adopted,
@@ -136,6 +154,7 @@ static int open_locked(struct steer *steer, const struct steer_options *options,
         steer_why(why, why_size, steer->claims_path, error);
         return error;
     }
+    steer->unmended = listeners_mend(steer->listeners_path);
     struct steer_layout layout = {.version = STEER_LAYOUT_VERSION,
                                   .slots_max = steer->slots_max,
                                   .services_max = steer->services_max,
@@ -148,6 +167,7 @@ static int open_locked(struct steer *steer, const struct steer_options *options,
     *ret_adopted = false;
     for (int kind = 0; kind < MAP_KINDS; kind++)
         fd_drop(&steer->maps[kind]);
+    fd_drop(&steer->settle);
     pins_remove(steer->folder);
     claims_release_all(steer->claims, steer->cluster, steer->netns);
     steer->slots_max = options->slots_max;
@@ -203,7 +223,7 @@ int steer_open(const struct steer_options *options, struct steer **ret_steer, bo
     } else {
         error = open_locked(steer, options, ret_adopted, why, why_size);
         if (error)
-            claims_remove_if_empty(steer->claims_path);
+            shared_pins_remove(steer);
         pins_unlock(steer->root, lock);
     }
     if (error) {
@@ -226,6 +246,9 @@ void steer_close(struct steer *steer)
     for (int kind = 0; kind < MAP_KINDS; kind++)
         fd_drop(&steer->maps[kind]);
     fd_drop(&steer->claims);
+    fd_drop(&steer->settle);
+    fd_drop(&steer->attendant[0]);
+    fd_drop(&steer->attendant[1]);
     free(steer);
 }
 
@@ -241,7 +264,7 @@ static void pins_and_claims_remove(struct steer *steer)
     scoped_fd int claims = bpf_obj_get(steer->claims_path);
     if (claims >= 0)
         claims_release_all(claims, steer->cluster, steer->netns);
-    claims_remove_if_empty(steer->claims_path);
+    shared_pins_remove(steer);
     pins_unlock(steer->root, lock);
 }
 

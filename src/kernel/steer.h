@@ -78,6 +78,18 @@ void steer_events_take(struct steer *steer, steer_event_call *call, void *owner)
  * grown, steer_sockets_each tells of listeners that no event did. */
 uint64_t steer_events_lost(const struct steer *steer);
 
+/* Do listeners that are given connections answer recv as others do (kernel/listeners.h)? False:
+ * `why` tells why not, and they must be attended to. */
+bool steer_listeners_answer(const struct steer *steer, char *why, size_t why_size);
+/* From now on, until this process ends or forgets `steer`, a listener that opens (STEER_EVENT_OPEN)
+ * gets connections only when its program waits for them, and steer_settle must be called while
+ * there are such. Without an attendant listeners get connections at once. */
+int steer_attend(struct steer *steer);
+/* Lets those listeners have connections that are waited for. True: some are left. */
+bool steer_settle(struct steer *steer);
+/* Lets those of the slot have connections, waited for or not. */
+void steer_settle_slot(struct steer *steer, uint32_t slot);
+
 /* Puts a bound UDP socket (a descriptor of it; stays the caller's) into `sockets`. */
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);
 /* Is there a listener of this slot? (family 4 or 6) */

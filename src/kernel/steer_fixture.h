@@ -124,7 +124,7 @@ static inline void start_as(uint32_t slot, uint32_t service, const struct rig_se
     assert_int_equal(steer_member_set(steer, instances[slot].cgroup_id, &member), 0);
     rig_instance_start(&instances[slot], server, slot);
     assert_int_equal(instances[slot].error, 0);
-    if (server->kind != RIG_NONE && server->kind != RIG_UDP)
+    if (server->kind != RIG_NONE && server->kind != RIG_UDP && !server->is_late)
         event_wait(STEER_EVENT_LISTEN, slot, epoch);
 }
 

@@ -134,11 +134,25 @@ static int maps_pin(struct steer *steer, struct steer_bpf *program)
     return 0;
 }
 
-static int program_attach(struct steer *steer, struct bpf_program *program, int cgroup, int netns)
+static struct bpf_link *link_make(const struct bpf_program *program, int cgroup, int netns,
+                                  int owners)
 {
-    struct bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_SK_LOOKUP
-                                ? bpf_program__attach_netns(program, netns)
-                                : bpf_program__attach_cgroup(program, cgroup);
+    union bpf_iter_link_info over = {.map.map_fd = (uint32_t)owners};
+    LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &over, .link_info_len = sizeof over);
+    switch ((int)bpf_program__type(program)) {
+    case BPF_PROG_TYPE_SK_LOOKUP:
+        return bpf_program__attach_netns(program, netns);
+    case BPF_PROG_TYPE_TRACING: /* an iterator: it runs when it is read */
+        return bpf_program__attach_iter(program, &options);
+    default:
+        return bpf_program__attach_cgroup(program, cgroup);
+    }
+}
+
+static int program_attach(struct steer *steer, struct bpf_program *program, int cgroup, int netns,
+                          int owners)
+{
+    struct bpf_link *link = link_make(program, cgroup, netns, owners);
     if (!link)
         return -errno;
     char name[64];
@@ -160,7 +174,7 @@ static int programs_attach(struct steer *steer, struct steer_bpf *program, const
     struct bpf_program *each;
     bpf_object__for_each_program(each, program->obj)
     {
-        int error = program_attach(steer, each, cgroup, netns);
+        int error = program_attach(steer, each, cgroup, netns, bpf_map__fd(program->maps.owners));
         if (error)
             return error;
     }

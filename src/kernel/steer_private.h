@@ -1,6 +1,6 @@
 /* What the files of kernel/steer.h share: steer.c (opening, and what is asked of the maps),
- * steer_members.c (who is who, and their counts) and steer_load.c (bringing programs and maps into
- * the kernel). */
+ * steer_members.c (who is who, and their counts), steer_settle.c (listeners that open) and
+ * steer_load.c (bringing programs and maps into the kernel). */
 #pragma once
 
 #include "kernel/pins.h"
@@ -29,12 +29,16 @@ struct steer {
     char root[PIN_PATH_BYTES];   /* the folder of all clusters */
     char folder[PIN_PATH_BYTES]; /* of this one, in it */
     char claims_path[PIN_PATH_BYTES];
+    char listeners_path[PIN_PATH_BYTES];
+    int unmended; /* why listeners do not answer as they should: -errno; 0: they do */
     uint32_t cluster;
     uint64_t netns;
     uint32_t slots_max;
     uint32_t services_max;
     int maps[MAP_KINDS];
     int claims;
+    int settle;               /* the link of steer_settle */
+    int attendant[2];         /* a socket pair; the first is in `sockets` */
     struct steer_slot *slots; /* mapped, as is the next */
     uint64_t *addressed;
     struct ring_buffer *ring;

@@ -180,7 +180,14 @@ int rig_ask(int fd, const char *address, uint16_t port)
  * --------------------------------------------------------------------------- */
 
 struct command {
-    enum { COMMAND_CONNECT, COMMAND_SEND, COMMAND_SOCKNAME, COMMAND_CLOSE } kind;
+    enum {
+        COMMAND_CONNECT,
+        COMMAND_SEND,
+        COMMAND_SOCKNAME,
+        COMMAND_CLOSE,
+        COMMAND_RECEIVE,
+        COMMAND_SERVE
+    } kind;
     char address[64];
     uint16_t port;
 };
@@ -223,8 +230,21 @@ struct serving {
     size_t count;
     size_t listeners; /* polls[1] … */
     bool udp;
+    bool waits; /* for connections */
     unsigned char number;
 };
+
+/* -errno of a recv on a listener that may wait, though not for ever. */
+static int listener_receives(int listener)
+{
+    char byte;
+    struct timeval within = {.tv_usec = 100000};
+    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &within, sizeof within);
+    must(fcntl(listener, F_SETFL, 0) == 0);
+    int result = recv(listener, &byte, 1, 0) < 0 ? -errno : 0;
+    must(fcntl(listener, F_SETFL, O_NONBLOCK) == 0);
+    return result;
+}
 
 static void command_do(struct serving *serving, int control)
 {
@@ -242,6 +262,12 @@ static void command_do(struct serving *serving, int control)
     if (command.kind == COMMAND_CLOSE) {
         int result = close(first_listener);
         serving->polls[1].fd = -1; /* poll passes over it */
+        send(control, &result, sizeof result, 0);
+        return;
+    }
+    if (command.kind == COMMAND_RECEIVE || command.kind == COMMAND_SERVE) {
+        int result = command.kind == COMMAND_RECEIVE ? listener_receives(first_listener) : 0;
+        serving->waits = serving->waits || command.kind == COMMAND_SERVE;
         send(control, &result, sizeof result, 0);
         return;
     }
@@ -295,7 +321,7 @@ static void serve(struct serving *serving)
 {
     signal(SIGCHLD, SIG_IGN);
     for (;;) {
-        must(poll(serving->polls, serving->count, -1) >= 0 || errno == EINTR);
+        must(poll(serving->polls, serving->waits ? serving->count : 1, -1) >= 0 || errno == EINTR);
         for (size_t i = serving->count - 1; i > serving->listeners; i--)
             if (serving->polls[i].revents)
                 connection_serve(serving, i);
@@ -330,6 +356,7 @@ static void server_run(const struct rig_instance *instance, const struct rig_ser
     }
     serving.number = (unsigned char)number;
     serving.udp = server->kind == RIG_UDP;
+    serving.waits = !server->is_late;
     serving.polls[serving.count++] = (struct pollfd){.fd = control, .events = POLLIN};
     bind_often(server->port, server->binds_before);
     uint32_t workers = server->workers ? server->workers : 1;
@@ -419,6 +446,16 @@ int rig_instance_sends(struct rig_instance *instance, const char *address, uint1
 void rig_instance_closes(struct rig_instance *instance)
 {
     must(command_send(instance, COMMAND_CLOSE, "", 0) == 0);
+}
+
+int rig_instance_receives(struct rig_instance *instance)
+{
+    return command_send(instance, COMMAND_RECEIVE, "", 0);
+}
+
+void rig_instance_serves(struct rig_instance *instance)
+{
+    must(command_send(instance, COMMAND_SERVE, "", 0) == 0);
 }
 
 struct sockaddr_in6 rig_instance_sockname(struct rig_instance *instance)

@@ -33,6 +33,7 @@ struct rig_server {
     enum rig_listen second; /* another listener on the same port */
     uint32_t binds_before;  /* sockets that it binds at 127.0.0.9 and closes, before it listens */
     uid_t uid;
+    bool is_late;         /* listens, and waits for connections only when it is told to serve */
     bool in_child_cgroup; /* makes a cgroup below its own and goes there */
 };
 
@@ -63,7 +64,9 @@ void rig_instance_remove(struct rig_instance *instance); /* kills, and removes t
 /* What the instance is told to do. */
 int rig_instance_connects(struct rig_instance *instance, const char *address, uint16_t port);
 int rig_instance_sends(struct rig_instance *instance, const char *address, uint16_t port);
-void rig_instance_closes(struct rig_instance *instance); /* its first listener */
+void rig_instance_closes(struct rig_instance *instance);  /* its first listener */
+int rig_instance_receives(struct rig_instance *instance); /* -errno of recv on that */
+void rig_instance_serves(struct rig_instance *instance);
 /* getsockname of its first listener. */
 struct sockaddr_in6 rig_instance_sockname(struct rig_instance *instance);
 

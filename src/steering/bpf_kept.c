@@ -81,6 +81,14 @@ static bool kept_has(const struct slot *slot, uint64_t cookie)
     return false;
 }
 
+bool bpf_kept_is_former(const struct slot *slot, uint64_t cookie)
+{
+    for (const struct kept *kept = slot->kept; kept; kept = kept->next)
+        if (kept->socket.cookie == cookie && kept->epoch < slot->instance.epoch)
+            return true;
+    return false;
+}
+
 /* A duplicate of the instance's socket, or -errno. */
 int bpf_socket_fetch(struct bpf_steering *steering, const struct slot *slot, uint64_t cookie)
 {

@@ -79,5 +79,6 @@ void bpf_missed_find(struct bpf_steering *steering)
     log_warn("events-lost", "count=%" PRIu64 " instead=\"listeners are looked for\"",
              lost - steering->events_lost);
     steering->events_lost = lost;
+    bpf_settle_soon(steering);
     steer_sockets_each(steering->steer, socket_missed, steering);
 }

@@ -1,6 +1,6 @@
 /* What the files of steering with BPF share: steering_bpf.c (the operations, rotations, what the
- * kernel reports), bpf_missed.c (what it could not report) and bpf_kept.c (duplicates of listeners
- * that bridge a restart). */
+ * kernel reports), bpf_missed.c (what it could not report), bpf_settle.c (listeners that open) and
+ * bpf_kept.c (duplicates of listeners that bridge a restart). */
 #pragma once
 
 #include <stdbool.h>
@@ -41,6 +41,7 @@ struct slot {
     bool present; /* between prepare and gone for good */
     bool served;  /* was in rotation; what it keeps may bridge the time until it is again */
     bool crowded; /* several of its kept listeners share a port */
+    bool opens;   /* a listener of its has opened */
     bool recall;  /* adopted: what it listens on is to be found out */
     struct heard heard[HEARD_MAX];
     size_t heard_count;
@@ -61,7 +62,8 @@ struct bpf_steering {
     struct steering_ports ports;
     struct watch events;
     struct deferred recall;
-    struct timer sweep; /* active while an instance is crowded */
+    struct timer sweep;  /* active while an instance is crowded */
+    struct timer settle; /* active while a listener opens */
     bool adopted;
     uint64_t events_lost;                  /* of which we know */
     struct slot **slots;                   /* by slot; NULL: never used */
@@ -95,12 +97,26 @@ void bpf_event_handle(void *owner, const struct steer_event *event);
 /* After events were taken: finds out what some that were lost would have told. */
 void bpf_missed_find(struct bpf_steering *steering);
 
+/* ---- bpf_settle.c ---- */
+
+/* Once, at the start. Where listeners have to be attended to, `why` says so. */
+void bpf_settle_begin(struct bpf_steering *steering, char *why, size_t why_size);
+/* A listener may have opened. */
+void bpf_settle_soon(struct bpf_steering *steering);
+/* One of the slot has. */
+void bpf_slot_opens(struct bpf_steering *steering, struct slot *slot);
+/* The slot comes into rotation, since its program says that it is ready. Should none of its
+ * listeners be waited for yet, connections can wait for the program in them. */
+void bpf_slot_hurry(struct bpf_steering *steering, struct slot *slot);
+
 /* ---- bpf_kept.c ---- */
 
 /* Closes what is kept from other starts than `epoch`; with `replacement` only what it takes over.
  */
 void bpf_kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t epoch,
                     const struct heard *replacement);
+/* Is it a listener of an earlier start, which is kept until this one listens? */
+bool bpf_kept_is_former(const struct slot *slot, uint64_t cookie);
 /* Closes everything that is kept for it. */
 void bpf_kept_close_all(struct bpf_steering *steering, struct slot *slot);
 /* Takes fd. NULL: no memory. */

@@ -85,7 +85,8 @@ int steering_new(const struct steering_setup *setup, struct steering **ret_steer
     *ret_adopted = false;
     bpf_try(setup, ret_steering, ret_adopted, &error, bpf_reason, sizeof bpf_reason);
     if (!error) {
-        snprintf(why, why_size, "BPF in the kernel hands each connection to an instance");
+        snprintf(why, why_size, "BPF in the kernel hands each connection to an instance%s%s",
+                 bpf_reason[0] ? "; " : "", bpf_reason);
         return 0;
     }
     /* A published port that is taken is taken for the other mechanisms as well. */

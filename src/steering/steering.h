@@ -31,6 +31,8 @@ struct steering_listen { /* what an instance did */
 struct steering_callbacks {
     /* It asked to bind; whether that worked is not known. */
     void (*binds)(void *owner, const struct steering_listen *listen);
+    /* It listens (TCP), and the next call follows when it waits for connections. May be NULL. */
+    void (*opens)(void *owner, const struct steering_listen *listen);
     /* It listens (TCP) or is bound (UDP), and can be put into rotation. */
     void (*listens)(void *owner, const struct steering_listen *listen);
     /* Its processes, for finding a socket: cgroup or /proc. The number stored. */
@@ -134,8 +136,9 @@ static inline uint32_t steering_services_room(const struct steering_setup *setup
     return setup->services_max > count ? setup->services_max : count;
 }
 
-/* 0 or -errno; `why` says what is missing. *ret_adopted: an earlier supervisor's maps are in use.
- * -EADDRINUSE: a `listen` port is taken, says `why`; no other mechanism would do better. */
+/* 0 or -errno; `why` says what is missing, also where all the rest serves. *ret_adopted: an earlier
+ * supervisor's maps are in use. -EADDRINUSE: a `listen` port is taken, says `why`; no other
+ * mechanism would do better. */
 int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_steering,
                      bool *ret_adopted, char *why, size_t why_size);
 int steering_seccomp_new(const struct steering_setup *setup, struct steering **ret_steering,

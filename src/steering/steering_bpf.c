@@ -109,8 +109,10 @@ static int bpf_rotate(struct steering *base, uint32_t service,
         rotated->members[i] = members[i];
         rotated->numbers[i] = numbers[i];
         struct slot *slot = steering->slots[members[i].slot];
-        if (slot && members[i].weight > 0)
+        if (slot && members[i].weight > 0) {
             slot->served = true;
+            bpf_slot_hurry(steering, slot);
+        }
     }
     rotated->count = count;
     return bpf_rotation_apply(steering, service);
@@ -181,6 +183,11 @@ void bpf_event_handle(void *owner, const struct steer_event *event)
     case STEER_EVENT_BIND:
         callbacks->binds(steering->setup.owner, &listen);
         return;
+    case STEER_EVENT_OPEN:
+        bpf_slot_opens(steering, slot);
+        if (callbacks->opens)
+            callbacks->opens(steering->setup.owner, &listen);
+        return;
     case STEER_EVENT_FAILED:
         log_error("socket-not-steered", "service=%s port=%u error=\"%s\"",
                   service_of(steering, slot->instance.service)->name, event->port,
@@ -215,7 +222,7 @@ static void socket_recall(void *owner, const struct steer_socket_key *key, uint6
 {
     struct bpf_steering *steering = owner;
     struct slot *slot = key->slot < steering->setup.slots_max ? steering->slots[key->slot] : NULL;
-    if (!slot || !slot->recall)
+    if (!slot || !slot->recall || bpf_kept_is_former(slot, cookie))
         return;
     for (size_t i = 0; i < slot->heard_count; i++) {
         if (slot->heard[i].cookie != cookie)
@@ -357,6 +364,7 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         return error;
     slot->instance = *instance;
     slot->present = true;
+    slot->opens = false;
     slot->heard_count = 0;
     steering->rotated[instance->service].wanted = instance->wanted;
     return 0;
@@ -538,6 +546,7 @@ static void bpf_free(struct bpf_steering *steering)
     watch_stop(steering->setup.loop, &steering->events);
     deferred_stop(steering->setup.loop, &steering->recall);
     timer_stop(steering->setup.loop, &steering->sweep);
+    timer_stop(steering->setup.loop, &steering->settle);
     steering_ports_done(&steering->ports);
     for (uint32_t i = 0; steering->slots && i < steering->setup.slots_max; i++)
         free(steering->slots[i]);
@@ -682,6 +691,7 @@ int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_s
         return error;
     }
     migrate_begin(steering);
+    bpf_settle_begin(steering, why, why_size);
     *ret_steering = &steering->steering;
     return 0;
 }

@@ -23,6 +23,7 @@ enum { INSTANCE_NAME_BYTES = 160, INSTANCE_PORTS_MAX = 16, INSTANCE_REASON_BYTES
 struct instance_port {
     enum protocol protocol;
     uint16_t port;
+    bool opens; /* it listens, and does not wait for connections yet */
 };
 
 struct instance {
@@ -95,6 +96,7 @@ void instance_kill(struct instance *instance);
 
 /* What the steering saw it do. */
 void instance_binds(struct instance *instance, const struct steering_listen *listen);
+void instance_opens(struct instance *instance, const struct steering_listen *listen);
 void instance_listens(struct instance *instance, const struct steering_listen *listen);
 /* The settings of its service are others, and lie elsewhere: what looks at it begins anew. */
 void instance_resettle(struct instance *instance);

@@ -59,17 +59,19 @@ static bool ports_complete(const struct instance *instance)
     const struct service *service = instance->unit->service;
     if (!service->listens)
         return instance->executed;
-    if (!service->port_count)
-        return instance->port_count > 0;
+    size_t open = 0;
+    for (size_t i = 0; i < instance->port_count; i++)
+        open += !instance->ports[i].opens;
     for (size_t i = 0; i < service->port_count; i++) {
         bool found = false;
         for (size_t j = 0; j < instance->port_count; j++)
             found |= instance->ports[j].port == service->ports[i].port &&
-                     instance->ports[j].protocol == service->ports[i].protocol;
+                     instance->ports[j].protocol == service->ports[i].protocol &&
+                     !instance->ports[j].opens;
         if (!found)
             return false;
     }
-    return true;
+    return service->port_count || open > 0;
 }
 
 /* Has it come far enough to be asked whether it is ready? */
@@ -113,19 +115,45 @@ void instance_binds(struct instance *instance, const struct steering_listen *lis
         (struct instance_port){.protocol = listen->protocol, .port = listen->port};
 }
 
-void instance_listens(struct instance *instance, const struct steering_listen *listen)
+/* NULL: there is no room; further ones are steered, but not shown. */
+static struct instance_port *port_note(struct instance *instance,
+                                       const struct steering_listen *listen, bool *ret_is_new)
 {
-    if (listen->epoch != instance->record->epoch)
-        return;
+    *ret_is_new = false;
     for (size_t i = 0; i < instance->port_count; i++)
         if (instance->ports[i].port == listen->port &&
             instance->ports[i].protocol == listen->protocol)
-            return;
+            return &instance->ports[i];
     if (instance->port_count == INSTANCE_PORTS_MAX)
-        return; /* further ones are steered, but not shown */
-    instance->ports[instance->port_count++] =
-        (struct instance_port){.protocol = listen->protocol, .port = listen->port};
-    unit_learn(instance->unit, &instance->ports[instance->port_count - 1]);
+        return NULL;
+    struct instance_port *port = &instance->ports[instance->port_count++];
+    *port = (struct instance_port){.protocol = listen->protocol, .port = listen->port};
+    *ret_is_new = true;
+    return port;
+}
+
+void instance_opens(struct instance *instance, const struct steering_listen *listen)
+{
+    bool is_new;
+    if (listen->epoch != instance->record->epoch)
+        return;
+    struct instance_port *port = port_note(instance, listen, &is_new);
+    if (!port || !is_new)
+        return;
+    port->opens = true;
+    supervisor_note_change(supervisor_of(instance), instance->unit);
+}
+
+void instance_listens(struct instance *instance, const struct steering_listen *listen)
+{
+    bool is_new;
+    if (listen->epoch != instance->record->epoch)
+        return;
+    struct instance_port *port = port_note(instance, listen, &is_new);
+    if (!port || !(is_new || port->opens))
+        return;
+    port->opens = false;
+    unit_learn(instance->unit, port);
     instance_consider(instance);
     supervisor_note_change(supervisor_of(instance), instance->unit);
 }

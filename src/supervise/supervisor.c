@@ -37,6 +37,13 @@ static void steering_binds(void *owner, const struct steering_listen *listen)
         instance_binds(instance, listen);
 }
 
+static void steering_opens(void *owner, const struct steering_listen *listen)
+{
+    struct instance *instance = instance_of(owner, listen->slot);
+    if (instance)
+        instance_opens(instance, listen);
+}
+
 static void steering_listens(void *owner, const struct steering_listen *listen)
 {
     struct instance *instance = instance_of(owner, listen->slot);
@@ -69,6 +76,7 @@ static void steering_forget(void *owner, const char *name)
 
 static const struct steering_callbacks callbacks = {
     .binds = steering_binds,
+    .opens = steering_opens,
     .listens = steering_listens,
     .processes = steering_processes,
     .processes_anew = steering_processes_anew,

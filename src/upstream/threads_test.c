@@ -1,5 +1,7 @@
 /* Two threads choose while a third changes the board and what is resolved: what was down before a
- * choice began is never chosen, and all that is begun ends. Run it under TSan, too. */
+ * choice began is never chosen, and all that is begun ends. They keep connections, and share them:
+ * none is used for another start of an instance than it was made to, and none is lost. Run it under
+ * TSan, too. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -9,22 +11,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "upstream/board.h"
+#include "upstream/low_water.h"
 #include "upstream/resolved_private.h"
 #include "upstream/tally.h"
 #include "upstream/upstream.h"
 
-enum { THREADS = 2, INSTANCES = 6, CHOICES = 200000, HELD = 16, SERVICE = 1 };
+enum {
+    THREADS = 2,
+    INSTANCES = 6,
+    CHOICES = 200000,
+    HELD = 16,
+    SERVICE = 1,
+    DESCRIPTORS = 1024,
+};
 
 static struct board *board;
 static struct tally *tally;
 static struct resolved *resolved;
 static _Atomic uint32_t toggles[INSTANCES]; /* odd: it is down, and stays so until the next */
 static atomic_uint working;
+static struct stash *stash;
+static int quiet_fd; /* an open socket to which nothing comes; connections are duplicates of it */
+static _Atomic uint64_t made_to[DESCRIPTORS]; /* by descriptor: slot and epoch */
 static const struct remote remotes[] = {
     {.host = "back.example", .port = 80, .weight = 1, .text = "back.example:80"}};
 
@@ -32,7 +46,11 @@ struct worker {
     unsigned number;
     enum balance_policy balance;
     unsigned chosen;
-    unsigned wrong; /* was down all the time */
+    unsigned wrong;  /* was down all the time */
+    unsigned shared; /* connections out of the stash */
+    unsigned stale;  /* of another start of the instance */
+    struct low_water low_water;
+    struct line *lines[HELD];
 };
 
 static void choose_instance(struct worker *worker, struct upstream *upstream,
@@ -58,6 +76,101 @@ static void begin_instead(struct endpoint **held, struct endpoint *endpoint)
     *held = endpoint;
 }
 
+/* ---- connections ---------------------------------------------------------------------------- */
+
+struct line {
+    struct pooled pooled;
+    struct endpoint *endpoint;
+    int fd;
+};
+
+static int line_end(struct line *line)
+{
+    int fd = line->fd;
+    endpoint_unref(line->endpoint);
+    free(line);
+    return fd;
+}
+
+static void line_close(struct pooled *pooled)
+{
+    struct line *line = (struct line *)pooled;
+    tally_add(&line->endpoint->tally->connections_now, (uint64_t)-1);
+    close(line_end(line));
+}
+
+static int line_give(struct pooled *pooled, uint64_t *ret_expires_ms)
+{
+    struct line *line = (struct line *)pooled;
+    *ret_expires_ms = UINT64_MAX;
+    endpoint_idle_remove(line->endpoint, pooled);
+    return line_end(line);
+}
+
+static uint64_t start_of(const struct endpoint *endpoint)
+{
+    return (uint64_t)endpoint->slot << 32 | endpoint->epoch;
+}
+
+static struct line *line_new(struct endpoint *endpoint, int fd)
+{
+    struct line *line = malloc(sizeof *line);
+    *line = (struct line){
+        .pooled = {.close = line_close, .give = line_give}, .endpoint = endpoint, .fd = fd};
+    endpoint_ref(endpoint);
+    return line;
+}
+
+static struct line *line_connect(struct endpoint *endpoint)
+{
+    int fd = dup(quiet_fd);
+    if (fd < 0 || fd >= DESCRIPTORS)
+        abort();
+    atomic_store_explicit(&made_to[fd], start_of(endpoint), memory_order_relaxed);
+    tally_add(&endpoint->tally->connections_now, 1);
+    return line_new(endpoint, fd);
+}
+
+static struct line *line_take(struct worker *worker, struct endpoint *endpoint)
+{
+    struct pooled *pooled = endpoint_idle_take(endpoint);
+    if (pooled)
+        return (struct line *)pooled;
+    int fd = endpoint_stash_take(endpoint);
+    if (fd < 0)
+        return line_connect(endpoint);
+    worker->shared++;
+    worker->stale += atomic_load_explicit(&made_to[fd], memory_order_relaxed) != start_of(endpoint);
+    return line_new(endpoint, fd);
+}
+
+static void line_put(struct line *line)
+{
+    if (line)
+        endpoint_idle_put(line->endpoint, &line->pooled);
+}
+
+static void line_instead(struct worker *worker, unsigned place, struct endpoint *endpoint)
+{
+    line_put(worker->lines[place]);
+    worker->lines[place] = line_take(worker, endpoint);
+}
+
+/* All go back, and what is too much is given away: as after a second in which nobody came. */
+static void lines_rest(struct worker *worker)
+{
+    struct timer *timer = &worker->low_water.timer;
+    for (int i = 0; i < HELD; i++) {
+        line_put(worker->lines[i]);
+        worker->lines[i] = NULL;
+    }
+    for (int look = 0; look < 2; look++) {
+        if (timer_active(timer))
+            timer_start(worker->low_water.loop, timer, 0, timer->due, timer->owner);
+        loop_turn(worker->low_water.loop, 0);
+    }
+}
+
 static void *work(void *owner)
 {
     struct worker *worker = owner;
@@ -67,12 +180,15 @@ static void *work(void *owner)
                                    .board = board,
                                    .tally = tally,
                                    .resolved = resolved,
+                                   .low_water = &worker->low_water,
                                    .thread = worker->number,
                                    .random = &random};
-    const struct service service = {.name = "api", .realm = "", .balance = worker->balance};
+    const struct service service = {
+        .name = "api", .realm = "", .balance = worker->balance, .gateway = {.idle_max = HELD}};
     const struct service remote = {
         .name = "back", .realm = "", .gateway = {.remotes = remotes, .remote_count = 1}};
     random_seed(&random, worker->number + 1);
+    low_water_init(&worker->low_water, place.loop, stash);
     struct upstream *upstream = upstream_new(&place, NULL, &service);
     struct upstream *other = upstream_new(&place, NULL, &remote);
     for (unsigned i = 0; i < CHOICES; i++) {
@@ -80,6 +196,10 @@ static void *work(void *owner)
         choose_instance(worker, upstream, &endpoint);
         if (endpoint)
             begin_instead(&held[i % HELD], endpoint);
+        if (endpoint && i % 4 == 0)
+            line_instead(worker, i / 4 % HELD, endpoint);
+        if (i % 256 == 0)
+            lines_rest(worker);
         if (i % 64 == 0) {
             loop_turn(place.loop, 0);
             upstream_news(upstream);
@@ -87,11 +207,13 @@ static void *work(void *owner)
                 begin_instead(&held[i / 64 % HELD], endpoint);
         }
     }
+    lines_rest(worker);
     upstream_free(upstream);
     upstream_free(other);
     for (int i = 0; i < HELD; i++)
         if (held[i])
             endpoint_end(held[i], OUTCOME_GOOD, 0);
+    low_water_done(&worker->low_water);
     loop_free(place.loop);
     atomic_fetch_sub(&working, 1);
     return NULL;
@@ -172,6 +294,10 @@ static void run(enum balance_policy balance)
     assert_int_equal(board_new(4, 16, &board, &board_fd, &bell), 0);
     assert_int_equal(tally_new(&sizes, &tally, &tally_fd), 0);
     resolved = resolved_new();
+    stash = stash_new();
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    quiet_fd = pair[0];
     strcpy(board_service(board, SERVICE)->name, "api");
     for (uint32_t i = 0; i < INSTANCES; i++) {
         atomic_store(&board_instance(board, i)->state, BOARD_UP);
@@ -190,9 +316,16 @@ static void run(enum balance_policy balance)
         pthread_join(threads[i], NULL);
         assert_true(workers[i].chosen > CHOICES / 4);
         assert_int_equal(workers[i].wrong, 0);
+        assert_int_equal(workers[i].stale, 0);
+        assert_true(workers[i].shared > 0);
     }
-    for (uint32_t row = 0; row < 16 + 8; row++)
+    for (uint32_t row = 0; row < 16 + 8; row++) {
         assert_int_equal(tally_requests_now(tally, row), 0);
+        assert_int_equal(tally_connections_now(tally, row), 0);
+    }
+    stash_free(stash);
+    close(pair[0]);
+    close(pair[1]);
     resolved_free(resolved);
     board_close(board);
     tally_close(tally);

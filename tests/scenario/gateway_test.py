@@ -229,3 +229,23 @@ def test_the_path_of_each_listener_is_explained(cluster, programs):
     assert " -> away: relay" in line("listen     tcp:8083")
     assert "elsewhere" in line("listen     tcp:8083") and "127.0.0.1:9" in line("service    away")
     assert "http" in line("listen     tcp:127.0.0.1:9100")
+
+
+def test_the_gateway_has_no_rights(cluster, programs, account):
+    """Whoever takes it over by what it parses gains nothing: no user, no capability, no file."""
+    cluster.up(f"""
+        service web {{ run {programs.python("web")}; }}
+        listen 8080 http {{ route / -> web; }}""")
+    cluster.wait_up(1)
+    pid = gateway_pid(cluster)
+    fields = dict(line.split(":\t", 1) for line in
+                  open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["65534"] * 4 or not account.root
+    assert int(fields["CapEff"], 16) == int(fields["CapPrm"], 16) == 0
+    assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
+    for task in os.listdir(f"/proc/{pid}/task"):
+        status = open(f"/proc/{pid}/task/{task}/status").read()
+        assert "Seccomp:\t2" in status, f"thread {task} has no filter"
+    files = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    assert not [name for name in files if name.startswith("/") and name != "/dev/null"
+                and not name.startswith("/memfd:")], files

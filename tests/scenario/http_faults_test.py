@@ -2,9 +2,12 @@
 ones, and those that never answer, answer nonsense, or die in the midst of an answer."""
 
 import http.client
+import random
+import re
 import resource
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -13,6 +16,8 @@ import pytest
 from harness import clients
 from harness.origins import (Origin, abort, answer_of, get, lasting, receive_all, receive_until,
                              request_read, resident)
+from harness.processes import descriptors
+from tls_test import identity
 
 PORT = 8080
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -123,7 +128,7 @@ def test_readers_that_read_nothing_cost_little_and_are_cut(cluster, programs):
         for reader in readers:
             assert reader.recv(12) == b"HTTP/1.1 200"
         time.sleep(0.3)
-        assert resident(gateway) - before < 200 * 200_000
+        assert resident(gateway) - before < 200 * 40_000
         # They are cut, and see that it is not the whole.
         time.sleep(2.5)
         for reader in readers[:20]:
@@ -136,7 +141,6 @@ def test_readers_that_read_nothing_cost_little_and_are_cut(cluster, programs):
 
 def cluster_connections(cluster):
     """Descriptors of connections that the gateway holds, with those to endpoints."""
-    from harness.processes import descriptors
     links = descriptors(cluster.status()["gateway_pid"])
     inodes = {link[8:-1] for link in links.values() if link.startswith("socket:[")}
     held = 0
@@ -174,18 +178,55 @@ def held_open(connection):
         return False
 
 
+def admitted(sources):
+    """Connections from these addresses, one after the other, and which of them are served. (Two
+    threads that accept at once may admit one too many.)"""
+    connections, served = [], []
+    for source in sources:
+        connections.append(connect(source=source))
+        served.append(held_open(connections[-1]))
+    return connections, served
+
+
 @both_accounts
 def test_limits_of_connections(cluster, front):
     front("bounds connections=20 per-client=5;")
-    mine = [connect(source="127.0.1.1") for _ in range(8)]
-    assert [held_open(connection) for connection in mine] == [True] * 5 + [False] * 3
+    mine, served = admitted("127.0.1.1" for _ in range(8))
+    assert served == [True] * 5 + [False] * 3
     # Another client is another matter, until all are too many.
-    others = [connect(source=f"127.0.1.{2 + i // 5}") for i in range(20)]
-    assert [held_open(connection) for connection in others] == [True] * 15 + [False] * 5
+    others, served = admitted(f"127.0.1.{2 + i // 5}" for i in range(20))
+    assert served == [True] * 15 + [False] * 5
     assert all(held_open(connection) for connection in mine[:5]), "those who were there first lost"
     for connection in mine + others:
         connection.close()
     cluster.wait(lambda: clients.answer(PORT), 5, "room again")
+
+
+@both_accounts
+def test_the_gateways_own_limit(cluster):
+    """It counts all threads together, whichever of them got the connections."""
+    cluster.up(f"gateway threads=4 connections=40; listen {PORT} http {{ respond 200 x; }}")
+    wait_listening(cluster)
+    many, served = admitted("127.0.0.1" for _ in range(50))
+    assert served == [True] * 40 + [False] * 10
+    many[0].close()
+    cluster.wait(lambda: held_open(connect()), 5, "room again")
+    for connection in many:
+        connection.close()
+
+
+def test_threads_share_what_comes_slowly(cluster):
+    """While there is little to do the kernel would wake always the same."""
+    cluster.up(f"gateway threads=4; listen {PORT} http {{ respond 200 x; }}")
+    wait_listening(cluster)
+    many = [connect() for _ in range(80) if not time.sleep(0.003)]
+    assert all(held_open(connection) for connection in many)
+    gateway = cluster.status()["gateway_pid"]
+    watched = sorted(open(f"/proc/{gateway}/fdinfo/{number}").read().count("tfd:")
+                     for number, link in descriptors(gateway).items() if link == "anon_inode:[eventpoll]")
+    assert watched[-4] >= 12, watched
+    for connection in many:
+        connection.close()
 
 
 @both_accounts
@@ -253,13 +294,13 @@ def faulty(connection):
     """Does what the path says."""
     while True:
         head = read_head(connection)
-        if not head:
+        if head.count(b" ") < 2:
             return
         path = head.split(b" ")[1]
         if path == b"/never":
             connection.recv(1)
             return
-        connection.sendall(SAID[path])
+        connection.sendall(SAID.get(path, SAID[b"/good"]))
         if path.startswith(b"/bad-"):
             time.sleep(0.1)  # the head is passed on
             connection.sendall(b"zz\r\n")
@@ -286,6 +327,7 @@ SAID = {
     b"/chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nshort",
     b"/bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
     b"/reset-chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+    b"/upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello",
     b"/to-the-end": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole",
     b"/reset-to-the-end": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nshort",
 }
@@ -431,3 +473,206 @@ def test_a_client_that_goes_away_frees_the_endpoint(cluster):
         cluster.wait(lambda: origin.connections, 5, "the request")
         abort(client)
         assert gone.wait(5), "the request goes on, for nobody"
+
+
+# ---- TLS ----
+
+
+def tls_hello():
+    """What a client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secured = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="shop.example")
+    with pytest.raises(ssl.SSLWantReadError):
+        secured.do_handshake()
+    return outgoing.read()
+
+
+class Secured(ssl.SSLSocket):
+    said = None
+
+
+def answer_securely(connections):
+    for connection in connections:
+        connection.do_handshake()
+        connection.sendall(GET % b"/")
+        connection.said = answer_of(connection).body
+        connection.close()
+
+
+@both_accounts
+def test_tls_that_does_not_come_to_an_end(cluster):
+    folder = cluster.folder("tls")
+    identity(folder, "ca")
+    identity(folder, "shop", "shop.example", issuer="ca")
+    for path in folder.iterdir():
+        cluster.own(path)
+    cluster.up(f"""
+        listen {PORT} http tls {{
+            certificate tls/shop.crt key=tls/shop.key; timeout header=500ms; respond 200 "well";
+        }}
+        listen 8081 tcp tls -> nobody {{ certificate tls/shop.crt key=tls/shop.key; }}
+        listen 8082 http tls {{ certificate tls/shop.crt key=tls/shop.key; respond 200 "well"; }}
+        service nobody {{ at 127.0.0.1:9; }}""")
+    wait_listening(cluster)
+    hello = tls_hello()
+    # Nothing, a part of a hello, a whole one and nothing more.
+    for said in (b"", hello[:20], hello):
+        with connect() as slow, lasting(0.3, 5):
+            slow.sendall(said)
+            receive_all(slow)
+    # What is no TLS at all is over at once.
+    for said in (GET % b"/", bytes(1000), b"\x16\x03\x01\xff\xff" + bytes(100), b"\x80\x2e\x01" + bytes(60)):
+        for port in (PORT, 8081):
+            with connect(port) as strange, lasting(0, 3):
+                strange.sendall(said)
+                assert b"HTTP" not in receive_all(strange)[0]
+    # Two hundred hellos at once, and then the rest of each.
+    context = ssl.create_default_context(cafile=folder / "ca.crt")
+    context.sslsocket_class = Secured
+    connections = [connect(8082) for _ in range(200)]
+    secured = [context.wrap_socket(one, server_hostname="shop.example", do_handshake_on_connect=False)
+               for one in connections]
+    threads = [threading.Thread(target=answer_securely, args=[part]) for part in (secured[:100], secured[100:])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(one.said == b"well" for one in secured)
+
+
+@both_accounts
+def test_an_endpoint_that_shakes_no_hands(cluster):
+    """TLS to an endpoint that accepts and says nothing, or says what is no TLS."""
+    def silent(connection):
+        connection.recv(4096)
+        connection.recv(1)
+
+    def strange(connection):
+        connection.recv(4096)
+        connection.sendall(SAID[b"/good"])
+
+    with Origin(silent) as one, Origin(strange) as other:
+        cluster.up(f"""
+            service silent {{ at {one.text}; tls verify=no; timeout connect=400ms response=400ms; retry tries=0; }}
+            service strange {{ at {other.text}; tls verify=no; retry tries=1; }}
+            listen {PORT} http {{ route /silent -> silent; route / -> strange; }}""")
+        wait_listening(cluster)
+        with lasting(0.3, 5):
+            assert get(PORT, "/silent").status == 504
+        assert get(PORT, "/").status in (502, 503)
+
+
+def test_an_endpoint_that_only_promises(cluster):
+    """103 again and again is no answer."""
+    def promise(connection):
+        read_head(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            time.sleep(0.05)
+
+    with Origin(promise) as origin:
+        cluster.up(f"""
+            service origin {{ at {origin.text}; timeout response=600ms; }}
+            listen {PORT} http -> origin;""")
+        wait_listening(cluster)
+        with connect() as client, lasting(0.4, 5):
+            client.sendall(GET % b"/")
+            said = receive_all_within(client, 3)
+            assert said.count(b"HTTP/1.1 103 ") >= 2 and b"HTTP/1.1 504 " in said
+
+
+def receive_all_within(connection, seconds):
+    """What comes until the end, or until it is silent for so long or a 504 was complete."""
+    connection.settimeout(seconds)
+    data = b""
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+            if b"504" in data and data.endswith(b"\n"):
+                break
+    except TimeoutError:
+        pass
+    return data
+
+
+@both_accounts
+def test_many_requests_in_one_piece(cluster, front):
+    front("")
+    with connect() as client:
+        client.sendall(b"".join(GET % b"/%d" % number for number in range(500)))
+        data = b""
+        while data.count(b"HTTP/1.1 200 OK\r\n") < 500 or not data.endswith(b"1 -"):
+            piece = client.recv(65536)
+            assert piece
+            data += piece
+
+
+# ---- all at once ----
+
+
+def misbehave(rng):
+    """One client: asks for something that goes wrong, and may leave at any moment."""
+    path = rng.choice(sorted(SAID) + [b"/never"])
+    method, body = rng.choice([(b"GET", b""), (b"GET", b""), (b"HEAD", b""), (b"POST", b"x" * rng.choice([0, 10, 100_000]))])
+    request = b"%s %s HTTP/1.%d\r\nHost: x\r\n" % (method, path, rng.randrange(2))
+    if method == b"POST":
+        request += b"Content-Length: %d\r\n" % len(body)
+    if rng.random() < 0.3:
+        request += b"Upgrade: x\r\nConnection: Upgrade\r\n"
+    request += b"\r\n" + body
+    if rng.random() < 0.2:
+        request = request[:rng.randrange(len(request))]
+    if rng.random() < 0.1:
+        request += GET % b"/good"
+    client = connect(rng.choice([PORT, PORT, 8081]), timeout=5)
+    try:
+        client.sendall(request)
+        leaves = rng.random()
+        if leaves < 0.3:
+            time.sleep(rng.random() * 0.05)
+            abort(client)
+        elif leaves < 0.4:
+            client.shutdown(socket.SHUT_WR)
+            receive_all(client)
+        elif leaves < 0.6:
+            client.recv(rng.randrange(1, 300))
+        else:
+            client.settimeout(0.3)
+            receive_all(client)
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        client.close()
+
+
+@both_accounts
+def test_nothing_is_left_of_all_that(cluster):
+    """Clients and endpoints misbehave at random; after it the gateway has what it had before."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    with Origin(faulty) as origin, Origin(patient) as other:
+        cluster.up(f"""
+            service mixed {{ at {origin.text}; at {other.text}; timeout response=300ms idle=500ms; eject failures=0;
+                             retry budget=100%; }}
+            listen {PORT} http {{ timeout header=500ms body=500ms send=500ms idle=500ms; route / -> mixed; }}
+            listen 8081 tcp -> mixed idle=500ms;
+            metrics 127.0.0.1:9100;""")
+        wait_listening(cluster)
+        gateway = cluster.status()["gateway_pid"]
+
+        def many(number):
+            rng = random.Random(seed + number)
+            for _ in range(40):
+                misbehave(rng)
+
+        threads = [threading.Thread(target=many, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        cluster.wait(lambda: cluster_connections(cluster) == 0, 8, "all connections to end")
+        assert cluster.status()["gateway_pid"] == gateway
+        now = get(9100, "/metrics").body.decode()
+        gauges = re.findall(r"^(enginx_\w+_(?:requests_in_flight|connections|held)\b.*) (\S+)$", now, re.M)
+        assert len(gauges) > 5
+        assert not [gauge for gauge in gauges if float(gauge[1]) != 0]

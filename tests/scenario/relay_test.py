@@ -283,10 +283,41 @@ def test_limits_of_connections(cluster):
     with Origin(echo) as origin:
         relay(cluster, [origin.text], listen=f"{PORT} tcp -> far {{ bounds connections=6 per-client=3; }}")
         cluster.wait(lambda: origin.connections, 5, "the first")
-        mine = [connect(source="127.0.1.1") for _ in range(5)]
-        assert [alive(client) for client in mine] == [True] * 3 + [False] * 2
-        others = [connect(source=f"127.0.1.{2 + i}") for i in range(5)]
-        assert [alive(client) for client in others] == [True] * 3 + [False] * 2
+        mine, others = [], []
+        for held, sources, wanted in ((mine, ["127.0.1.1"] * 5, [True] * 3 + [False] * 2),
+                                      (others, [f"127.0.1.{2 + i}" for i in range(5)], [True] * 3 + [False] * 2)):
+            for source, served in zip(sources, wanted):
+                held.append(connect(source=source))
+                assert alive(held[-1]) == served
         for client in mine + others:
             client.close()
         cluster.wait(lambda: alive(connect(source="127.0.1.1")), 5, "room again")
+
+
+@both_accounts
+def test_a_socket_of_the_file_system_whose_queue_is_full(cluster):
+    """Then the other endpoint serves."""
+    path = cluster.folder("sockets") / "full"
+    full = socket.socket(socket.AF_UNIX)
+    full.bind(str(path))
+    full.listen(0)
+    path.chmod(0o777)
+    waiting = []
+    with pytest.raises(BlockingIOError):
+        for _ in range(8):
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(str(path))
+
+    def answer(connection):
+        receive_until(connection, b"\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
+
+    with Origin(upper) as origin, Origin(answer) as web:
+        relay(cluster, [f"unix:{path}", origin.text], listen=f"""{PORT} tcp -> far;
+            service web {{ at unix:{path}; at {web.text}; }} listen 8081 http -> web""")
+        for _ in range(8):
+            assert ask() == (b"HELLO end", "end")
+            assert clients.ask(8081) == "other"
+    for one in waiting + [full]:
+        one.close()

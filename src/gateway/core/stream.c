@@ -28,7 +28,7 @@ int stream_connect(struct stream *stream, struct loop *loop, const struct sockad
     if (fd < 0)
         return -errno;
     if (connect(fd, address, length) < 0 && errno != EINPROGRESS) {
-        int error = -errno;
+        int error = errno == EAGAIN ? -ECONNREFUSED : -errno; /* AF_UNIX: its queue is full */
         close(fd);
         return error;
     }
@@ -36,6 +36,12 @@ int stream_connect(struct stream *stream, struct loop *loop, const struct sockad
     /* Nothing can have come yet: the first read may as well begin with the registration. */
     stream->read_blocked = stream->unproven = true;
     return 0;
+}
+
+bool stream_error_ours(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
+           error == -EADDRNOTAVAIL;
 }
 
 /* A write of nothing waits for the connection as any other does, and tells its error: one call, and

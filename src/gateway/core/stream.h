@@ -58,6 +58,8 @@ void stream_init(struct stream *stream, struct loop *loop, int fd, stream_ready 
  * yet: the first read only registers. */
 int stream_connect(struct stream *stream, struct loop *loop, const struct sockaddr *address,
                    socklen_t length, stream_ready *ready);
+/* Is this what connecting fails by when it is we who are short of something? */
+bool stream_error_ours(int error);
 /* For a connect under way: 0: it stands; -EAGAIN; else what it failed with. */
 int stream_connected(struct stream *stream);
 

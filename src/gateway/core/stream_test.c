@@ -5,8 +5,10 @@
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -371,6 +373,31 @@ static void a_close_notify_waits_for_room(void **state)
     close(ends[1]);
 }
 
+/* connect(2) says EAGAIN there, which is not the EAGAIN of others: nothing is under way. */
+static void a_unix_socket_whose_queue_is_full_refuses(void **state)
+{
+    (void)state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "enginx-stream-%d", getpid());
+    int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(full, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(full, 0), 0);
+    struct stream streams[4];
+    int error = 0;
+    size_t count = 0;
+    while (count < 4 && !error) {
+        error = stream_connect(&streams[count], loop, (struct sockaddr *)&address, sizeof address,
+                               note);
+        count += !error;
+    }
+    assert_int_equal(error, -ECONNREFUSED);
+    assert_false(stream_error_ours(error));
+    assert_true(stream_error_ours(-EMFILE));
+    while (count)
+        stream_close(&streams[--count], false);
+    close(full);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +409,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_full_socket_blocks_and_is_told_of_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_connection_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_unix_socket_whose_queue_is_full_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_under_way_is_told_of, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reset_is_a_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(half_an_end_leaves_the_other_half, setup, teardown),

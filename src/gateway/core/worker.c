@@ -218,15 +218,34 @@ void worker_news(struct worker *worker)
 /* ---- clients -----------------------------------------------------------------------------------
  */
 
-static uint64_t listener_connections(const struct worker *worker, const struct plan_listener *plan)
+struct listener_load listener_load(const struct worker *worker, const struct plan_listener *plan)
 {
-    uint64_t sum = 0;
+    struct listener_load load = {0};
     uint32_t threads = tally_sizes(worker->place.tally)->threads;
-    for (uint32_t i = 0; i < threads; i++)
-        sum += atomic_load_explicit(
+    for (uint32_t i = 0; i < threads; i++) {
+        uint64_t now = atomic_load_explicit(
             &tally_traffic(worker->place.tally, i, TALLY_LISTENER, plan->row)->connections_now,
             memory_order_relaxed);
-    return sum;
+        load.all += now;
+        load.own += i == worker->number ? now : 0;
+    }
+    return load;
+}
+
+static bool gateway_full(const struct worker *worker)
+{
+    uint32_t all = worker->counts ? 0 : worker->connections;
+    for (unsigned i = 0; worker->counts && i < worker->count; i++)
+        all += atomic_load_explicit(&worker->counts[i].connections, memory_order_relaxed);
+    return all >= worker->connections_max;
+}
+
+static void connections_change(struct worker *worker, int by)
+{
+    worker->connections += (uint32_t)by;
+    if (worker->counts)
+        atomic_store_explicit(&worker->counts[worker->number].connections, worker->connections,
+                              memory_order_relaxed);
 }
 
 /* Other families than these two become AF_UNSPEC: nobody's. */
@@ -244,10 +263,10 @@ static bool client_fits(struct client_base *client)
 {
     const struct listener *listener = client->plan->listener;
     struct worker *worker = client->worker;
-    if (worker->connections >= worker->connections_max)
+    if (gateway_full(worker))
         return false;
     if (listener->connections_max &&
-        listener_connections(worker, client->plan) >= listener->connections_max)
+        listener_load(worker, client->plan).all >= listener->connections_max)
         return false;
     if (!listener->connections_per_client)
         return true;
@@ -267,7 +286,7 @@ bool client_begin(struct client_base *client, struct worker *worker,
         return false;
     }
     use_ref(client->use);
-    worker->connections++;
+    connections_change(worker, 1);
     tally_add(&client->tally->connections, 1);
     tally_add(&client->tally->connections_now, 1);
     return true;
@@ -290,7 +309,7 @@ void client_end(struct client_base *client)
 {
     if (client->capped)
         client_caps_give(client->plan->row, &client->peer.any);
-    client->worker->connections--;
+    connections_change(client->worker, -1);
     tally_add(&client->tally->connections_now, (uint64_t)-1);
     use_unref(client->use);
     client->use = NULL;
@@ -350,6 +369,8 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
 {
     *worker = (struct worker){.number = setup->number,
                               .connections_max = setup->connections_max,
+                              .counts = setup->counts,
+                              .count = setup->count,
                               .descriptors_max = setup->descriptors_max};
     random_init(&worker->random);
     worker->loop = loop_new();

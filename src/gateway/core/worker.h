@@ -10,6 +10,7 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,11 @@ enum {
 
 struct journal;
 
+struct worker_count { /* one worker writes it, all read it */
+    atomic_uint connections;
+    char apart[60]; /* no line of the cache has two writers */
+};
+
 struct worker {
     struct upstream_place place; /* loop, board, tally, thread number, random: shorthand below */
     struct loop *loop;
@@ -43,12 +49,14 @@ struct worker {
     struct generation_use *current; /* of the newest generation; holds a reference */
     struct journal *journal;        /* access log lines on their way to the logger */
     uint32_t connections;           /* of clients, open now */
-    uint32_t connections_max;       /* this worker's share of the gateway's cap */
-    uint32_t descriptors_max;       /* of the process; 0: unknown */
-    uint64_t request_next;          /* for request ids */
-    struct http_worker *http;       /* http/'s own state per worker */
-    struct relay_worker *relay;     /* relay/'s */
-    struct worker_own *own;         /* worker.c's */
+    uint32_t connections_max;       /* the gateway's, of all workers together */
+    struct worker_count *counts;    /* of all workers; NULL: it is alone */
+    unsigned count;
+    uint32_t descriptors_max;   /* of the process; 0: unknown */
+    uint64_t request_next;      /* for request ids */
+    struct http_worker *http;   /* http/'s own state per worker */
+    struct relay_worker *relay; /* relay/'s */
+    struct worker_own *own;     /* worker.c's */
 };
 
 union client_address { /* a struct sockaddr_storage would be the largest part of a connection */
@@ -81,6 +89,13 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
  * from now on. False: the listener is not there any more; close. */
 bool client_renew(struct client_base *client);
 
+/* Of that listener, open now: this worker's, and of all workers. */
+struct listener_load {
+    uint64_t own;
+    uint64_t all;
+};
+struct listener_load listener_load(const struct worker *worker, const struct plan_listener *plan);
+
 /* The address that the client asked for; asks the socket the first time. */
 const struct sockaddr *client_local(struct client_base *client, int fd);
 
@@ -88,7 +103,9 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 
 struct worker_setup {
     unsigned number;
-    uint32_t connections_max; /* this worker's share */
+    uint32_t connections_max;    /* of all workers together */
+    struct worker_count *counts; /* one for each; NULL: it is alone */
+    unsigned count;
     uint32_t descriptors_max; /* of the process; 0: unknown */
     const struct board *board;
     struct tally *tally;

@@ -135,22 +135,6 @@ static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure
     proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, failure->why);
 }
 
-/* What connecting fails by when it is we who are short of something. */
-static bool error_ours(int error)
-{
-    switch (error) {
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOBUFS:
-    case -ENOMEM:
-    case -EADDRNOTAVAIL:
-    case -EAGAIN:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* No attempt was made at all. */
 static void attempt_short(struct proxy *proxy, int error)
 {
@@ -252,7 +236,7 @@ static void attempt(struct proxy *proxy)
                                   proxy_service(proxy)->gateway.connect_ms, &proxy->client);
     if (error) {
         proxy->client = NULL;
-        if (error_ours(error))
+        if (stream_error_ours(error))
             attempt_short(proxy, error);
         else
             connect_failed(proxy, error);

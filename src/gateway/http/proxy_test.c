@@ -132,6 +132,33 @@ static void waiting_has_an_end(void **state)
     close(client);
 }
 
+static void a_client_that_resets_ends_the_endpoints_work(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    int gone = rig_client(rig);
+    rig_say(rig, gone, GET);
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    rig_pass(rig, 1500); /* only a request that lasts is worth watching its client */
+    reset(gone);
+    assert_true(rig_hear_end(rig, origin));
+    assert_int_equal(atomic_load(&rig->plan_tally->requests_now), 0);
+    close(origin);
+    /* One who only says that it sends no more is answered. */
+    int client = rig_client(rig);
+    rig_say(rig, client, GET);
+    origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    rig_pass(rig, 1500);
+    shutdown(client, SHUT_WR);
+    rig_turns(rig);
+    rig_say(rig, origin, OK_2);
+    rig_hear(rig, client, "ok");
+    close(client);
+    close(origin);
+}
+
 /* ---- kept connections ----------------------------------------------------------------------- */
 
 static void a_kept_connection_that_ended_is_not_used(void **state)
@@ -629,6 +656,7 @@ int main(void)
         TEST(nobody_accepts_503),
         TEST(requests_wait_for_an_instance_that_comes),
         TEST(waiting_has_an_end),
+        TEST(a_client_that_resets_ends_the_endpoints_work),
         TEST(a_kept_connection_that_ended_is_not_used),
         TEST(a_request_that_met_the_end_is_sent_again),
         TEST(chatter_of_an_idle_connection_ends_it),

@@ -184,7 +184,7 @@ static enum going connect_begin(struct approach *approach, struct endpoint *endp
         error = first_bytes(approach);
     if (!error)
         return GOES_ON;
-    if (error == -ENOMEM)
+    if (stream_error_ours(error))
         return FAILS;
     if (error != -EAGAIN)
         return connect_failed(approach);

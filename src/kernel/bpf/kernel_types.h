@@ -20,13 +20,29 @@ struct cgroup {
 struct sock_cgroup_data {
     struct cgroup *cgroup;
 };
+struct list_head {
+    struct list_head *next;
+};
+struct wait_queue_head {
+    struct list_head head;
+};
+struct socket_wq {
+    struct wait_queue_head wait;
+};
 struct sock_common {
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
     unsigned char skc_ipv6only : 1;
 };
 struct sock {
     struct sock_common __sk_common;
     struct sock_cgroup_data sk_cgrp_data;
+    struct socket_wq *sk_wq;
+    unsigned short sk_protocol;
     unsigned char sk_shutdown;
+};
+struct socket {
+    struct sock *sk;
 };
 struct inet_sock {
     struct sock sk;
@@ -45,6 +61,10 @@ struct udp_sock {
 };
 struct udp6_sock {
     struct udp_sock udp;
+};
+struct seq_file;
+struct bpf_iter_meta {
+    struct seq_file *seq;
 };
 
 #pragma clang attribute pop

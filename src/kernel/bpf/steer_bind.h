@@ -59,6 +59,17 @@ static __always_inline bool socket_is_relayed(struct bpf_sock_addr *context,
     return claim && claim->cluster == cluster_number && claim->owner == STEER_OWNER_GATEWAY;
 }
 
+/* Is there a supervisor that runs steer_settle? Its socket is gone with it. */
+static __always_inline bool is_attended(void)
+{
+    struct steer_socket_key key = {.slot = STEER_SLOT_ATTENDANT};
+    struct bpf_sock *attendant = bpf_map_lookup_elem(&sockets, &key);
+    if (!attendant)
+        return 0;
+    bpf_sk_release(attendant);
+    return 1;
+}
+
 static __always_inline void owner_init(struct steer_owner *owner, struct bpf_sock_addr *context,
                                        const struct steer_member *member)
 {
@@ -67,6 +78,7 @@ static __always_inline void owner_init(struct steer_owner *owner, struct bpf_soc
     owner->epoch = member->epoch;
     owner->port = bpf_ntohs((__u16)context->user_port);
     owner->protocol = protocol_of(context);
+    owner->attended = is_attended(); /* asked here: where it listens, this cannot be asked */
 }
 
 static __always_inline void socket_join(struct bpf_sock_addr *context,

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 3 };
+enum { STEER_LAYOUT_VERSION = 5 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -75,7 +75,8 @@ struct steer_slot { /* of `slots`, an array that user space maps: the counters; 
     __u32 counting;
     __u32
         several; /* some port of the slot had more than one listener: ordinals above 0 are in use */
-    __u32 pad[6];
+    __u32 hurry; /* user space's: its listeners that open are to be served at once */
+    __u32 pad[5];
     /* User space's: the present start, and those before it whose waiting connections it has got. */
     __u64 cgroup_id;
     __u64 former[STEER_FORMER_MAX];
@@ -116,6 +117,10 @@ enum {
 };
 /* Slots of the gateway's sockets begin here; none of an instance is as high. */
 #define STEER_GATE_FIRST 0x80000000u
+/* In `sockets`, under this slot and nothing else: a socket of the supervisor that attends to
+ * listeners that open. */
+#define STEER_SLOT_ATTENDANT 0x7fffffffu
+enum { STEER_OPENS_MS = 2000 }; /* a program that never waits for connections is believed by then */
 
 /* `addressed`, an array that user space maps: a bit for each port that has a target with a family,
  * but for those of 127.64.0.0/10. Set before the target is, never cleared: without it, one lookup
@@ -130,7 +135,8 @@ struct steer_use_key { /* of `uses`: where a service's outgoing connection to lo
 };
 
 enum steer_event_kind {
-    STEER_EVENT_BIND,   /* an instance asked to bind this port (the result is not known yet) */
+    STEER_EVENT_BIND, /* an instance asked to bind this port (the result is not known yet) */
+    STEER_EVENT_OPEN, /* TCP: it listens; LISTEN follows when steer_settle has seen it waited for */
     STEER_EVENT_LISTEN, /* TCP: it listens, and is in `sockets` */
     STEER_EVENT_UDP,    /* UDP: bound; user space must add it to `sockets` */
     STEER_EVENT_FAILED, /* it listens and could not be added; `error` says why */

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Listening: listeners go into `sockets`, connections are counted while they live. */
+/* Listening: listeners go into `sockets`, connections are counted while they live.
+ *
+ * A listener in a SOCKHASH answers recv otherwise than all others: EAGAIN, or for ever, instead of
+ * ENOTCONN. Where kernel/listeners.h cannot mend that, a listener is put there only when its
+ * program waits for connections (steer_settle): what asks, asks before. */
 #pragma once
 
 #include "kernel/bpf/steer_maps.h"
@@ -35,9 +39,21 @@ static __always_inline void target_default(const struct steer_owner *owner)
         bpf_map_update_elem(&targets, &key, &target, BPF_NOEXIST);
 }
 
+/* A listener, in one of the two ways in which programs meet it; the other is 0. */
+struct met {
+    struct bpf_sock_ops *operation;
+    struct sock *socket;
+};
+
+static __always_inline long socket_put(const struct met *met, struct steer_socket_key *key)
+{
+    return met->socket ? bpf_map_update_elem(&sockets, key, met->socket, BPF_NOEXIST)
+                       : bpf_sock_hash_update(met->operation, &sockets, key, BPF_NOEXIST);
+}
+
 /* Puts the listener into the first free place of its port. */
-static __always_inline long socket_add(struct bpf_sock_ops *context,
-                                       const struct steer_owner *owner, __u8 family)
+static __always_inline long socket_add(const struct met *met, const struct steer_owner *owner,
+                                       __u8 family)
 {
     struct steer_socket_key key = {
         .slot = owner->slot, .port = owner->port, .protocol = STEER_TCP, .family = family};
@@ -46,7 +62,7 @@ static __always_inline long socket_add(struct bpf_sock_ops *context,
     __u32 ordinal;
     for (ordinal = 0; ordinal < STEER_LISTENERS_PER_PORT; ordinal++) {
         key.ordinal = ordinal;
-        error = bpf_sock_hash_update(context, &sockets, &key, BPF_NOEXIST);
+        error = socket_put(met, &key);
         if (error != -ERROR_EXIST)
             break;
     }
@@ -63,26 +79,31 @@ static __always_inline long socket_add(struct bpf_sock_ops *context,
     return bpf_map_update_elem(&spreads, &spread, &count, BPF_ANY);
 }
 
-static __always_inline void listener_add(struct bpf_sock_ops *context,
-                                         const struct steer_owner *stored)
+static __always_inline void listener_add(const struct met *met, const struct steer_owner *owner)
 {
-    struct steer_owner owner = *stored;
     long error = 0;
-    target_default(&owner);
-    if (owner.family != 6)
-        error = socket_add(context, &owner, 4);
-    if (!error && owner.family != 4)
-        error = socket_add(context, &owner, 6);
-    event_send(error ? STEER_EVENT_FAILED : STEER_EVENT_LISTEN, &owner,
-               bpf_get_socket_cookie(context), (int)error);
+    if (owner->family != 6)
+        error = socket_add(met, owner, 4);
+    if (!error && owner->family != 4)
+        error = socket_add(met, owner, 6);
+    event_send(error ? STEER_EVENT_FAILED : STEER_EVENT_LISTEN, owner, owner->cookie, (int)error);
 }
 
 static __always_inline void listens(struct bpf_sock_ops *context)
 {
     struct bpf_sock *socket = context->sk;
-    struct steer_owner *owner = socket ? bpf_sk_storage_get(&owners, socket, 0, 0) : 0;
-    if (owner)
-        listener_add(context, owner);
+    struct steer_owner *stored = socket ? bpf_sk_storage_get(&owners, socket, 0, 0) : 0;
+    if (!stored)
+        return;
+    stored->cookie = bpf_get_socket_cookie(context);
+    stored->opened_ns = bpf_ktime_get_ns();
+    stored->opens = stored->attended;
+    struct steer_owner owner = *stored;
+    target_default(&owner); /* from now on nobody else finds it */
+    if (owner.opens)
+        event_send(STEER_EVENT_OPEN, &owner, owner.cookie, 0);
+    else
+        listener_add(&(struct met){.operation = context}, &owner);
 }
 
 static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_ops *context)
@@ -169,4 +190,47 @@ SEC("cgroup/post_bind4") int steer_post_bind4(struct bpf_sock *context)
 SEC("cgroup/post_bind6") int steer_post_bind6(struct bpf_sock *context)
 {
     return udp_bound(context);
+}
+
+/* ---- listeners that open -----------------------------------------------------------------------
+ */
+
+struct iteration { /* over `owners`, as the kernel gives it */
+    struct bpf_iter_meta *meta;
+    struct bpf_map *map;
+    struct sock *socket;
+    struct steer_owner *owner;
+};
+
+/* Its program sleeps in accept or poll, or has told an epoll of it. */
+static __always_inline bool socket_is_waited_for(struct sock *socket)
+{
+    struct socket_wq *queue = socket->sk_wq;
+    return queue && queue->wait.head.next != &queue->wait.head;
+}
+
+static __always_inline bool slot_hurries(__u32 slot)
+{
+    struct steer_slot *found = bpf_map_lookup_elem(&slots, &slot);
+    return found && found->hurry;
+}
+
+/* Run by the supervisor again and again while there are such listeners: puts those into `sockets`
+ * that are waited for, or have been open for long. Writes a byte for each that is left. */
+SEC("iter/bpf_sk_storage_map") int steer_settle(struct iteration *iteration)
+{
+    struct sock *socket = iteration->socket;
+    struct steer_owner *stored = iteration->owner;
+    if (!socket || !stored || !stored->opens || socket->__sk_common.skc_state != BPF_TCP_LISTEN)
+        return 0;
+    if (!socket_is_waited_for(socket) && !slot_hurries(stored->slot) &&
+        bpf_ktime_get_ns() - stored->opened_ns < STEER_OPENS_MS * 1000000ull) {
+        __u8 left = 1;
+        bpf_seq_write(iteration->meta->seq, &left, sizeof left);
+        return 0;
+    }
+    stored->opens = 0;
+    struct steer_owner owner = *stored;
+    listener_add(&(struct met){.socket = socket}, &owner);
+    return 0;
 }

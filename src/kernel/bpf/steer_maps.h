@@ -48,7 +48,10 @@ struct steer_owner { /* whose a bound socket is; accepted connections have none 
     __u8 family;  /* 4, 6 or 46 */
     __u8 moved;   /* bound elsewhere than asked */
     __u8 claimed; /* the service holds this port in `claims` */
-    __u8 pad[2];
+    __u8 attended;
+    __u8 opens;      /* listens, and is not in `sockets` yet: see steer_settle */
+    __u64 cookie;    /* while it opens */
+    __u64 opened_ns; /* CLOCK_MONOTONIC */
 };
 
 /* Sizes stand here for the smallest cluster; steer.c raises them. */

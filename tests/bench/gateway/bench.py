@@ -140,7 +140,7 @@ def measure_idle(peer):
     held = []
     try:
         for _ in range(IDLE_CONNECTIONS):
-            held.append(socket.create_connection(("127.0.0.1", peer.ports["http"])))
+            held.append(socket.create_connection(("127.0.0.1", peer.ports["http"]), timeout=5))
             held[-1].sendall(request)
             got = b""
             while b"x" * 100 not in got:
