@@ -217,6 +217,7 @@ static const int calls[] = {
     SYS_nanosleep,
     SYS_clock_nanosleep,
     SYS_socketpair, /* to the opener */
+    SYS_sendfile,
     SYS_getdents64, /* of folders that it opened */
     SYS_ioctl,
     SYS_lseek,

@@ -28,13 +28,18 @@ CONFIGURATION = """
     }"""
 
 
+def ready(cluster):
+    processes.wait_for(lambda: not clients.refused(PORT), 5, "the listener")
+    cluster.wait(cluster.status, what="the status")
+
+
 @pytest.fixture
 def public(cluster):
     """The folder that is served, with a server in front of it."""
     folder = cluster.folder("public")
     put(cluster, "index.html", "<h1>hello</h1>\n")
     cluster.up(CONFIGURATION)
-    processes.wait_for(lambda: not clients.refused(PORT), 5, "the listener")
+    ready(cluster)
     return folder
 
 
@@ -311,7 +316,6 @@ def test_a_file_that_is_cut_breaks_off(cluster, public):
 @both_accounts
 def test_readers_that_leave_leave_nothing(cluster, public):
     put(cluster, "big.bin", bytes(10_000_000))
-    cluster.wait(cluster.status, what="the status")
     gateway = cluster.status()["gateway_pid"]
     assert len(ask("/big.bin")[2]) == 10_000_000
 
@@ -367,7 +371,7 @@ def test_a_release_by_a_link_is_taken_by_a_reload(cluster):
     link = cluster.folder("one").parent / "current"
     os.symlink("one", link)
     cluster.up("listen 127.0.0.1:18090 http { route / -> files current; }")
-    processes.wait_for(lambda: not clients.refused(PORT), 5, "the listener")
+    ready(cluster)
     assert ask("/")[2] == b"one"
     os.unlink(link)
     os.symlink("two", link)
@@ -382,7 +386,6 @@ def opener_of(gateway):
 
 @both_accounts
 def test_crashes_of_the_gateway_and_its_opener(cluster, public):
-    cluster.wait(cluster.status, what="the status")
     gateway = cluster.status()["gateway_pid"]
     os.kill(opener_of(gateway), signal.SIGKILL)
     cluster.wait(lambda: cluster.status()["gateway_pid"] not in (0, gateway), what="another gateway")

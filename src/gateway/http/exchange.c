@@ -177,6 +177,17 @@ ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length)
     return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length), length, false);
 }
 
+bool exchange_sends_files(struct exchange *exchange)
+{
+    return exchange->codec->send_file && exchange_splices(exchange);
+}
+
+ssize_t exchange_send_file(struct exchange *exchange, int fd, uint64_t offset, size_t length)
+{
+    return counted(exchange, exchange->codec->send_file(exchange, fd, offset, length), length,
+                   false);
+}
+
 void exchange_writable(struct exchange *exchange)
 {
     if (exchange->handler)

@@ -18,16 +18,18 @@ struct file_cache {
     file_open_call *open;
     void *owner;
     uint32_t count;
+    uint32_t files_max;
     size_t content_bytes;    /* of files in use by nobody but the cache, too */
     struct file_list by_use; /* the last used is the last */
     struct file *chains[CHAINS];
 };
 
-struct file_cache *file_cache_new(file_open_call *open, void *owner)
+struct file_cache *file_cache_new(uint32_t files_max, file_open_call *open, void *owner)
 {
     struct file_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return NULL;
+    cache->files_max = files_max < 1 ? 1 : files_max > FILES_MAX ? FILES_MAX : files_max;
     cache->open = open;
     cache->owner = owner;
     TAILQ_INIT(&cache->by_use);
@@ -62,7 +64,7 @@ static void entry_remove(struct file_cache *cache, struct file *file)
 
 static void entry_add(struct file_cache *cache, struct file *file)
 {
-    while (cache->count >= FILES_MAX)
+    while (cache->count >= cache->files_max)
         entry_remove(cache, TAILQ_FIRST(&cache->by_use));
     struct file **chain = &cache->chains[file->hash % CHAINS];
     file->chain = *chain;

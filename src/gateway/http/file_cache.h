@@ -3,8 +3,8 @@
  * change — of its bytes, another file of that name, none any more — is seen within that time. Who
  * holds one goes on with what it has. Small files are kept with their content.
  *
- * Bounded: FILES_MAX entries, each with a descriptor at most, and CONTENT_BYTES_MAX bytes of
- * content; the longest unused goes first. */
+ * Bounded: FILES_MAX entries or fewer, each with a descriptor at most, and CONTENT_BYTES_MAX bytes
+ * of content; the longest unused goes first. */
 #pragma once
 
 #include <stdbool.h>
@@ -61,7 +61,8 @@ typedef int file_open_call(void *owner, int directory_fd, const char *name, int 
 
 struct file_cache;
 
-struct file_cache *file_cache_new(file_open_call *open, void *owner); /* NULL: no memory */
+/* `files_max`: entries, at most FILES_MAX and at least 1. NULL: no memory. */
+struct file_cache *file_cache_new(uint32_t files_max, file_open_call *open, void *owner);
 /* Nobody may hold one any more. */
 void file_cache_free(struct file_cache *cache);
 

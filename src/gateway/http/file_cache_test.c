@@ -44,7 +44,7 @@ static int setup(void **state)
     assert_int_equal(fstat(rig.directory.fd, &status), 0);
     rig.directory.device = status.st_dev;
     rig.directory.inode = status.st_ino;
-    rig.cache = file_cache_new(rig_open, NULL);
+    rig.cache = file_cache_new(FILES_MAX, rig_open, NULL);
     rig.now_ms = 1000;
     return 0;
 }

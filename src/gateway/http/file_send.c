@@ -1,7 +1,6 @@
 #include "gateway/http/file_send.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,7 +9,7 @@
 #include "gateway/http/http_worker.h"
 
 enum {
-    SPLICE_BYTES_MIN = 32 * 1024,     /* less is cheaper to copy */
+    MOVED_BYTES_MIN = 32 * 1024,      /* less is cheaper to copy */
     TURN_BYTES_MAX = 4 * 1024 * 1024, /* then others have their turn */
 };
 
@@ -23,7 +22,6 @@ void file_send_abort(struct file_send *send)
 {
     struct worker *worker = send->exchange->worker;
     deferred_stop(worker->loop, &send->again);
-    pipe_give(&worker->pipes, &send->pipe);
     file_unref(send->file);
     free(send->owned);
     send->file = NULL;
@@ -96,48 +94,28 @@ static enum step piece_copy(struct file_send *send)
     return (size_t)taken < length ? STEP_FULL : STEP_ON;
 }
 
-/* ---- splicing ----------------------------------------------------------------------------------
+/* ---- by the kernel alone ------------------------------------------------------------------------
  */
 
-static bool piece_splices(struct file_send *send)
+/* Is the next piece one of the file that is worth it, to a client that the kernel can give it to?
+ */
+static bool piece_moves(const struct file_send *send)
 {
     const struct file_piece *piece = &send->pieces[send->at];
-    if (send->pipe.held)
-        return true;
-    if (piece->bytes || send->file->content || piece->length < SPLICE_BYTES_MIN ||
-        !exchange_splices(send->exchange))
-        return false;
-    return send->pipe.read_fd >= 0 || pipe_take(&send->exchange->worker->pipes, &send->pipe) == 0;
+    return !piece->bytes && !send->file->content && piece->length >= MOVED_BYTES_MIN &&
+           exchange_sends_files(send->exchange);
 }
 
-static enum step pipe_fill(struct file_send *send)
+static enum step piece_move(struct file_send *send)
 {
     const struct file_piece *piece = &send->pieces[send->at];
-    off_t offset = (off_t)piece->offset;
-    size_t size = piece->length < PIPE_BYTES ? piece->length : PIPE_BYTES;
-    ssize_t count = splice(send->file->fd, &offset, send->pipe.write_fd, NULL, size, SPLICE_F_MOVE);
-    if (count <= 0)
+    size_t length = piece->length < TURN_BYTES_MAX ? piece->length : TURN_BYTES_MAX;
+    ssize_t moved = exchange_send_file(send->exchange, send->file->fd, piece->offset, length);
+    if (moved == 0)
         return STEP_SHORT;
-    send->pipe.held = (size_t)count;
-    return STEP_ON;
-}
-
-static enum step piece_splice(struct file_send *send)
-{
-    if (!send->pipe.held) {
-        enum step step = pipe_fill(send);
-        if (step != STEP_ON)
-            return step;
-    }
-    while (send->pipe.held) {
-        ssize_t moved = exchange_splice(send->exchange, send->pipe.read_fd, send->pipe.held);
-        if (moved == -EAGAIN || moved == 0)
-            return STEP_FULL;
-        if (moved < 0)
-            return STEP_GONE;
-        send->pipe.held -= (size_t)moved;
-        piece_took(send, (size_t)moved);
-    }
+    if (moved < 0)
+        return moved == -EAGAIN ? STEP_FULL : STEP_GONE;
+    piece_took(send, (size_t)moved);
     if (send->at < send->count)
         return STEP_ON;
     return exchange_write(send->exchange, "", 0, true) < 0 ? STEP_GONE : STEP_ON;
@@ -160,7 +138,7 @@ void file_send_room(struct file_send *send)
             deferred_start(send->exchange->worker->loop, &send->again, again_due, send);
             return;
         }
-        step = piece_splices(send) ? piece_splice(send) : piece_copy(send);
+        step = piece_moves(send) ? piece_move(send) : piece_copy(send);
     }
     if (step == STEP_SHORT)
         send_short(send);
@@ -168,16 +146,17 @@ void file_send_room(struct file_send *send)
         send_end(send);
 }
 
-/* The head, with the first bytes behind it. */
+/* The head, with the first bytes behind it, but for those that the kernel moves. */
 static void first_send(struct file_send *send, const struct response_head *head)
 {
     const char *bytes = "";
-    size_t length = piece_bytes(send, &bytes);
-    if (!length) {
+    bool moves = piece_moves(send);
+    size_t length = moves ? 0 : piece_bytes(send, &bytes);
+    if (!length && !moves) {
         send_short(send);
         return;
     }
-    bool last = piece_last(send, length);
+    bool last = length && piece_last(send, length);
     ssize_t taken = exchange_respond(send->exchange, head, bytes, length, last);
     if (taken < 0)
         return; /* abort follows */
@@ -188,7 +167,6 @@ static void first_send(struct file_send *send, const struct response_head *head)
 
 void file_send_start(struct file_send *send, struct response_head *head)
 {
-    send->pipe = (struct pipe_pair){.read_fd = -1, .write_fd = -1};
     head->body = BODY_LENGTH;
     head->body_length = 0;
     for (uint32_t i = 0; i < send->count; i++)

@@ -1,11 +1,11 @@
 /* The body of a response made of pieces, of memory and of a file: one piece for a file or a range
- * of it, several for multipart/byteranges. The head leaves together with what fits behind it; what
- * is more is spliced where the codec can, else read and written piece by piece. In the arena of its
+ * of it, several for multipart/byteranges. What is small leaves together
+ * with the head; what is large is moved by the kernel (sendfile) where the codec can, else read and
+ * written piece by piece. In the arena of its
  * exchange, which is released when all is out. */
 #pragma once
 
 #include "event/loop.h"
-#include "gateway/core/pipes.h"
 #include "gateway/http/exchange.h"
 #include "gateway/http/file_cache.h"
 
@@ -22,7 +22,6 @@ struct file_send {
     struct file_piece *pieces;
     uint32_t count;
     uint32_t at;
-    struct pipe_pair pipe;
     struct deferred again;
 };
 

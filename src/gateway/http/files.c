@@ -26,6 +26,13 @@ static int file_open(void *owner, int directory_fd, const char *name, int *ret_f
     return opener_open(&files->opener, directory_fd, name, ret_fd);
 }
 
+/* An eighth of the process' descriptors may be files that are kept open. */
+static uint32_t files_max(const struct worker *worker)
+{
+    uint32_t threads = tally_sizes(worker->place.tally)->threads;
+    return worker->descriptors_max ? worker->descriptors_max / 8 / threads : FILES_MAX;
+}
+
 struct files_worker *files_worker(struct worker *worker)
 {
     struct http_worker *http = worker->http;
@@ -34,7 +41,7 @@ struct files_worker *files_worker(struct worker *worker)
     struct files_worker *files = calloc(1, sizeof *files);
     if (!files)
         return NULL;
-    files->cache = file_cache_new(file_open, files);
+    files->cache = file_cache_new(files_max(worker), file_open, files);
     if (!files->cache) {
         free(files);
         return NULL;
