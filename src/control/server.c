@@ -355,7 +355,9 @@ static void client_reloaded(void *owner, int error, const char *why)
 static bool reload_waits(const struct client *client, const char **ret_error)
 {
     *ret_error = client->reload_error;
-    return client->reloaded;
+    /* Whoever is told that it is done sees it so: the gateway's workers have changed over, too. */
+    return client->reloaded &&
+           (client->reload_error || front_settled(client->server->supervisor->front));
 }
 
 /* What is wrong with the file, or what changes by it, is the report. */

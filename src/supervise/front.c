@@ -52,6 +52,7 @@ static void committed_heard(const struct front *front, struct front_generation *
     generation->stage = STAGE_COMMITTED;
     log_info("gateway-serves", "pid=%d generation=%u ms=%llu", front->pid, generation->number,
              (unsigned long long)(loop_now(front->supervisor->loop) - front->started_ms));
+    supervisor_note_change(front->supervisor, NULL);
 }
 
 static struct front_generation *generation_find(struct front *front, uint64_t number)
@@ -347,6 +348,11 @@ void front_abandon(struct supervisor *supervisor)
 
 /* ---- questions --------------------------------------------------------------------------------
  */
+
+bool front_settled(const struct front *front)
+{
+    return !front || front->current.stage == STAGE_COMMITTED;
+}
 
 pid_t front_pid(const struct front *front)
 {

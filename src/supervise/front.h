@@ -37,6 +37,10 @@ int front_wait(struct front *front, char *why, size_t why_size);
 /* `leave`: the gateway lives on, and the keeper holds what is its. */
 void front_end(struct supervisor *supervisor, bool leave);
 
+/* Every worker uses the newest generation (or there is no gateway); supervisor_note_change tells
+ * when that changes. */
+bool front_settled(const struct front *front);
+
 pid_t front_pid(const struct front *front); /* 0: it is about to be started again */
 
 /* ---- another configuration --------------------------------------------------------------------

@@ -8,11 +8,13 @@
 
 #include "tls/context.h"
 #include "tls/problem.h"
+#include "tls/transport.h"
 
 enum { WHY_BYTES = 160, PEER_BYTES = 256 };
 
 struct tls_session {
     SSL *ssl;
+    struct transport transport;
     bool failed; /* nothing more can be done with it, not even a close_notify */
     char *why;   /* of the failure; NULL: none yet */
     char *peer;  /* NULL: not asked for yet */
@@ -21,12 +23,14 @@ struct tls_session {
 static struct tls_session *session_new(SSL *ssl, int fd)
 {
     struct tls_session *session = ssl ? calloc(1, sizeof *session) : NULL;
-    if (!session || SSL_set_fd(ssl, fd) != 1) {
+    BIO *bio = session ? transport_new(&session->transport, fd) : NULL;
+    if (!bio) {
         SSL_free(ssl);
         free(session);
         ERR_clear_error();
         return NULL;
     }
+    SSL_set_bio(ssl, bio, bio); /* both ways: one reference is enough */
     session->ssl = ssl;
     return session;
 }
@@ -113,12 +117,15 @@ ssize_t tls_session_read(struct tls_session *session, void *bytes, size_t size,
         return session->why ? -EPROTO : -ECONNRESET;
     size_t total = 0;
     *ret_wants_write = false;
-    while (total < size) { /* a record at a time, at most 16 KiB */
+    session->transport.drained = false; /* as of an earlier read: something may have come since */
+    while (total < size) {              /* a record at a time, at most 16 KiB */
         size_t room = size - total < INT_MAX ? size - total : INT_MAX;
         errno = 0;
         int count = SSL_read(session->ssl, (char *)bytes + total, (int)room);
         if (count > 0) {
             total += (size_t)count;
+            if (tls_session_drained(session))
+                break;
             continue;
         }
         int saved_errno = errno;
@@ -151,6 +158,11 @@ ssize_t tls_session_write(struct tls_session *session, const void *bytes, size_t
         return total ? (ssize_t)total : result;
     }
     return (ssize_t)total;
+}
+
+bool tls_session_drained(const struct tls_session *session)
+{
+    return session->transport.drained && !SSL_has_pending(session->ssl);
 }
 
 size_t tls_session_pending(const struct tls_session *session)

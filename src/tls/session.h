@@ -24,6 +24,8 @@ ssize_t tls_session_read(struct tls_session *session, void *bytes, size_t size,
                          bool *ret_wants_write);
 ssize_t tls_session_write(struct tls_session *session, const void *bytes, size_t length,
                           bool *ret_wants_write);
+/* Everything that had come when the socket was last read is read: what comes later is news. */
+bool tls_session_drained(const struct tls_session *session);
 /* Bytes decrypted and not read yet: epoll will not tell of them. */
 size_t tls_session_pending(const struct tls_session *session);
 /* close_notify; 0, -EAGAIN, -errno. */

@@ -7,7 +7,7 @@
 #include "topology/pattern.h"
 
 enum { HINT_BYTES = 256, ROUTE_METHODS_MAX = 16, ROUTE_HEADERS_MAX = 16 };
-enum { OPTION_METHOD, OPTION_HEADER };
+enum { OPTION_METHOD, OPTION_HEADER, OPTION_ROOT, OPTION_INDEX, OPTION_SPLIT };
 enum { ARGUMENT_PATTERN, ARGUMENT_ARROW, ARGUMENT_TARGETS };
 enum { OPTION_REDIRECT_STATUS, OPTION_RESPOND_TYPE = 0, OPTION_RESPONSE = 0, OPTION_BODY = 0 };
 
@@ -212,6 +212,45 @@ static void proxy_only(struct builder *builder, const struct statement *block)
     }
 }
 
+static struct script_options script_options(const struct statement *statement)
+{
+    const struct value *options = statement->options;
+    return (struct script_options){&options[OPTION_ROOT], &options[OPTION_INDEX],
+                                   &options[OPTION_SPLIT]};
+}
+
+/* `-> SERVICE …`, and where its scripts lie if it speaks FastCGI. */
+static bool targets_build(struct builder *builder, const struct publication *publication,
+                          const struct statement *statement, struct route *route)
+{
+    const struct script_options script = script_options(statement);
+    bool fastcgi;
+    return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
+                               statement->argument_count - ARGUMENT_TARGETS, route, &fastcgi) &&
+           route_script_build(builder, statement, fastcgi, &script, route);
+}
+
+/* `-> files DIR …`; `index=` stands among the route's own options. */
+static bool files_build(struct builder *builder, const struct statement *statement,
+                        struct route *route)
+{
+    static const struct value none;
+    const struct value *options = statement->options;
+    const struct script_options script = {&options[OPTION_ROOT], &none, &options[OPTION_SPLIT]};
+    return route_files_build(builder, &statement->arguments[ARGUMENT_TARGETS],
+                             statement->argument_count - ARGUMENT_TARGETS, &options[OPTION_INDEX],
+                             route) &&
+           route_script_build(builder, statement, false, &script, route);
+}
+
+/* `root=` without a service. */
+static bool script_none(struct builder *builder, const struct statement *statement,
+                        struct route *route)
+{
+    const struct script_options script = script_options(statement);
+    return route_script_build(builder, statement, false, &script, route);
+}
+
 static bool kind_build(struct builder *builder, const struct publication *publication,
                        const struct statement *statement, const struct statement *block,
                        uint32_t captures, struct route *route)
@@ -222,11 +261,9 @@ static bool kind_build(struct builder *builder, const struct publication *public
         if (action)
             statement_refuse(builder, action, "leave out one of them",
                              "`%s` and `-> SERVICE` exclude each other", action->directive->name);
-        const struct value *targets = &statement->arguments[ARGUMENT_TARGETS];
-        size_t count = arguments - ARGUMENT_TARGETS;
-        bool good = route_leads_to_files(builder, targets)
-                        ? route_files_build(builder, targets, count, route)
-                        : route_targets_build(builder, publication, targets, count, route);
+        bool files = route_leads_to_files(builder, &statement->arguments[ARGUMENT_TARGETS]);
+        bool good = files ? files_build(builder, statement, route)
+                          : targets_build(builder, publication, statement, route);
         return good && !action;
     }
     if (!action) {
@@ -235,7 +272,8 @@ static bool kind_build(struct builder *builder, const struct publication *public
         return false;
     }
     proxy_only(builder, block);
-    return action->valid && action_build(builder, publication, action, captures, route);
+    return script_none(builder, statement, route) && action->valid &&
+           action_build(builder, publication, action, captures, route);
 }
 
 static void bounds_apply(const struct statement *block, struct route *route)
@@ -326,6 +364,12 @@ bool route_of_listener(struct builder *builder, const struct publication *public
         draft_published(builder, target->text, &place, &publication->variables);
     if (!draft)
         return false;
+    if (draft->service.gateway.fastcgi) {
+        value_refuse(
+            builder, target, "in its block: route ~\\.php(/|$) -> php root=/srv/www;",
+            "the service speaks FastCGI: `root=` of a route must say where its scripts lie");
+        return false;
+    }
     struct route_target *targets = arena_alloc(builder->arena, sizeof *targets);
     *targets = (struct route_target){.service = draft->service.index, .weight = 1};
     ret_route->targets = targets;

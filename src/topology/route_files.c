@@ -16,14 +16,16 @@ static const char *option_text(const char *text, const char *name)
     return strncmp(text, name, length) == 0 && text[length] == '=' ? text + length + 1 : NULL;
 }
 
-static bool index_set(struct builder *builder, const struct value *value, const char *text,
-                      struct route_files *files)
+/* `index=`, if it is stated. */
+static bool index_set(struct builder *builder, const struct value *index, struct route_files *files)
 {
-    if (!*text || *text == '.' || strchr(text, '/')) {
-        value_refuse(builder, value, "index=index.html", "an index is the name of a file");
+    if (!index->word)
+        return true;
+    if (!*index->text || *index->text == '.' || strchr(index->text, '/')) {
+        value_refuse(builder, index, "index=index.html", "an index is the name of a file");
         return false;
     }
-    files->index = builder_text(builder, text);
+    files->index = builder_text(builder, index->text);
     return true;
 }
 
@@ -57,7 +59,6 @@ static bool option_set(struct builder *builder, const struct value *value,
         const char *name;
         bool (*set)(struct builder *, const struct value *, const char *, struct route_files *);
     } options[] = {
-        {"index", index_set},
         {"listing", listing_set},
         {"fallback", fallback_set},
     };
@@ -118,10 +119,10 @@ bool route_leads_to_files(const struct builder *builder, const struct value *tar
 }
 
 bool route_files_build(struct builder *builder, const struct value *values, size_t count,
-                       struct route *route)
+                       const struct value *index, struct route *route)
 {
-    if (count < 2 || option_text(values[1].text, "index") ||
-        option_text(values[1].text, "listing") || option_text(values[1].text, "fallback")) {
+    if (count < 2 || option_text(values[1].text, "listing") ||
+        option_text(values[1].text, "fallback")) {
         value_refuse(builder, &values[0], example, "`-> files` needs a folder");
         return false;
     }
@@ -129,6 +130,7 @@ bool route_files_build(struct builder *builder, const struct value *values, size
     *files = (struct route_files){.index = "index.html"};
     bool good = directory_place(builder, &values[1], builder_path(builder, values[1].text, false),
                                 &files->directory);
+    good &= index_set(builder, index, files);
     for (size_t i = 2; i < count; i++)
         good &= option_set(builder, &values[i], files);
     route->kind = ROUTE_FILES;

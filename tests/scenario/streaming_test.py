@@ -116,7 +116,8 @@ def test_100_and_103(cluster):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             while len(body) < 5:
                 body += connection.recv(100)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                           % (len(body), body))
 
     with Origin(early) as origin:
         front(cluster, origin)

@@ -104,8 +104,11 @@ def test_a_new_certificate_without_a_break(cluster, programs, folder):
     before = held.getpeercert()["serialNumber"]
     identity(folder, "shop", "shop.example", issuer="ca")
     cluster.command("reload")
-    with connect(folder, "shop.example") as connection:
-        assert connection.getpeercert()["serialNumber"] != before
+
+    def renewed():
+        with connect(folder, "shop.example") as connection:
+            return connection.getpeercert()["serialNumber"] != before
+    cluster.wait(renewed, 5, "the new certificate")
     assert get(held, "shop.example")[0].startswith("HTTP/1.1 200")
 
 
@@ -208,3 +211,29 @@ def test_a_bad_certificate_changes_nothing(cluster, programs, folder):
     assert done.returncode != 0 and "shop" in done.stdout + done.stderr
     with connect(folder, "shop.example") as connection:
         assert get(connection, "shop.example")[0].startswith("HTTP/1.1 200")
+
+
+def test_a_reload_that_turns_tls_on_reaches_kept_connections(cluster, programs, folder):
+    """What was opened without TLS carries nothing more once the file asks for it."""
+    program = cluster.file("secure.py", TLS_PROGRAM)
+    text = f"""
+        service secure {{ run /usr/bin/python3 {program} tls/shop.crt tls/shop.key; env WHO=s; }}
+        service plain {{ run {programs.python("web")}; env WHO=p; }}
+        gateway threads=1;
+        service web {{ at 127.0.0.1:9100; TLS }}
+        listen 9100 tcp -> TARGET;
+        listen 8080 http {{ route / -> web; }}"""
+    cluster.up(text.replace("TLS", "").replace("TARGET", "plain"))
+    cluster.wait_up(1, "secure")
+    cluster.wait_up(1, "plain")
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
+
+    def who():
+        connection.request("GET", "/whoami")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode().split()[0]
+
+    assert who() == (200, "p")
+    cluster.configure(text.replace("TLS", "tls verify=no;").replace("TARGET", "secure"))
+    cluster.command("reload")
+    assert who() == (200, "s"), "the kept connection without TLS was used"

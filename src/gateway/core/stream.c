@@ -158,6 +158,8 @@ static ssize_t tls_read_some(struct stream *stream, void *bytes, size_t size)
     bool wants_write = false;
     ssize_t count = tls_session_read(stream->tls, bytes, size, &wants_write);
     stream->read_crossed = count == -EAGAIN && wants_write;
+    if (count > 0 && !stream->ending && tls_session_drained(stream->tls))
+        stream->read_blocked = true; /* as below */
     return count;
 }
 

@@ -111,6 +111,12 @@ ssize_t tls_session_write(struct tls_session *session, const void *bytes, size_t
     return count < 0 ? -errno : count;
 }
 
+bool tls_session_drained(const struct tls_session *session)
+{
+    (void)session;
+    return false;
+}
+
 size_t tls_session_pending(const struct tls_session *session)
 {
     (void)session;

@@ -44,6 +44,7 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
     "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
+    "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
     "tls-handshake": ("wrk", "tls", dict(path="/100", connections=16, close=True)),
     "relay-bulk": ("wrk", "tcp", dict(path="/1048576", connections=16)),
@@ -53,11 +54,12 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
 }
 FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
 FILE_ROWS = {row for row in ROWS if row.startswith("file-")}
-WITHOUT = {"direct": {"idle", "tls", "tls-handshake"} | FILE_ROWS,
-           "floor": FILE_ROWS | {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
-                     "relay-connection"},
-           "haproxy": {"udp"} | FILE_ROWS,
-           "caddy": FILE_ROWS | {"relay-bulk", "relay-small", "relay-connection", "udp"}}
+WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | FILE_ROWS,
+           "enginx before": {"fastcgi"},
+           "floor": FILE_ROWS | {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp",
+                                 "relay-bulk", "relay-connection"},
+           "haproxy": {"fastcgi", "udp"} | FILE_ROWS,
+           "caddy": FILE_ROWS | {"fastcgi", "relay-bulk", "relay-small", "relay-connection", "udp"}}
 
 
 def cpu_seconds(pids):
@@ -156,7 +158,8 @@ def measure_idle(peer):
 
 
 def compare(row, running):
-    able = [peer for peer in running if row not in WITHOUT.get(peer.name, ())]
+    able = [peer for peer in running
+            if row not in WITHOUT.get(peer.name, ()) and row not in WITHOUT.get(peer.label, ())]
     if row == "idle":
         print(f"\nidle: user memory per idle HTTP connection, bytes ({IDLE_CONNECTIONS} connections)")
         for peer in able:
@@ -187,7 +190,7 @@ PORTS = itertools.count(20000)
 def ports():
     """Free ones, below those that the kernel gives to clients."""
     found = {}
-    for kind in ("http", "tls", "tcp", "udp"):
+    for kind in ("http", "tls", "tcp", "udp", "php"):
         for port in PORTS:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) != 0:
@@ -224,7 +227,7 @@ def main():
     binaries = {"": shutil.copy2(binary, PLACE / "enginx")}
     if "AGAINST" in os.environ:
         binaries["before"] = shutil.copy2(os.environ["AGAINST"], PLACE / "enginx-before")
-    for program in ("origin", "floor", "datagrams"):
+    for program in ("origin", "responder", "floor", "datagrams"):
         subprocess.run(["gcc", "-O2", "-o", PLACE / program, HERE / f"{program}.c"], check=True)
     certificate = PLACE / "certificate.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
@@ -236,10 +239,13 @@ def main():
         (PLACE / "public" / "files" / name).write_bytes(os.urandom(size))
     origin_port = ports()["http"]
     origin = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "origin", str(origin_port)])
+    responder_port = ports()["http"]
+    responder = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "responder",
+                                  str(responder_port)])
     running = []
     try:
         running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
-                                            public=PLACE / "public"), PLACE,
+                                            public=PLACE / "public", responder=responder_port), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)
@@ -252,6 +258,8 @@ def main():
             peer.end()
         origin.kill()
         origin.wait()
+        responder.kill()
+        responder.wait()
         shutil.rmtree(PLACE, ignore_errors=True)
 
 
