@@ -15,6 +15,7 @@ import time
 import pytest
 
 from harness import clients, processes
+from tls_test import identity
 
 PORT = 18090
 both_accounts = pytest.mark.both_accounts
@@ -311,6 +312,26 @@ def test_a_file_that_is_cut_breaks_off(cluster, public):
         except ConnectionResetError:
             pass
     assert total < 30_000_000 and status("/") == 200
+
+
+def test_over_tls_and_by_old_clients(cluster):
+    content = os.urandom(3_000_000)
+    put(cluster, "big.bin", content)
+    identity(cluster.folder("tls"), "shop")
+    cluster.up("listen 127.0.0.1:18090 http tls { certificate tls/shop.crt key=tls/shop.key;"
+               " route / -> files ./public; }  listen 127.0.0.1:18091 http { route / -> files ./public; }")
+    ready(cluster)
+    url = f"https://127.0.0.1:{PORT}/big.bin"
+    curl = ["curl", "-sk", "--max-time", "20"]
+    assert subprocess.run([*curl, url], capture_output=True, check=True).stdout == content
+    assert subprocess.run([*curl, "-r", "1000000-2999998", url], capture_output=True,
+                          check=True).stdout == content[1000000:2999999]
+    with socket.create_connection(("127.0.0.1", 18091), 10) as client:
+        client.sendall(b"GET /big.bin HTTP/1.0\r\n\r\n")
+        got = b""
+        while piece := client.recv(1 << 20):
+            got += piece
+    assert got.partition(b"\r\n\r\n")[2] == content
 
 
 @both_accounts
