@@ -275,7 +275,7 @@ static const struct {
     {"route / -> files p listing=yes;", "shop.conf:3:20: error: `yes` is neither on nor off"},
     {"route / -> files p index=a/b;", "shop.conf:3:26: error: an index is the name of a file"},
     {"route / -> files p fallback=x.html;", "shop.conf:3:20: error: a fallback is a file below the "
-                                       "folder, with `/` in front"},
+                                            "folder, with `/` in front"},
     {"route / -> files p, a;", "shop.conf:3:21: error: this is not known here"},
     {"route / -> files p list=on;", "shop.conf:3:20: error: this is not known here"},
     {"route *.php -> a root=/srv;",
