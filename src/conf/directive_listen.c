@@ -26,7 +26,10 @@ static const struct directive rows[] = {
           {.name = "SERVICE",
            .type = VALUE_TARGET,
            .many = true,
-           .help = "one, or several with commas between them"}},
+           .help = "one, or several with commas between them; or `files DIR` with, if need be, "
+                   "index=NAME (index.html: stands for a folder), listing=on|off (off: folders "
+                   "without an index are shown), fallback=/PATH (answers for what is not "
+                   "there)"}},
      .options =
          {{.name = "method", .type = VALUE_METHODS, .help = "only requests with one of these"},
           {.name = "header",
@@ -47,12 +50,15 @@ static const struct directive rows[] = {
            .type = VALUE_WORD,
            .fallback = ".php",
            .help = "what scripts end with: behind it a path goes on as PATH_INFO"}},
-     .syntax = "route PATTERN [method=METHODS] [header=HEADER] -> SERVICE [weight=N][, SERVICE "
-               "[weight=N]]… [root=DIRECTORY [index=FILE] [split=ENDING]]; or with { … }",
+     .syntax =
+         "route PATTERN [method=METHODS] [header=HEADER] -> SERVICE [weight=N][, SERVICE "
+         "[weight=N]]… [root=DIRECTORY [index=FILE] [split=ENDING]]; or -> files DIR [index=FILE] "
+         "[listing=on|off] [fallback=/PATH]; or with { … }",
      .help = "Where requests go whose path matches, the longest match first, whatever the order: "
              "/text is a prefix, =/text the whole path, text with `*` or `?` a pattern, ~text a "
              "regular expression. With weights each service gets its share. Instead of a service, "
-             "its block may say `redirect` or `respond`.",
+             "its block may say `redirect` or `respond`. `-> files DIR` answers with the files "
+             "below a folder; a relative one starts at the topology's.",
      .example = "route /api/ -> api weight=95, canary weight=5;"},
     {.name = "redirect",
      .id = DIRECTIVE_REDIRECT,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/scoped.h"
 #include "base/table.h"
@@ -31,6 +32,9 @@ static void generation_free(struct generation *generation)
     }
     for (size_t i = 0; generation->tls_to && i < generation->topology->service_count; i++)
         tls_client_free(generation->tls_to[i]);
+    for (size_t i = 0; generation->directories && i < generation->topology->directory_count; i++)
+        fd_drop(&generation->directories[i].fd);
+    free(generation->directories);
     free(generation->tls_to);
     free(generation->plans);
     table_free(generation->services);
@@ -182,6 +186,30 @@ static int tls_to_make(struct building *building)
     return error;
 }
 
+static int directories_take(struct building *building)
+{
+    struct generation *generation = building->generation;
+    const struct topology *topology = generation->topology;
+    size_t count = topology->directory_count;
+    generation->directories = calloc(count + 1, sizeof *generation->directories);
+    if (!generation->directories)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        generation->directories[i].fd = fd_take(&building->setup->directories[i]);
+    for (size_t i = 0; i < count; i++) {
+        struct plan_directory *directory = &generation->directories[i];
+        struct stat status;
+        if (directory->fd < 0 || fstat(directory->fd, &status) < 0) {
+            snprintf(building->why, BUILD_WHY_BYTES, "the folder %s was not given",
+                     topology->directories[i]);
+            return -EPROTO;
+        }
+        directory->device = status.st_dev;
+        directory->inode = status.st_ino;
+    }
+    return 0;
+}
+
 int generation_build(const struct build_setup *setup, struct generation **ret_generation,
                      char why[BUILD_WHY_BYTES])
 {
@@ -202,6 +230,8 @@ int generation_build(const struct build_setup *setup, struct generation **ret_ge
     }
     if (!error)
         error = tls_to_make(&building);
+    if (!error)
+        error = directories_take(&building);
     if (!error)
         error = plans_make(&building);
     bundle_free(building.bundle);

@@ -16,6 +16,7 @@ struct build_setup {
     struct tally *tally;
     const struct sockets *sockets;
     struct tls_tickets *tickets;
+    int *directories; /* DIRECTORIES_MAX, -1: not given; those that it needs are taken */
 };
 
 /* *ret_generation has one reference, the caller's. 0 or -errno with `why` in words. */

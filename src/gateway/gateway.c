@@ -16,6 +16,8 @@
 #include "base/trim.h"
 #include "event/signals.h"
 #include "gateway/build.h"
+#include "gateway/core/opener.h"
+#include "gateway/http/file_type.h"
 #include "gateway/metrics.h"
 #include "gateway/sockets.h"
 #include "gateway/threads.h"
@@ -39,6 +41,8 @@ static struct {
     struct watch bell_watch;
     struct timer tickets_due;
     struct sockets *sockets;
+    int directories[DIRECTORIES_MAX]; /* of the next generation; -1: none */
+    struct watch opener;
     struct resolved *resolved;
     struct stash *stash; /* NULL: one thread */
     struct resolver *resolver;
@@ -212,6 +216,9 @@ static const int calls[] = {
     SYS_sigaltstack,
     SYS_nanosleep,
     SYS_clock_nanosleep,
+    SYS_socketpair, /* to the opener */
+    SYS_sendfile,
+    SYS_getdents64, /* of folders that it opened */
     SYS_ioctl,
     SYS_lseek,
     SYS_fstat,
@@ -302,6 +309,7 @@ static int generation_prepare(const struct message *message)
         .tally = gateway.tally,
         .sockets = gateway.sockets,
         .tickets = gateway.tickets,
+        .directories = gateway.directories,
     };
     generation_unref(gateway.prepared);
     gateway.prepared = NULL;
@@ -362,6 +370,16 @@ static void listener_take(struct message *message)
         log_error("listener-not-taken", "name=%s error=\"%s\"", message->name, strerror(-error));
 }
 
+/* A folder of files of the generation that comes next. */
+static int directory_take(struct message *message)
+{
+    if (message->number >= DIRECTORIES_MAX)
+        return -EPROTO;
+    fd_drop(&gateway.directories[message->number]);
+    gateway.directories[message->number] = fd_take(&message->fd);
+    return 0;
+}
+
 /* A new logger takes the place of the old one under the same number, which the workers know. */
 static void journal_take(struct message *message)
 {
@@ -394,6 +412,8 @@ static int obey(struct message *message)
     case MESSAGE_UNLISTEN:
         sockets_drop(gateway.sockets, message->name);
         return 0;
+    case MESSAGE_DIRECTORY:
+        return directory_take(message);
     case MESSAGE_GENERATION:
         return generation_prepare(message);
     case MESSAGE_COMMIT:
@@ -457,13 +477,26 @@ static void descriptors_raise(void)
         gateway.descriptors_max = (uint32_t)limit.rlim_cur;
 }
 
+/* Without it no file could be opened any more: the next gateway has one. */
+static void opener_gone(struct watch *watch, unsigned events)
+{
+    (void)watch, (void)events;
+    log_error("opener-gone", "instead=\"the gateway starts again\"");
+    _exit(EXIT_FAILURE);
+}
+
 static int setup(void)
 {
     descriptors_raise();
+    memset(gateway.directories, -1, sizeof gateway.directories);
     int error = role_confine(0);
     if (error)
         return error;
     role_detach();
+    int opener = opener_start();
+    if (opener < 0)
+        return opener;
+    file_types_load("/etc/mime.types");
     log_setup("gateway", getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, log_send, NULL);
     signal(SIGPIPE, SIG_IGN);
     gateway.loop = loop_new();
@@ -473,6 +506,9 @@ static int setup(void)
     const int numbers[] = {SIGTERM, SIGINT, 0};
     if (!signals_new(gateway.loop, numbers, signal_came, NULL))
         return -errno;
+    error = watch_start(gateway.loop, &gateway.opener, opener, WATCH_READ, opener_gone, NULL);
+    if (error)
+        return error;
     return watch_start(gateway.loop, &gateway.supervisor, ROLE_FD, WATCH_READ, supervisor_ready,
                        NULL);
 }

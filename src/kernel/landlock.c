@@ -44,15 +44,10 @@ static struct rights rights_known(long version, size_t *ret_size)
     return rights;
 }
 
-int landlock_confine(int directory_fd, bool network)
+/* Gives up these rights but for what may be done below the directory (-1: none). */
+static int confine(const struct rights *known, size_t size, int directory_fd)
 {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 0)
-        return -errno;
-    size_t size;
-    struct rights rights = rights_known(version, &size);
-    if (network)
-        rights.network = 0;
+    struct rights rights = *known;
     scoped_fd int rules = (int)syscall(SYS_landlock_create_ruleset, &rights, size, 0);
     if (rules < 0)
         return -errno;
@@ -69,4 +64,36 @@ int landlock_confine(int directory_fd, bool network)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     return syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : 0;
+}
+
+static int rights_find(struct rights *ret_rights, size_t *ret_size)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 0)
+        return -errno;
+    *ret_rights = rights_known(version, ret_size);
+    return 0;
+}
+
+int landlock_confine(int directory_fd, bool network)
+{
+    struct rights rights;
+    size_t size;
+    int error = rights_find(&rights, &size);
+    if (error)
+        return error;
+    if (network)
+        rights.network = 0;
+    return confine(&rights, size, directory_fd);
+}
+
+int landlock_confine_reading(void)
+{
+    struct rights rights;
+    size_t size;
+    int error = rights_find(&rights, &size);
+    if (error)
+        return error;
+    rights.files &= ~(uint64_t)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
+    return confine(&rights, size, -1);
 }

@@ -10,3 +10,6 @@
  * out and no foreign abstract socket be used (ABI 6). Sets no_new_privs. 0, -ENOSYS or -EOPNOTSUPP:
  * the kernel cannot; -errno. */
 int landlock_confine(int directory_fd, bool network);
+/* From now on this process can read what it could, files and folders, but change, make, remove or
+ * execute nothing. Else as above; without network. */
+int landlock_confine_reading(void);

@@ -57,6 +57,7 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_COMMITTED] = {"committed", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_WELL] = {"well", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_ILL] = {"ill", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 512},
+    [MESSAGE_DIRECTORY] = {"directory", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 
 const char *message_name(enum message_kind kind)

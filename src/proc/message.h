@@ -51,6 +51,8 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_COMMITTED, /* number */
                     MESSAGE_WELL,      /* number: slot << 32 | epoch */
                     MESSAGE_ILL,       /* the same; bytes: why */
+                    MESSAGE_DIRECTORY, /* supervisor → gateway: a folder of files of the next
+                                          generation; number: its place there; descriptor */
                     MESSAGE_KINDS,
 };
 

@@ -91,6 +91,8 @@ void front_heard(struct front *front, const struct message *message)
 void front_lost(struct front *front)
 {
     front->current.stage = STAGE_TO_SEND;
+    front->current.directories_sent = 0;
+    front->next.directories_sent = 0;
     if (front->next.stage != STAGE_NONE) /* one that was not in use yet; the first waits on */
         front->next.stage = STAGE_TO_SEND;
 }
@@ -148,7 +150,9 @@ static int front_assemble(struct front *front, const struct topology *topology, 
     /* Before its sockets are opened: those that the keeper has not are new to it. */
     front_sockets_find(front, topology);
     bool lives = front_process_adopt(front, !fresh);
-    error = front_sockets_open(front, topology, why, why_size);
+    error = front_directories_open(&front->current, topology, why, why_size);
+    if (!error)
+        error = front_sockets_open(front, topology, why, why_size);
     if (!error && !front->held)
         error = front_sockets_gate(front, topology);
     if (!error && !lives)
@@ -212,8 +216,8 @@ void front_end(struct supervisor *supervisor, bool leave)
         front_socket_free(front, socket, leave);
     }
     front_memory_end(front, leave);
-    fd_drop(&front->current.bundle_fd);
-    fd_drop(&front->next.bundle_fd);
+    front_generation_drop(&front->current);
+    front_generation_drop(&front->next);
     free(front);
     supervisor->front = NULL;
 }
@@ -238,8 +242,16 @@ static int next_prepare(struct front *front, const struct topology *next, uint32
         front_sockets_retire(front, front->supervisor->topology);
         return error;
     }
-    front->next = (struct front_generation){
-        .number = number, .bundle_fd = fd_take(bundle_fd), .stage = STAGE_TO_SEND};
+    front_generation_drop(&front->next);
+    error = front_directories_open(&front->next, next, why, why_size);
+    if (error) {
+        front_generation_drop(&front->next);
+        front_sockets_retire(front, front->supervisor->topology);
+        return error;
+    }
+    front->next.number = number;
+    front->next.bundle_fd = fd_take(bundle_fd);
+    front->next.stage = STAGE_TO_SEND;
     front_tell(front);
     return 0;
 }
@@ -305,7 +317,7 @@ void front_commit(struct front *front, const struct topology *next)
         front->held = false;
         front->current.stage = STAGE_TO_COMMIT;
     } else if (front->next.stage == STAGE_PREPARED) {
-        fd_drop(&front->current.bundle_fd);
+        front_generation_drop(&front->current);
         front->current = front->next;
         front->next = (struct front_generation){.bundle_fd = -1};
         commit_begin(front);
@@ -329,8 +341,7 @@ void front_abandon(struct supervisor *supervisor)
     }
     if (front->next.stage == STAGE_PREPARING || front->next.stage == STAGE_PREPARED)
         front_process_abandon(front, front->next.number);
-    fd_drop(&front->next.bundle_fd);
-    front->next = (struct front_generation){.bundle_fd = -1};
+    front_generation_drop(&front->next);
     front_sockets_retire(front, supervisor->topology);
     front_tell(front);
 }

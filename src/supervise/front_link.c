@@ -95,10 +95,25 @@ static int tell_sockets(struct front *front)
     return 0;
 }
 
+/* The folders come before the generation that they are of. */
+static int tell_directories(const struct front *front, struct front_generation *generation)
+{
+    while (generation->directories_sent < generation->directory_count) {
+        uint32_t place = generation->directories_sent;
+        int error = say(front, MESSAGE_DIRECTORY, "", place, generation->directories[place]);
+        if (error)
+            return error;
+        generation->directories_sent++;
+    }
+    return 0;
+}
+
 static int tell_generation(struct front *front, struct front_generation *generation)
 {
     if (generation->stage == STAGE_TO_SEND) {
-        int error = say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
+        int error = tell_directories(front, generation);
+        if (!error)
+            error = say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
         if (error)
             return error;
         generation->stage = STAGE_PREPARING;

@@ -42,6 +42,9 @@ struct front_generation {
     uint32_t number;
     int bundle_fd; /* -1: there is none */
     enum front_stage stage;
+    int *directories; /* of routes to files, by their places in the topology */
+    uint32_t directory_count;
+    uint32_t directories_sent;
 };
 
 enum front_handed { /* descriptors that the process gets once; bits of front.handed */
@@ -127,6 +130,16 @@ void front_sockets_retire(struct front *front, const struct topology *topology);
 int front_sockets_gate(struct front *front, const struct topology *topology);
 /* Closes and forgets one that is not in the list any more. */
 void front_socket_free(struct front *front, struct front_socket *socket, bool leave);
+
+/* ---- front_directory.c: folders of files -------------------------------------------------------
+ */
+
+/* Opens what the topology's routes lead to, as it is found now; they go before the bundle. 0, or
+ * -errno with `why`. */
+int front_directories_open(struct front_generation *generation, const struct topology *topology,
+                           char *why, size_t why_size);
+/* Closes what it has and makes it one that is not there. */
+void front_generation_drop(struct front_generation *generation);
 
 /* ---- front_board.c: the memory that is shared --------------------------------------------------
  */

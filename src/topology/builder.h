@@ -232,6 +232,11 @@ struct script_options {
 bool route_script_build(struct builder *builder, const struct statement *statement, bool fastcgi,
                         const struct script_options *options, struct route *route);
 
+/* route_files.c: `-> files DIR`. A service that is called `files` goes before. */
+bool route_leads_to_files(const struct builder *builder, const struct value *target);
+bool route_files_build(struct builder *builder, const struct value *values, size_t count,
+                       const struct value *index, struct route *route);
+
 /* regex.c: is it one? The number of its captures; reported at the value, whose text has it behind
  * a `~`. */
 bool regex_check(struct builder *builder, const struct value *value, uint32_t *ret_captures);

@@ -193,6 +193,12 @@ static void route_dump(const struct route *route, FILE *out)
     NUMBER(route, status);
     TEXT(route, body);
     TEXT(route, type);
+    if (route->files) {
+        NUMBER(route->files, directory);
+        NUMBER(route->files, listing);
+        TEXT(route->files, index);
+        TEXT(route->files, fallback);
+    }
     rules_dump(route, out);
     NUMBER(route, body_bytes_max);
     NUMBER(route, response_ms);

@@ -75,6 +75,13 @@ static void mark_action(uint64_t *mark, const struct topology *topology, const s
     mark_number(mark, route->status);
     mark_text(mark, route->body);
     mark_text(mark, route->type);
+    const struct route_files *files = route->files;
+    if (!files)
+        return;
+    mark_text(mark, topology->directories[files->directory]);
+    mark_number(mark, files->listing);
+    mark_text(mark, files->index);
+    mark_text(mark, files->fallback);
 }
 
 static void mark_changes(uint64_t *mark, const struct route *route)

@@ -230,6 +230,19 @@ static bool targets_build(struct builder *builder, const struct publication *pub
            route_script_build(builder, statement, fastcgi, &script, route);
 }
 
+/* `-> files DIR …`; `index=` stands among the route's own options. */
+static bool files_build(struct builder *builder, const struct statement *statement,
+                        struct route *route)
+{
+    static const struct value none;
+    const struct value *options = statement->options;
+    const struct script_options script = {&options[OPTION_ROOT], &none, &options[OPTION_SPLIT]};
+    return route_files_build(builder, &statement->arguments[ARGUMENT_TARGETS],
+                             statement->argument_count - ARGUMENT_TARGETS, &options[OPTION_INDEX],
+                             route) &&
+           route_script_build(builder, statement, false, &script, route);
+}
+
 /* `root=` without a service. */
 static bool script_none(struct builder *builder, const struct statement *statement,
                         struct route *route)
@@ -248,7 +261,10 @@ static bool kind_build(struct builder *builder, const struct publication *public
         if (action)
             statement_refuse(builder, action, "leave out one of them",
                              "`%s` and `-> SERVICE` exclude each other", action->directive->name);
-        return targets_build(builder, publication, statement, route) && !action;
+        bool files = route_leads_to_files(builder, &statement->arguments[ARGUMENT_TARGETS]);
+        bool good = files ? files_build(builder, statement, route)
+                          : targets_build(builder, publication, statement, route);
+        return good && !action;
     }
     if (!action) {
         statement_refuse(builder, statement, statement->directive->example,

@@ -23,21 +23,9 @@ static void refuse(struct targets *targets, const struct place *place, const cha
     targets->good = false;
 }
 
-/* Handlers of later versions, which stand where a service does: `-> files ./public`. */
-static bool handler_planned(struct targets *targets, const char *name, const struct place *place)
-{
-    if (strcmp(name, "files") != 0 || table_get(targets->builder->names, name))
-        return false;
-    refuse(targets, place, "available: services, `redirect` and `respond`",
-           "`-> files` is not in this version yet");
-    return true;
-}
-
 static void target_add(struct targets *targets, const char *name, const struct place *place)
 {
     targets->expects_name = false;
-    if (handler_planned(targets, name, place))
-        return;
     const struct draft *draft =
         draft_published(targets->builder, name, place, &targets->publication->variables);
     if (!draft || !draft->service.listens) {

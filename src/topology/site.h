@@ -18,6 +18,7 @@ enum {
     ROUTE_TARGETS_MAX = 16,
     HEADER_RULES_MAX = 64, /* of a route, with those around it */
     REWRITES_MAX = 64,
+    DIRECTORIES_MAX = 256, /* of routes to files, in the whole topology */
 };
 
 enum path_kind {
@@ -52,6 +53,14 @@ enum route_kind {
     ROUTE_PROXY,    /* to a service */
     ROUTE_REDIRECT, /* `redirect URL status=308;` */
     ROUTE_RESPOND,  /* `respond 200 "text";` */
+    ROUTE_FILES,    /* `-> files ./public` */
+};
+
+struct route_files {
+    uint32_t directory;   /* index in the topology's directories */
+    bool listing;         /* a folder without an index is shown */
+    const char *index;    /* the file that stands for a folder */
+    const char *fallback; /* below the directory, with `/` in front: for what is not there; NULL */
 };
 
 struct route_match_header { /* `header="X-Beta: yes"`; value NULL: it is there at all */
@@ -76,6 +85,7 @@ struct route {
     uint16_t status;      /* of a redirect or response */
     const char *body;     /* ROUTE_RESPOND: pattern; NULL: empty */
     const char *type;     /* Content-Type of the body */
+    const struct route_files *files; /* ROUTE_FILES */
 
     const struct rewrite *rewrites; /* in their order; the host's first */
     size_t rewrite_count;

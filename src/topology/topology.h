@@ -269,6 +269,8 @@ struct topology {
     size_t start_count;          /* of start_order: all that are not absent */
     struct listener *listeners;
     size_t listener_count;
+    const char **directories; /* absolute; of routes to files, each once */
+    size_t directory_count;
 };
 
 void topology_free(struct topology *topology);

@@ -30,6 +30,11 @@ struct plan_listener {
     uint32_t fd_count;
 };
 
+struct plan_directory { /* a folder of files; by its place in the topology */
+    int fd;             /* O_PATH; the generation's */
+    uint64_t device, inode;
+};
+
 struct generation {
     atomic_uint refs; /* workers, and the main thread */
     uint32_t number;  /* as the supervisor counts */
@@ -37,6 +42,7 @@ struct generation {
     struct table *services;      /* by name, to the topology's */
     struct plan_listener *plans; /* of those listeners that the gateway serves */
     size_t plan_count;
+    struct plan_directory *directories;
     struct tls_client **tls_to;                  /* by service index; NULL: plain */
     void (*free)(struct generation *generation); /* of whoever built it */
 };

@@ -14,6 +14,7 @@ static const struct handler *const handlers[] = {
     [ROUTE_PROXY] = &handler_proxy,
     [ROUTE_REDIRECT] = &handler_redirect,
     [ROUTE_RESPOND] = &handler_respond,
+    [ROUTE_FILES] = &handler_files,
 };
 
 /* An answer of ours when no handler was started. */
@@ -174,6 +175,17 @@ bool exchange_splices(struct exchange *exchange)
 ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length)
 {
     return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length), length, false);
+}
+
+bool exchange_sends_files(struct exchange *exchange)
+{
+    return exchange->codec->send_file && exchange_splices(exchange);
+}
+
+ssize_t exchange_send_file(struct exchange *exchange, int fd, uint64_t offset, size_t length)
+{
+    return counted(exchange, exchange->codec->send_file(exchange, fd, offset, length), length,
+                   false);
 }
 
 void exchange_writable(struct exchange *exchange)

@@ -72,6 +72,9 @@ struct codec {
     /* Moves up to so many bytes of the body out of a pipe. Bytes; -EAGAIN: `response_room` will be
      * called; -errno: the client is gone, abort follows. */
     ssize_t (*splice)(struct exchange *exchange, int pipe_fd, size_t length);
+    /* The same of a file, from `offset` on, where `splices` says yes; 0: the file has no more.
+     * NULL: this protocol cannot. */
+    ssize_t (*send_file)(struct exchange *exchange, int fd, uint64_t offset, size_t length);
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
@@ -161,5 +164,7 @@ void exchange_release(struct exchange *exchange);
 void exchange_interim(struct exchange *exchange, const struct response_head *head);
 bool exchange_splices(struct exchange *exchange);
 ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length);
+bool exchange_sends_files(struct exchange *exchange);
+ssize_t exchange_send_file(struct exchange *exchange, int fd, uint64_t offset, size_t length);
 
-extern const struct handler handler_proxy, handler_redirect, handler_respond;
+extern const struct handler handler_proxy, handler_redirect, handler_respond, handler_files;

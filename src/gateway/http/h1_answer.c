@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "gateway/http/h1_connection.h"
@@ -237,6 +238,20 @@ static bool codec_splices(struct exchange *exchange)
            !own->bodyless && !connection->broken && !connection->dead;
 }
 
+/* What became of bytes that the kernel moved past the stream; `moved` -1: errno says why not. */
+static ssize_t moved_past(struct h1_exchange *own, ssize_t moved, size_t length)
+{
+    struct h1_connection *connection = own->connection;
+    if (moved >= 0)
+        return sent(own, moved, (size_t)moved);
+    if (errno != EAGAIN)
+        return client_gone(connection, -errno);
+    if (stream_write_blocks(&connection->stream) < 0)
+        return client_gone(connection, -ENOMEM);
+    sent(own, 0, length);
+    return -EAGAIN;
+}
+
 static ssize_t codec_splice(struct exchange *exchange, int pipe_fd, size_t length)
 {
     struct h1_exchange *own = h1_of(exchange);
@@ -246,14 +261,18 @@ static ssize_t codec_splice(struct exchange *exchange, int pipe_fd, size_t lengt
     stream_writes(&connection->stream);
     ssize_t moved = splice(pipe_fd, NULL, connection->stream.fd, NULL, length,
                            SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (moved >= 0)
-        return sent(own, moved, (size_t)moved);
-    if (errno != EAGAIN)
-        return client_gone(connection, -errno);
-    if (stream_write_blocks(&connection->stream) < 0)
-        return client_gone(connection, -ENOMEM);
-    sent(own, 0, length);
-    return -EAGAIN;
+    return moved_past(own, moved, length);
+}
+
+static ssize_t codec_send_file(struct exchange *exchange, int fd, uint64_t offset, size_t length)
+{
+    struct h1_exchange *own = h1_of(exchange);
+    struct h1_connection *connection = own->connection;
+    if (connection->broken || connection->dead)
+        return -EPIPE;
+    off_t from = (off_t)offset;
+    stream_writes(&connection->stream);
+    return moved_past(own, sendfile(connection->stream.fd, fd, &from, length), length);
 }
 
 static struct stream *codec_upgrade(struct exchange *exchange, struct slice *ret_ahead)
@@ -292,6 +311,7 @@ const struct codec h1_codec = {
     .request_more = codec_request_more,
     .splices = codec_splices,
     .splice = codec_splice,
+    .send_file = codec_send_file,
     .upgrade = codec_upgrade,
     .watch = codec_watch,
     .released = codec_released,

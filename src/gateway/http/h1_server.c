@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "gateway/core/networks.h"
+#include "gateway/http/files.h"
 #include "gateway/http/h1_connection.h"
 #include "gateway/http/h2_server.h"
 #include "tls/session.h"
@@ -85,6 +86,7 @@ void http_worker_done(struct worker *worker)
         free(own);
     }
     bump_store_free(http->arenas);
+    files_worker_free(http->files);
     free(http);
     worker->http = NULL;
 }

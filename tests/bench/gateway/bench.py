@@ -39,6 +39,10 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "64k": ("wrk", "http", dict(path="/65536", connections=64)),
     "1m": ("wrk", "http", dict(path="/1048576", connections=16)),
     "connection": ("wrk", "http", dict(path="/100", connections=64, close=True)),
+    "file-1k": ("wrk", "http", dict(path="/files/1k.html", connections=64)),
+    "file-16k": ("wrk", "http", dict(path="/files/16k.css", connections=64)),
+    "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
+    "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
     "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
@@ -54,12 +58,15 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
 H2 = {row for row in ROWS if row.startswith("h2")}
-WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2,
-           "enginx before": {"fastcgi"} | H2,
+FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
+FILE_ROWS = {row for row in ROWS if row.startswith("file-")}
+WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROWS,
+           "enginx before": {"fastcgi"} | H2 | FILE_ROWS,
            "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
-                     "relay-connection"} | H2,
-           "haproxy": {"fastcgi", "udp"},
-           "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection", "udp"}}
+                     "relay-connection"} | H2 | FILE_ROWS,
+           "haproxy": {"fastcgi", "udp"} | FILE_ROWS,
+           "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection",
+                     "udp"} | FILE_ROWS}
 
 
 def cpu_seconds(pids):
@@ -245,6 +252,9 @@ def main():
                     "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                     "-keyout", PLACE / "key", "-out", certificate], check=True, capture_output=True)
     certificate.write_text(certificate.read_text() + (PLACE / "key").read_text())
+    (PLACE / "public" / "files").mkdir(parents=True)
+    for name, size in FILES.items():
+        (PLACE / "public" / "files" / name).write_bytes(os.urandom(size))
     origin_port = ports()["http"]
     origin = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "origin", str(origin_port)])
     responder_port = ports()["http"]
@@ -253,7 +263,7 @@ def main():
     running = []
     try:
         running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
-                                            responder=responder_port), PLACE,
+                                            public=PLACE / "public", responder=responder_port), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)

@@ -26,6 +26,7 @@ http {{
     listen 127.0.0.1:{h2c} http2 backlog=4096; http2_max_requests 1000000000;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
+    location /files/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s; }}
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}
 stream {{
@@ -85,7 +86,7 @@ https://127.0.0.1:{tls} {{
 ENGINX = """
 gateway threads=1 connections=8000;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
-listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; }}
+listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; route /files/ -> files {public}; }}
 listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
