@@ -33,9 +33,22 @@ static const struct directive rows[] = {
            .type = VALUE_HEADER_MATCH,
            .many = true,
            .help = "only requests that have it, or have it with this value; may be repeated"},
-          {.name = "root", .type = VALUE_WORD, .planned = true}},
+          {.name = "root",
+           .type = VALUE_WORD,
+           .help = "of a service that speaks FastCGI: the directory of its scripts, as the service "
+                   "sees it"},
+          {.name = "index",
+           .type = VALUE_WORD,
+           .fallback = "index.php",
+           .help =
+               "the script of a path that ends with `/`; with a `/` in front: of all paths that "
+               "name no script"},
+          {.name = "split",
+           .type = VALUE_WORD,
+           .fallback = ".php",
+           .help = "what scripts end with: behind it a path goes on as PATH_INFO"}},
      .syntax = "route PATTERN [method=METHODS] [header=HEADER] -> SERVICE [weight=N][, SERVICE "
-               "[weight=N]]…; or with { … }",
+               "[weight=N]]… [root=DIRECTORY [index=FILE] [split=ENDING]]; or with { … }",
      .help = "Where requests go whose path matches, the longest match first, whatever the order: "
              "/text is a prefix, =/text the whole path, text with `*` or `?` a pattern, ~text a "
              "regular expression. With weights each service gets its share. Instead of a service, "

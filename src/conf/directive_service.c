@@ -264,9 +264,11 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "PROTOCOL",
                     .type = VALUE_CHOICE,
-                    .choices = "http !http2 !fastcgi !uwsgi !scgi",
+                    .choices = "http fastcgi !http2 !uwsgi !scgi",
                     .fallback = "http"}},
-     .help = "The protocol that the gateway speaks with the service when it passes requests on.",
+     .help = "The protocol that the gateway speaks with the service when it passes requests on. "
+             "With `fastcgi` (PHP-FPM), routes to it need `root=`, and connections are kept only "
+             "where `capacity idle=` says how many.",
      .example = "speaks http;"},
     {.name = "tls",
      .id = DIRECTIVE_SERVICE_TLS,

@@ -144,6 +144,9 @@ void draft_gather(struct builder *builder, struct draft *draft);
 /* draft_gateway.c: what only the gateway does with a service. */
 void draft_gateway_apply(struct builder *builder, struct service *service,
                          const struct statement *statement);
+/* After the whole block: connections are kept only if it says so. A PHP-FPM process serves one
+ * connection until that ends, so idle ones of one thread would leave the others without any. */
+void draft_fastcgi_settle(struct builder *builder, struct service *service);
 void balance_apply(struct builder *builder, struct service *service,
                    const struct statement *statement);
 /* draft_check.c: `check`. */
@@ -218,9 +221,16 @@ bool route_build(struct builder *builder, const struct publication *publication,
 /* Of `listen … http -> SERVICE`. */
 bool route_of_listener(struct builder *builder, const struct publication *publication,
                        const struct site_scope *scope, struct route *ret_route);
-/* route_target.c: what stands behind `->`; false: reported. */
+/* route_target.c: what stands behind `->`; false: reported. `*ret_fastcgi`: they speak it. */
 bool route_targets_build(struct builder *builder, const struct publication *publication,
-                         const struct value *values, size_t count, struct route *route);
+                         const struct value *values, size_t count, struct route *route,
+                         bool *ret_fastcgi);
+struct script_options {
+    const struct value *root, *index, *split;
+};
+/* route_script.c: of services that speak FastCGI; false: reported. */
+bool route_script_build(struct builder *builder, const struct statement *statement, bool fastcgi,
+                        const struct script_options *options, struct route *route);
 
 /* regex.c: is it one? The number of its captures; reported at the value, whose text has it behind
  * a `~`. */

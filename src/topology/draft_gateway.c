@@ -154,6 +154,13 @@ static void capacity_apply(struct service_gateway *gateway, const struct stateme
     gateway->idle_max = option_number(statement, CAPACITY_IDLE);
 }
 
+void draft_fastcgi_settle(struct builder *builder, struct service *service)
+{
+    const struct statement *capacity = builder_first(builder, DIRECTIVE_CAPACITY);
+    if (service->gateway.fastcgi && !(capacity && capacity->options[CAPACITY_IDLE].word))
+        service->gateway.idle_max = 0;
+}
+
 void draft_gateway_apply(struct builder *builder, struct service *service,
                          const struct statement *statement)
 {
@@ -185,7 +192,10 @@ void draft_gateway_apply(struct builder *builder, struct service *service,
         gateway->eject_failures = option_number(statement, 0);
         gateway->eject_ms = option_number(statement, 1);
         break;
+    case DIRECTIVE_SPEAKS:
+        gateway->fastcgi = statement->arguments[0].choice == 1;
+        break;
     default:
-        break; /* `speaks http` is what it does; `at` is gathered */
+        break; /* `at` is gathered */
     }
 }

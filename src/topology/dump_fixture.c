@@ -49,6 +49,7 @@ static void gateway_dump(const struct service_gateway *gateway, FILE *out)
     TEXT(tls, ca_file);
     TEXT(tls, certificate_file);
     TEXT(tls, key_file);
+    NUMBER(gateway, fastcgi);
     NUMBER(gateway, proxy_protocol);
     NUMBER(gateway, hash_key);
     TEXT(gateway, hash_name);
@@ -185,6 +186,9 @@ static void route_dump(const struct route *route, FILE *out)
         NUMBER(&route->targets[i], service);
         NUMBER(&route->targets[i], weight);
     }
+    TEXT(route, root);
+    TEXT(route, index);
+    TEXT(route, split);
     TEXT(route, location);
     NUMBER(route, status);
     TEXT(route, body);

@@ -68,6 +68,9 @@ static void mark_action(uint64_t *mark, const struct topology *topology, const s
         mark_service(mark, topology, route->targets[i].service);
         mark_number(mark, route->targets[i].weight);
     }
+    mark_text(mark, route->root);
+    mark_text(mark, route->index);
+    mark_text(mark, route->split);
     mark_text(mark, route->location);
     mark_number(mark, route->status);
     mark_text(mark, route->body);
@@ -200,6 +203,7 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
                                  gateway->check_path, gateway->check_host,  gateway->check_match,
                                  gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
+    mark_number(mark, gateway->fastcgi);
     const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
                                 gateway->slow_start_ms,    gateway->connections_max,
                                 gateway->requests_max,     gateway->idle_max,

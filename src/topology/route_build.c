@@ -7,7 +7,7 @@
 #include "topology/pattern.h"
 
 enum { HINT_BYTES = 256, ROUTE_METHODS_MAX = 16, ROUTE_HEADERS_MAX = 16 };
-enum { OPTION_METHOD, OPTION_HEADER };
+enum { OPTION_METHOD, OPTION_HEADER, OPTION_ROOT, OPTION_INDEX, OPTION_SPLIT };
 enum { ARGUMENT_PATTERN, ARGUMENT_ARROW, ARGUMENT_TARGETS };
 enum { OPTION_REDIRECT_STATUS, OPTION_RESPOND_TYPE = 0, OPTION_RESPONSE = 0, OPTION_BODY = 0 };
 
@@ -212,6 +212,32 @@ static void proxy_only(struct builder *builder, const struct statement *block)
     }
 }
 
+static struct script_options script_options(const struct statement *statement)
+{
+    const struct value *options = statement->options;
+    return (struct script_options){&options[OPTION_ROOT], &options[OPTION_INDEX],
+                                   &options[OPTION_SPLIT]};
+}
+
+/* `-> SERVICE …`, and where its scripts lie if it speaks FastCGI. */
+static bool targets_build(struct builder *builder, const struct publication *publication,
+                          const struct statement *statement, struct route *route)
+{
+    const struct script_options script = script_options(statement);
+    bool fastcgi;
+    return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
+                               statement->argument_count - ARGUMENT_TARGETS, route, &fastcgi) &&
+           route_script_build(builder, statement, fastcgi, &script, route);
+}
+
+/* `root=` without a service. */
+static bool script_none(struct builder *builder, const struct statement *statement,
+                        struct route *route)
+{
+    const struct script_options script = script_options(statement);
+    return route_script_build(builder, statement, false, &script, route);
+}
+
 static bool kind_build(struct builder *builder, const struct publication *publication,
                        const struct statement *statement, const struct statement *block,
                        uint32_t captures, struct route *route)
@@ -222,9 +248,7 @@ static bool kind_build(struct builder *builder, const struct publication *public
         if (action)
             statement_refuse(builder, action, "leave out one of them",
                              "`%s` and `-> SERVICE` exclude each other", action->directive->name);
-        return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
-                                   arguments - ARGUMENT_TARGETS, route) &&
-               !action;
+        return targets_build(builder, publication, statement, route) && !action;
     }
     if (!action) {
         statement_refuse(builder, statement, statement->directive->example,
@@ -232,7 +256,8 @@ static bool kind_build(struct builder *builder, const struct publication *public
         return false;
     }
     proxy_only(builder, block);
-    return action->valid && action_build(builder, publication, action, captures, route);
+    return script_none(builder, statement, route) && action->valid &&
+           action_build(builder, publication, action, captures, route);
 }
 
 static void bounds_apply(const struct statement *block, struct route *route)
@@ -323,6 +348,12 @@ bool route_of_listener(struct builder *builder, const struct publication *public
         draft_published(builder, target->text, &place, &publication->variables);
     if (!draft)
         return false;
+    if (draft->service.gateway.fastcgi) {
+        value_refuse(
+            builder, target, "in its block: route ~\\.php(/|$) -> php root=/srv/www;",
+            "the service speaks FastCGI: `root=` of a route must say where its scripts lie");
+        return false;
+    }
     struct route_target *targets = arena_alloc(builder->arena, sizeof *targets);
     *targets = (struct route_target){.service = draft->service.index, .weight = 1};
     ret_route->targets = targets;

@@ -11,6 +11,7 @@ struct targets {
     size_t count;
     bool expects_name;
     bool good;
+    bool fastcgi; /* the first one speaks it */
 };
 
 static const char weight_prefix[] = "weight=";
@@ -48,6 +49,12 @@ static void target_add(struct targets *targets, const char *name, const struct p
             refuse(targets, place, NULL, "this service is named twice");
             return;
         }
+    if (!targets->count)
+        targets->fastcgi = draft->service.gateway.fastcgi;
+    if (targets->fastcgi != draft->service.gateway.fastcgi) {
+        refuse(targets, place, NULL, "the services of a route speak one protocol");
+        return;
+    }
     if (targets->count == ROUTE_TARGETS_MAX) {
         refuse(targets, place, NULL, "too many services of one route: at most 16");
         return;
@@ -116,7 +123,8 @@ static void word_take(struct targets *targets, const struct value *value)
 }
 
 bool route_targets_build(struct builder *builder, const struct publication *publication,
-                         const struct value *values, size_t count, struct route *route)
+                         const struct value *values, size_t count, struct route *route,
+                         bool *ret_fastcgi)
 {
     struct targets targets = {
         .builder = builder, .publication = publication, .expects_name = true, .good = true};
@@ -136,5 +144,6 @@ bool route_targets_build(struct builder *builder, const struct publication *publ
     memcpy(copy, targets.targets, targets.count * sizeof *copy);
     route->targets = copy;
     route->target_count = targets.count;
+    *ret_fastcgi = targets.fastcgi;
     return true;
 }

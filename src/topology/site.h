@@ -69,6 +69,9 @@ struct route {
     enum route_kind kind;
     const struct route_target *targets; /* ROUTE_PROXY */
     size_t target_count;
+    const char *root;     /* of a service that speaks FastCGI: where its scripts lie; NULL: HTTP */
+    const char *index;    /* with root: "index.php", or "/index.php" for all that is no script */
+    const char *split;    /* with root: what a script's name ends with */
     const char *location; /* ROUTE_REDIRECT: pattern; `https` becomes https://$host$uri */
     uint16_t status;      /* of a redirect or response */
     const char *body;     /* ROUTE_RESPOND: pattern; NULL: empty */

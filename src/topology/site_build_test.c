@@ -271,8 +271,8 @@ static const struct {
     {"route / -> weight=1 a;", "shop.conf:3:12: error: a weight follows its service"},
     {"route / -> a weight=1001;", "shop.conf:3:14: error: `1001` is too large"},
     {"route / -> files ./public;", "shop.conf:3:12: error: `-> files` is not in this version yet"},
-    {"route *.php -> a root=/srv;", "shop.conf:3:18: error: route: `root=` is not in this version "
-                                    "yet"},
+    {"route *.php -> a root=/srv;",
+     "shop.conf:3:23: error: this is for services that speak FastCGI"},
     {"route api -> a;", "shop.conf:3:7: error: a path starts with `/`"},
     {"route ~( -> a;", "shop.conf:3:8: error: not a regular expression: missing closing "
                        "parenthesis"},
@@ -371,6 +371,49 @@ static void a_redirect_in_a_circle_is_warned_of(void **state)
     assert_null(strstr(said, "warning:"));
 }
 
+static void scripts_have_a_root(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good("service p { run p; speaks fastcgi; } service q { run q; speaks fastcgi; capacity "
+             "idle=3; }\nlisten 80 http { route *.php -> p, q root=/srv/www/; route / -> q root=/ "
+             "index=/front.php5 split=.php5; }");
+    const struct route *routes = site_of(topology)->hosts[0].routes;
+    assert_true(topology->services[0].gateway.fastcgi);
+    assert_int_equal(topology->services[0].gateway.idle_max, 0);
+    assert_int_equal(topology->services[1].gateway.idle_max, 3);
+    assert_string_equal(routes[0].root, "/srv/www");
+    assert_string_equal(routes[0].index, "index.php");
+    assert_string_equal(routes[0].split, ".php");
+    assert_string_equal(routes[1].root, ""); /* `/`: names start with one */
+    assert_string_equal(routes[1].index, "/front.php5");
+    topology_free(topology);
+    static const struct {
+        const char *block, *line;
+    } wrong[] = {
+        {"-> p;", "shop.conf:2:19: error: the service speaks FastCGI: `root=` of a route must say "
+                  "where its scripts lie"},
+        {"{ route / -> p; }", "shop.conf:2:18: error: the service speaks FastCGI: `root=` must say "
+                              "where its scripts lie"},
+        {"{ route / -> p, a root=/; }",
+         "shop.conf:2:32: error: the services of a route speak one protocol"},
+        {"{ route / -> p root=/ split=php; }",
+         "shop.conf:2:44: error: what scripts' names end with starts with a dot"},
+        {"{ route / -> p root=/ index=a.html; }",
+         "shop.conf:2:44: error: the index is no script: its name ends with no `.php`"},
+        {"{ route / root=/x { respond 204; } }",
+         "shop.conf:2:31: error: this is for services that speak FastCGI"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "service p { run p; speaks fastcgi; } service a { run a; }\n"
+                 "listen 80 http %s",
+                 wrong[i].block);
+        bad(text, wrong[i].line);
+    }
+}
+
 static void all_that_is_wrong_is_said_at_once(void **state)
 {
     (void)state;
@@ -398,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_realm_has_its_own_services_and_variables),
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
         cmocka_unit_test(a_redirect_in_a_circle_is_warned_of),
+        cmocka_unit_test(scripts_have_a_root),
         cmocka_unit_test(all_that_is_wrong_is_said_at_once),
         cmocka_unit_test(the_same_route_may_differ_in_conditions),
     };

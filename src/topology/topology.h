@@ -92,6 +92,7 @@ struct service_gateway {
     const struct remote *remotes; /* with any, the service has no instances */
     size_t remote_count;
     struct service_tls tls;
+    bool fastcgi;           /* `speaks fastcgi` */
     uint8_t proxy_protocol; /* header to send: 0 none, 1, 2 */
     enum hash_key hash_key;
     const char *hash_name;    /* of the header, cookie or query argument */

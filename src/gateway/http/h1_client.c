@@ -157,7 +157,7 @@ static void pooled_close(struct pooled *pooled)
 static int pooled_give(struct pooled *pooled, uint64_t *ret_expires_ms)
 {
     struct h1_client *client = of_pooled(pooled);
-    if (!stream_plain(&client->stream))
+    if (!stream_plain(&client->stream) || client->fastcgi) /* what it speaks would be lost */
         return -1;
     *ret_expires_ms = client->deadline_ms;
     int fd = stream_release(&client->stream);
@@ -250,6 +250,11 @@ bool h1_client_secure(const struct h1_client *client)
     return client->stream.tls != NULL;
 }
 
+bool h1_client_fastcgi_was(const struct h1_client *client)
+{
+    return client->fastcgi;
+}
+
 bool h1_client_reused(const struct h1_client *client)
 {
     return client->reused;
@@ -272,11 +277,19 @@ void h1_client_begin(struct h1_client *client, const struct h1_client_calls *cal
     client->scanned = 0;
     client->keep_ms = UINT32_MAX;
     client->sent = client->send_broken = client->room_wanted = client->received = false;
-    client->chunks_over = false;
+    client->chunks_over = client->fastcgi = client->records_over = false;
+    client->output.records = false;
     client->trailer_room = NULL;
     client->starved = client->wanted = true;
     if (client->connected)
         client->deadline_ms = UINT64_MAX;
+}
+
+void h1_client_fastcgi(struct h1_client *client, bool keeps)
+{
+    client->fastcgi = client->output.records = true;
+    client->records_keep = keeps;
+    client->reader = (struct fcgi_reader){0};
 }
 
 void h1_client_done(struct h1_client *client)

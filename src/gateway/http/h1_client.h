@@ -1,5 +1,5 @@
-/* HTTP/1.1 to an endpoint: a connection that carries one request after the other, for one owner
- * (the proxy handler) at a time, and waits in the endpoint's pool in between.
+/* HTTP/1.1, or FastCGI, to an endpoint: a connection that carries one request after the other, for
+ * one owner (the proxy handler) at a time, and waits in the endpoint's pool in between.
  *
  *   h1_client_take / _connect ─▶ _begin ─▶ _send … (head, body) ─▶ response, body … ─▶ _done /
  * _close
@@ -68,6 +68,13 @@ bool h1_client_reused(const struct h1_client *client);
 void h1_client_private(struct h1_client *client);
 void h1_client_begin(struct h1_client *client, const struct h1_client_calls *calls, void *owner,
                      enum http_method method, const struct h1_client_times *times);
+/* After begin: the endpoint speaks FastCGI. The head that is sent is that of a request up to the
+ * end of PARAMS; its body goes in records (always `chunked`), what comes back is taken out of them,
+ * and what the program writes to its standard error is logged. Such a connection carries another
+ * request when `keeps`. */
+void h1_client_fastcgi(struct h1_client *client, bool keeps);
+/* Of a kept one: did it carry that before? */
+bool h1_client_fastcgi_was(const struct h1_client *client);
 /* Body bytes taken (0: wait for `room`), or -errno: the connect failed. `piece.last`: that is the
  * whole request. When the endpoint takes no more, the rest is thrown away as if it had been taken,
  * since its answer may be there already. */

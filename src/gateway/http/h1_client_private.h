@@ -1,10 +1,12 @@
 /* A connection to an endpoint, for the files of h1_client:
  *   h1_client.c           its life: connecting, the pool, deadlines, sending
  *   h1_client_response.c  what comes: heads, bodies
- *   h1_client_splice.c    large bodies past user space */
+ *   h1_client_splice.c    large bodies past user space
+ *   fcgi_client.c         FastCGI's records taken off what comes */
 #pragma once
 
 #include "gateway/core/pipes.h"
+#include "gateway/http/fcgi_record.h"
 #include "gateway/http/h1_client.h"
 
 enum h1_client_state {
@@ -54,6 +56,11 @@ struct h1_client {
     bool wanted : 1;  /* the owner takes bytes */
     bool chunks_over : 1;
     bool upgraded : 1;
+    bool fastcgi : 1;
+    bool records_keep : 1;
+    bool records_over : 1; /* FastCGI's END_REQUEST is there */
+    bool length_known : 1; /* FastCGI: the head said how long the body is */
+    struct fcgi_reader reader;
     uint64_t body_left;
     struct h1_chunks chunks;
     char *trailer_room;    /* NULL: not wanted */
@@ -65,6 +72,8 @@ void client_deadline(struct h1_client *client, uint64_t delay_ms);
 void client_fail(struct h1_client *client, bool timeout, const char *why);
 /* The same before the connection stood; `error`: of the write or read. */
 void client_not_connected(struct h1_client *client, int error);
+/* Takes the records off bytes that came, in place. False: it failed. */
+bool fcgi_client_decode(struct h1_client *client, char *bytes, size_t *length);
 /* Reads and goes on as far as it goes; busy. */
 void client_read(struct h1_client *client);
 /* True: the body goes by splice; all that can be done just now was done. */

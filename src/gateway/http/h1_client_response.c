@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "gateway/http/fcgi_response.h"
 #include "gateway/http/h1_client_private.h"
 #include "gateway/http/h1_fields.h"
 #include "gateway/http/http_worker.h"
@@ -58,6 +59,14 @@ static void body_begin(struct h1_client *client, const struct head *head)
     client->body_left = head->body == BODY_LENGTH ? head->body_length : 0;
     client->keep_alive = head->keep_alive;
     client->keep_ms = keep_ms(head);
+    if (client->fastcgi) { /* the end is END_REQUEST's, whatever the head says */
+        client->body = BODY_CLOSE;
+        client->length_known = head->body != BODY_CLOSE;
+        client->body_left = head->body == BODY_CLOSE ? UINT64_MAX : head->body_length;
+        if (head->body == BODY_NONE)
+            client->body_left = 0;
+        client->keep_alive = client->records_keep;
+    }
     if (head->body == BODY_CHUNKED) {
         h1_chunks_init(&client->chunks);
         client->chunks.trailer = client->trailer_room;
@@ -74,10 +83,21 @@ struct run {     /* of a body, decoded, in the input */
     bool last;
 };
 
+/* Until END_REQUEST; what is more than the head said is left out, less is broken. */
+static bool run_of_records(struct h1_client *client, size_t length, struct run *run)
+{
+    run->used = length;
+    run->length = length < client->body_left ? length : (size_t)client->body_left;
+    run->last = client->records_over;
+    return !run->last || !client->length_known || run->length == client->body_left;
+}
+
 /* The next run of the body in these bytes. False: broken. */
 static bool run_find(struct h1_client *client, char *bytes, size_t length, struct run *run)
 {
     *run = (struct run){.start = bytes, .bytes = bytes};
+    if (client->fastcgi)
+        return run_of_records(client, length, run);
     switch ((enum body_kind)client->body) {
     case BODY_NONE:
         run->last = true;
@@ -121,7 +141,7 @@ static size_t run_taken(struct h1_client *client, const struct run *run, size_t 
     size_t left = run->length - taken;
     client->wanted = left == 0;
     client->scanned = 0;
-    if (client->body == BODY_LENGTH)
+    if (client->body == BODY_LENGTH || client->fastcgi)
         client->body_left -= taken;
     if (!left)
         return run->used;
@@ -134,12 +154,18 @@ static size_t run_taken(struct h1_client *client, const struct run *run, size_t 
     return run->used - left;
 }
 
+static const char *body_broken(const struct h1_client *client)
+{
+    return client->fastcgi ? "the response is shorter than its Content-Length"
+                           : "a broken chunk in the response";
+}
+
 /* False: the client is another's, gone, or failed. */
 static bool body_process(struct h1_client *client, char *bytes, size_t length, size_t *used)
 {
     struct run run;
     if (!run_find(client, bytes, length, &run)) {
-        client_fail(client, false, "a broken chunk in the response");
+        client_fail(client, false, body_broken(client));
         return false;
     }
     if (!run.length && !run.last) {
@@ -179,7 +205,7 @@ static bool final_process(struct h1_client *client, const struct head *head, cha
     if (head->status == 101)
         length = 0;
     if (!run_find(client, bytes, length, &run)) {
-        client_fail(client, false, "a broken chunk in the response");
+        client_fail(client, false, body_broken(client));
         return false;
     }
     uint64_t serial = client->serial;
@@ -209,7 +235,9 @@ static bool head_process(struct h1_client *client, char *bytes, size_t length, s
     struct head head = {.fields = client->worker->http->response_fields,
                         .fields_room = HEAD_FIELDS_MAX};
     const char *why = NULL;
-    if (h1_response_parse(bytes, head_length, client->method, &head, &why) != H1_DONE) {
+    result = client->fastcgi ? fcgi_response_parse(bytes, head_length, client->method, &head, &why)
+                             : h1_response_parse(bytes, head_length, client->method, &head, &why);
+    if (result != H1_DONE) {
         client_fail(client, false, why);
         return false;
     }
@@ -235,7 +263,8 @@ static bool process(struct h1_client *client, char *bytes, size_t length, size_t
         if (client->state == CLIENT_HEAD && client->starved)
             return true;
     }
-    while (client->state == CLIENT_BODY && client->wanted && *used < length)
+    while (client->state == CLIENT_BODY && client->wanted &&
+           (*used < length || client->records_over))
         if (!body_process(client, bytes + *used, length - *used, used))
             return false;
     return true;
@@ -243,7 +272,8 @@ static bool process(struct h1_client *client, char *bytes, size_t length, size_t
 
 static void read_ended(struct h1_client *client, ssize_t count)
 {
-    if (client->state == CLIENT_BODY && client->body == BODY_CLOSE && count == 0) {
+    if (client->state == CLIENT_BODY && client->body == BODY_CLOSE && count == 0 &&
+        !client->fastcgi) {
         client->state = CLIENT_OVER;
         client->calls->body(client->owner, "", 0, true);
         return;
@@ -258,26 +288,31 @@ static void read_ended(struct h1_client *client, ssize_t count)
                                              : "the endpoint closed without an answer");
 }
 
-/* Bytes in the input now; 0: none, and whoever waits for them was told. */
-static size_t input_fill(struct h1_client *client)
+/* Bytes in the input now. False: none, and whoever waits for them was told. */
+static bool input_fill(struct h1_client *client, size_t *ret_length)
 {
     size_t length = held_load(client);
     char *input = client->worker->input;
-    if (!client->starved && length)
-        return length;
+    *ret_length = length;
+    if ((!client->starved && length) || client->records_over)
+        return true;
     ssize_t count = stream_read(&client->stream, input + length, WORKER_INPUT_BYTES - length);
     if (count <= 0) {
         if (!held_store(client, input, length))
             count = -ENOMEM;
         if (count != -EAGAIN)
             read_ended(client, count);
-        return 0;
+        return false;
     }
     client->received = true;
     client->starved = false;
     if (client->state == CLIENT_BODY)
         client_deadline(client, client->times.read);
-    return length + (size_t)count;
+    size_t came = (size_t)count;
+    if (client->fastcgi && !fcgi_client_decode(client, input + length, &came))
+        return false;
+    *ret_length = length + came;
+    return true;
 }
 
 void client_read(struct h1_client *client)
@@ -291,15 +326,18 @@ void client_read(struct h1_client *client)
             return;
         if (!client->held_length && client_splice(client))
             return;
-        size_t length = input_fill(client);
-        if (!length)
+        size_t length, used = 0;
+        if (!input_fill(client, &length))
             return;
-        size_t used = 0;
         char *input = client->worker->input;
         if (!process(client, input, length, &used))
             return;
         if (client->state == CLIENT_OVER)
             return;
+        if (client->state == CLIENT_HEAD && client->records_over) {
+            client_fail(client, false, "the program ended the request without a whole head");
+            return;
+        }
         if (!held_store(client, input + used, length - used)) {
             client_fail(client, false, "no memory for what the endpoint sent");
             return;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/http/fcgi_record.h"
+
 enum { CHUNK_LINE_BYTES = 20 };
 
 void h1_output_init(struct h1_output *output, bool chunked)
@@ -134,6 +136,18 @@ static size_t chunk_line(char *out, uint64_t size)
     return (size_t)nibbles + 2;
 }
 
+/* The empty STDIN record that ends a body. */
+static const char record_end[FCGI_HEADER_BYTES] = {1, FCGI_TYPE_STDIN, 0, 1};
+
+static ssize_t chunk_emitted(struct h1_output *output, struct stream *stream,
+                             const struct parts *parts, uint64_t chunk)
+{
+    ssize_t taken = parts_emit(output, stream, parts);
+    if (taken >= 0)
+        output->chunk_left = chunk - (uint64_t)taken;
+    return taken;
+}
+
 /* Sends a run that fills a chunk: one that was announced, or a new one. */
 static ssize_t chunk_emit(struct h1_output *output, struct stream *stream, struct parts *parts,
                           bool last)
@@ -151,10 +165,27 @@ static ssize_t chunk_emit(struct h1_output *output, struct stream *stream, struc
     bool full = chunk && chunk == parts->run_length;
     parts->suffix = full ? ends : ends + 2;
     parts->suffix_length = (full ? 2u : 0u) + (last && (full || !chunk) ? 5u : 0u);
-    ssize_t taken = parts_emit(output, stream, parts);
-    if (taken >= 0)
-        output->chunk_left = chunk - (uint64_t)taken;
-    return taken;
+    return chunk_emitted(output, stream, parts, chunk);
+}
+
+/* The same with a record, which has nothing behind it, and is of bounded size. */
+static ssize_t record_emit(struct h1_output *output, struct stream *stream, struct parts *parts,
+                           bool last)
+{
+    uint64_t record = output->chunk_left;
+    uint64_t room = record ? record : FCGI_CONTENT_BYTES_MAX;
+    if (parts->run_length > room) {
+        parts->run_length = room;
+        last = false;
+    }
+    if (!record && parts->run_length) {
+        record = parts->run_length;
+        fcgi_header_write(parts->prefix + parts->prefix_length, FCGI_TYPE_STDIN, record);
+        parts->prefix_length += FCGI_HEADER_BYTES;
+    }
+    parts->suffix = record_end;
+    parts->suffix_length = last && record == parts->run_length ? sizeof record_end : 0;
+    return chunk_emitted(output, stream, parts, record);
 }
 
 static ssize_t piece_emit(struct h1_output *output, struct stream *stream,
@@ -170,6 +201,8 @@ static ssize_t piece_emit(struct h1_output *output, struct stream *stream,
         .suffix = "",
         .more = piece->closing,
     };
+    if (output->records && output->chunked)
+        return record_emit(output, stream, &parts, piece->last);
     return output->chunked ? chunk_emit(output, stream, &parts, piece->last)
                            : parts_emit(output, stream, &parts);
 }
@@ -179,7 +212,8 @@ static ssize_t piece_put_off(struct h1_output *output, const struct h1_piece *pi
 {
     int error = h1_output_keep(output, piece->head, piece->head_length);
     if (!error && output->chunked && piece->last && !piece->body_length)
-        error = h1_output_keep(output, "0\r\n\r\n", 5);
+        error = output->records ? h1_output_keep(output, record_end, sizeof record_end)
+                                : h1_output_keep(output, "0\r\n\r\n", 5);
     return error;
 }
 

@@ -17,8 +17,9 @@ enum { OUTPUT_COPIED_MAX = 8 * 1024 }; /* a body up to this is put behind its he
 struct h1_output {
     char *pending; /* on the heap, only while the socket is full */
     uint32_t pending_length;
-    bool chunked;
-    uint64_t chunk_left; /* bytes of a chunk that was announced */
+    bool chunked;        /* the body goes in frames: chunks, */
+    bool records;        /* or FastCGI's STDIN records (fcgi_record.h) */
+    uint64_t chunk_left; /* bytes of a frame that was announced */
 };
 
 struct h1_piece { /* of a message */

@@ -32,8 +32,10 @@ struct http_worker {
     struct h1_connection **resume_last;
     struct deferred resume;
     bool draining;
-    char date[DATE_BYTES]; /* of the second */
-    uint64_t date_ms;      /* loop time when it was made; 0: never */
+    char date[DATE_BYTES];    /* of the second */
+    uint64_t stderr_until_ms; /* FastCGI's STDERR is logged in bounds: of this second, so many */
+    unsigned stderr_lines;
+    uint64_t date_ms; /* loop time when it was made; 0: never */
 };
 
 /* The time as HTTP says it, at most a tenth of a second old. */

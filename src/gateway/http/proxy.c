@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "gateway/http/bump.h"
+#include "gateway/http/fastcgi.h"
 #include "gateway/http/h1_fields.h"
 #include "gateway/relay/proxy_header.h"
 
@@ -176,11 +177,13 @@ static struct tls_client *tls_of(const struct proxy *proxy)
     return tls_to ? tls_to[proxy->service] : NULL;
 }
 
-/* A reload may have turned TLS on or off since it was opened; and what may not be sent twice is not
- * sent to a connection that has ended. */
+/* A reload may have turned TLS or FastCGI on or off since it was opened; and what may not be sent
+ * twice is not sent to a connection that has ended. */
 static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
 {
     if (h1_client_secure(client) != (tls_of(proxy) != NULL))
+        return false;
+    if (h1_client_fastcgi_was(client) != (proxy->script != NULL))
         return false;
     return proxy->retriable || h1_client_alive(client);
 }
@@ -194,7 +197,7 @@ static struct h1_client *kept_take(struct proxy *proxy)
         h1_client_close(client);
         client = h1_client_take(proxy->endpoint);
     }
-    if (!client && !tls_of(proxy))
+    if (!client && !tls_of(proxy) && !proxy->script) /* those of other threads are plain HTTP */
         client = h1_client_adopt(proxy->exchange->worker, proxy->endpoint);
     return client;
 }
@@ -264,6 +267,8 @@ static void attempt(struct proxy *proxy)
     }
     struct h1_client_times times = times_of(proxy);
     h1_client_begin(proxy->client, &proxy_calls, proxy, proxy->exchange->request.method, &times);
+    if (proxy->script)
+        h1_client_fastcgi(proxy->client, proxy_service(proxy)->gateway.idle_max > 0);
     if (!trailers_want(proxy))
         error = -ENOMEM;
     if (!error && fresh && proxy_service(proxy)->gateway.proxy_protocol)
@@ -372,6 +377,22 @@ static struct proxy *proxy_new(struct exchange *exchange)
     return proxy;
 }
 
+/* Which script it is for. False: answered. */
+static bool script_start(struct exchange *exchange, const struct fastcgi_script **ret_script)
+{
+    int error = fastcgi_script_find(exchange, ret_script);
+    if (!error)
+        return true;
+    if (error == -ENOENT)
+        exchange_fail(exchange, 404, BLAME_CLIENT, "the path names no script");
+    else if (error == -EINVAL)
+        exchange_fail(exchange, 400, BLAME_CLIENT, "the rewritten path is none");
+    else
+        exchange_fail(exchange, 503, BLAME_ENGINX, "no memory for a FastCGI request");
+    exchange_release(exchange);
+    return false;
+}
+
 static void proxy_start(struct exchange *exchange)
 {
     const struct head *request = &exchange->request;
@@ -385,16 +406,42 @@ static void proxy_start(struct exchange *exchange)
         options_answer(exchange);
         return;
     }
+    const struct fastcgi_script *script = NULL;
+    if (exchange->route->root && !script_start(exchange, &script))
+        return;
     struct proxy *proxy = proxy_new(exchange);
     if (!proxy) {
         exchange_fail(exchange, 503, BLAME_ENGINX, "no memory for a proxied request");
         exchange_release(exchange);
         return;
     }
+    proxy->script = script;
     if (request->body != BODY_NONE) /* head and first bytes in one: request_body comes at once */
         return;
     proxy->begun = true;
     proxy_try(proxy);
+}
+
+/* A program that speaks FastCGI asks nobody to go on, and is told the body's length first, which a
+ * chunked one says last: then the body is collected. False: it is not complete, or refused. */
+static bool fastcgi_body(struct proxy *proxy, const char *bytes, size_t length, bool last,
+                         size_t *ret_taken)
+{
+    struct exchange *exchange = proxy->exchange;
+    if (exchange->request.expect_continue && !exchange->bytes_in && !length && !last) {
+        const struct response_head go_on = {.status = 100, .reason = SLICE("Continue")};
+        exchange_interim(exchange, &go_on);
+        exchange->request.expect_continue = false;
+    }
+    *ret_taken = 0;
+    if (exchange->request.body != BODY_CHUNKED)
+        return true;
+    if (!proxy_body_collect(proxy, bytes, length, last)) {
+        proxy_answer(proxy, 411, BLAME_CLIENT, "a chunked body too large to be measured first");
+        return false;
+    }
+    *ret_taken = length;
+    return last;
 }
 
 static size_t proxy_request_body(struct exchange *exchange, const char *bytes, size_t length,
@@ -404,6 +451,14 @@ static size_t proxy_request_body(struct exchange *exchange, const char *bytes, s
     if (proxy->begun)
         return proxy->client ? proxy_body_send(proxy, bytes, length, last) : 0;
     struct given given = {.bytes = bytes, .length = length, .last = last};
+    size_t collected;
+    if (proxy->script && !fastcgi_body(proxy, bytes, length, last, &collected))
+        return collected;
+    if (proxy->script && proxy->body_over) { /* collected: it goes as that of another try would */
+        proxy->begun = true;
+        proxy_try(proxy);
+        return collected;
+    }
     proxy->begun = true;
     proxy->given = &given;
     proxy_try(proxy);

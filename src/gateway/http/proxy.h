@@ -3,6 +3,7 @@
  *   proxy_request.c   the request as the endpoint gets it
  *   proxy_response.c  what the endpoint answers, to the client
  *   proxy_key.c       what `balance hash` and `sticky` choose by
+ *   fastcgi.h         the request, when the service speaks FastCGI
  *   forwarded.c       X-Forwarded-… and Forwarded
  *
  *   start ─▶ pick ─▶ (wait: `hold`) ─▶ connection: pooled or new ─▶ request ─▶ response ─▶ released
@@ -32,9 +33,10 @@ struct given {
 struct proxy { /* in the exchange's arena */
     struct exchange *exchange;
     struct upstream *upstream;
-    struct endpoint *endpoint; /* begun; NULL: none just now */
-    struct h1_client *client;  /* NULL: none just now */
-    struct tunnel *tunnel;     /* after an upgrade */
+    struct endpoint *endpoint;           /* begun; NULL: none just now */
+    struct h1_client *client;            /* NULL: none just now */
+    const struct fastcgi_script *script; /* NULL: HTTP */
+    struct tunnel *tunnel;               /* after an upgrade */
     struct waiter waiter;
     struct pick pick;
     uint64_t sent_us;
@@ -70,8 +72,12 @@ void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome);
 /* Sends the head, and what there is of the body. 0; -errno: the connect failed; -E2BIG: the head
  * does not fit. */
 int proxy_request_send(struct proxy *proxy);
+/* The request's fields after the route's rules, Host first. NULL: no memory. */
+const struct field *proxy_request_fields(struct proxy *proxy, uint32_t *ret_count);
 /* The connection has room for more of the body. */
 void proxy_room(void *owner);
+/* Keeps all of a body whose length must be known before it is sent. False: it is too large. */
+bool proxy_body_collect(struct proxy *proxy, const char *bytes, size_t length, bool last);
 size_t proxy_body_send(struct proxy *proxy, const char *bytes, size_t length, bool last);
 
 /* ---- proxy_response.c ---- */

@@ -2,6 +2,7 @@
 
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
+#include "gateway/http/fastcgi.h"
 #include "gateway/http/h1_fields.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/proxy.h"
@@ -58,6 +59,14 @@ static struct slice host_of(const struct proxy *proxy)
         return host;
     const char *name = proxy_service(proxy)->name; /* HTTP/1.0 may leave it out */
     return (struct slice){name, (uint32_t)strlen(name)};
+}
+
+const struct field *proxy_request_fields(struct proxy *proxy, uint32_t *ret_count)
+{
+    struct field made[FORWARDED_FIELDS_MAX];
+    uint32_t made_count = forwarded_fields(proxy->exchange, made);
+    return made_count ? fields_ruled(proxy->exchange, made, made_count, host_of(proxy), ret_count)
+                      : NULL;
 }
 
 /* False: rewriting made something that is no target. */
@@ -190,7 +199,15 @@ static void replay_add(struct proxy *proxy, const char *bytes, size_t length)
 
 static bool chunked(const struct proxy *proxy)
 {
-    return proxy->exchange->request.body == BODY_CHUNKED;
+    return proxy->exchange->request.body == BODY_CHUNKED || proxy->script;
+}
+
+bool proxy_body_collect(struct proxy *proxy, const char *bytes, size_t length, bool last)
+{
+    replay_add(proxy, bytes, length);
+    proxy->body_over = last;
+    proxy->exchange->request.body_length = proxy->replay_length;
+    return !proxy->replay_lost;
 }
 
 size_t proxy_body_send(struct proxy *proxy, const char *bytes, size_t length, bool last)
@@ -247,7 +264,7 @@ int proxy_request_send(struct proxy *proxy)
 {
     struct exchange *exchange = proxy->exchange;
     struct text text = {.bytes = exchange->worker->output};
-    int error = head_put(proxy, &text);
+    int error = proxy->script ? fastcgi_head_put(proxy, &text) : head_put(proxy, &text);
     if (error)
         return error;
     const struct h1_piece piece = first_piece(proxy, &text);

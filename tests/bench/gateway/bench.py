@@ -40,6 +40,7 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "1m": ("wrk", "http", dict(path="/1048576", connections=16)),
     "connection": ("wrk", "http", dict(path="/100", connections=64, close=True)),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
+    "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
     "tls-handshake": ("wrk", "tls", dict(path="/100", connections=16, close=True)),
     "h2": ("h2", "tls", dict(path="/100", connections=32, streams=10)),
@@ -53,11 +54,12 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
 H2 = {row for row in ROWS if row.startswith("h2")}
-WITHOUT = {"direct": {"idle", "tls", "tls-handshake"} | H2,
-           "floor": {"64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
+WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2,
+           "enginx before": {"fastcgi"} | H2,
+           "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
                      "relay-connection"} | H2,
-           "haproxy": {"udp"},
-           "caddy": {"h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection", "udp"}}
+           "haproxy": {"fastcgi", "udp"},
+           "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection", "udp"}}
 
 
 def cpu_seconds(pids):
@@ -167,7 +169,8 @@ def measure_idle(peer):
 
 
 def compare(row, running):
-    able = [peer for peer in running if row not in WITHOUT.get(peer.name, ())]
+    able = [peer for peer in running
+            if row not in WITHOUT.get(peer.name, ()) and row not in WITHOUT.get(peer.label, ())]
     if row == "idle":
         print(f"\nidle: user memory per idle HTTP connection, bytes ({IDLE_CONNECTIONS} connections)")
         for peer in able:
@@ -198,7 +201,7 @@ PORTS = itertools.count(20000)
 def ports():
     """Free ones, below those that the kernel gives to clients."""
     found = {}
-    for kind in ("http", "tls", "h2c", "tcp", "udp"):
+    for kind in ("http", "tls", "h2c", "tcp", "udp", "php"):
         for port in PORTS:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) != 0:
@@ -235,7 +238,7 @@ def main():
     binaries = {"": shutil.copy2(binary, PLACE / "enginx")}
     if "AGAINST" in os.environ:
         binaries["before"] = shutil.copy2(os.environ["AGAINST"], PLACE / "enginx-before")
-    for program in ("origin", "floor", "datagrams"):
+    for program in ("origin", "responder", "floor", "datagrams"):
         subprocess.run(["gcc", "-O2", "-o", PLACE / program, HERE / f"{program}.c"], check=True)
     certificate = PLACE / "certificate.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
@@ -244,9 +247,13 @@ def main():
     certificate.write_text(certificate.read_text() + (PLACE / "key").read_text())
     origin_port = ports()["http"]
     origin = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "origin", str(origin_port)])
+    responder_port = ports()["http"]
+    responder = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "responder",
+                                  str(responder_port)])
     running = []
     try:
-        running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate), PLACE,
+        running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
+                                            responder=responder_port), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)
@@ -259,6 +266,8 @@ def main():
             peer.end()
         origin.kill()
         origin.wait()
+        responder.kill()
+        responder.wait()
         shutil.rmtree(PLACE, ignore_errors=True)
 
 

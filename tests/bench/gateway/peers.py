@@ -18,6 +18,10 @@ http {{
   uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
   {buffers}
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
+  upstream php {{ server 127.0.0.1:{responder}; keepalive 512; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{php} backlog=4096 deferred;
+    location / {{ fastcgi_pass php; fastcgi_keep_conn on; include /etc/nginx/fastcgi_params;
+      fastcgi_param SCRIPT_FILENAME /srv/www$fastcgi_script_name; }} }}
   server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl http2 backlog=4096 deferred;
     listen 127.0.0.1:{h2c} http2 backlog=4096; http2_max_requests 1000000000;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
@@ -86,6 +90,11 @@ listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s;
 listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
 listen 127.0.0.1:{udp} udp -> origin;
+"""
+
+ENGINX_PHP = """
+service php {{ at 127.0.0.1:{responder}; speaks fastcgi; capacity idle=1024; timeout idle=600s; }}
+listen 127.0.0.1:{php} http {{ timeout idle=600s; route *.php -> php root=/srv/www; }}
 """
 
 
@@ -186,7 +195,8 @@ def make(wanted, values, place, cpu, binaries, floor, ports):
         here.mkdir()
         here.chmod(0o755)
         mine = ports()
-        (here / "enginx.conf").write_text(ENGINX.format(**values, **mine))
+        (here / "enginx.conf").write_text(
+            (ENGINX + ("" if variant else ENGINX_PHP)).format(**values, **mine))  # before: without
         peer = Enginx(path, variant, here, mine, cpu)
         peers.append(peer.start([*peer.options(), "up", here / "enginx.conf"], cwd=here))
     if "nginx" in wanted and shutil.which("nginx"):

@@ -1,0 +1,114 @@
+#include <errno.h>
+
+#include "gateway/http/bump.h"
+#include "gateway/http/expand.h"
+#include "gateway/http/fastcgi.h"
+#include "gateway/http/path.h"
+
+/* ---- decoding ------------------------------------------------------------------------------- */
+
+static char hex_value(char digit)
+{
+    return (char)(digit <= '9' ? digit - '0' : digit - 'A' + 10);
+}
+
+static bool climbs(const char *path, size_t length)
+{
+    for (size_t i = 0; i + 1 < length; i++) {
+        if (path[i] != '/' || path[i + 1] != '.')
+            continue;
+        size_t dots = 1;
+        while (i + 1 + dots < length && path[i + 1 + dots] == '.')
+            dots++;
+        if (dots <= 2 && (i + 1 + dots == length || path[i + 1 + dots] == '/'))
+            return true;
+    }
+    return false;
+}
+
+ssize_t fastcgi_path_decode(struct slice path, char *out)
+{
+    size_t length = 0;
+    for (uint32_t i = 0; i < path.length; i++) {
+        char byte = path.bytes[i];
+        if (byte == '%' && path.length - i > 2) {
+            byte = (char)(hex_value(path.bytes[i + 1]) << 4 | hex_value(path.bytes[i + 2]));
+            i += 2;
+        }
+        out[length++] = byte;
+    }
+    return climbs(out, length) ? -1 : (ssize_t)length;
+}
+
+/* ---- splitting ------------------------------------------------------------------------------ */
+
+/* Where the script's name ends; 0: there is none in it. */
+static uint32_t name_end(struct slice path, const char *split)
+{
+    size_t length = strlen(split);
+    for (size_t at = 1; at + length <= path.length; at++) {
+        size_t end = at + length;
+        if (!memcmp(path.bytes + at, split, length) && path.bytes[at - 1] != '/' &&
+            (end == path.length || path.bytes[end] == '/'))
+            return (uint32_t)end;
+    }
+    return 0;
+}
+
+bool fastcgi_script_split(struct slice path, const char *index, const char *split, char *joined,
+                          struct fastcgi_script *ret_script)
+{
+    uint32_t end = name_end(path, split);
+    size_t index_length = strlen(index);
+    *ret_script = (struct fastcgi_script){{path.bytes, end}, SLICE("")};
+    if (end) {
+        ret_script->info = (struct slice){path.bytes + end, path.length - end};
+        return true;
+    }
+    if (*index == '/') {
+        ret_script->name = (struct slice){index, (uint32_t)index_length};
+        return true;
+    }
+    if (!path.length || path.bytes[path.length - 1] != '/')
+        return false;
+    memcpy(joined, path.bytes, path.length);
+    memcpy(joined + path.length, index, index_length);
+    ret_script->name = (struct slice){joined, path.length + (uint32_t)index_length};
+    return true;
+}
+
+/* ---- of a request --------------------------------------------------------------------------- */
+
+/* The path after the route's rewrites, as sent. */
+static struct slice path_of(struct exchange *exchange)
+{
+    if (!exchange->route->rewrite_count)
+        return exchange->request.path.length ? exchange->request.path : SLICE("/");
+    struct slice target = expand_target(exchange);
+    const char *query = target.length ? memchr(target.bytes, '?', target.length) : NULL;
+    if (query)
+        target.length = (uint32_t)(query - target.bytes);
+    return target;
+}
+
+int fastcgi_script_find(struct exchange *exchange, const struct fastcgi_script **ret_script)
+{
+    const struct route *route = exchange->route;
+    struct slice path = path_of(exchange);
+    size_t room = (size_t)path.length * PATH_GROWTH_MAX + PATH_GROWTH_MAX;
+    char *normal = bump_alloc(exchange->arena, room);
+    char *decoded = bump_alloc(exchange->arena, room);
+    char *joined = bump_alloc(exchange->arena, room + strlen(route->index));
+    struct fastcgi_script *script = bump_alloc(exchange->arena, sizeof *script);
+    if (!normal || !decoded || !joined || !script)
+        return -ENOMEM;
+    ssize_t length = path.length ? path_normalise(path, normal, room) : -1;
+    if (length < 0)
+        return -EINVAL;
+    length = fastcgi_path_decode((struct slice){normal, (uint32_t)length}, decoded);
+    if (length < 0 || !fastcgi_script_split((struct slice){decoded, (uint32_t)length}, route->index,
+                                            route->split, joined, script))
+        return -ENOENT;
+    *ret_script = script;
+    return 0;
+}
