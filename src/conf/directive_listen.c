@@ -168,6 +168,13 @@ static const struct directive rows[] = {
      .help = "Proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed. Without "
              "it none is: what a client says of itself is not passed on.",
      .example = "trust 10.0.0.0/8 fd00::/8;"},
+    {.name = "http2",
+     .id = DIRECTIVE_HTTP2,
+     .contexts = CONTEXT_LISTEN,
+     .arguments = {{.name = "WHETHER", .type = VALUE_CHOICE, .choices = "on off"}},
+     .help = "Whether HTTP/2 is spoken, too: with TLS to clients that ask for it (ALPN), else to "
+             "those that begin with it. On, unless it is said.",
+     .example = "http2 off;"},
     {.name = "timeout",
      .id = DIRECTIVE_LISTEN_TIMEOUT,
      .contexts = CONTEXT_LISTEN,

@@ -13,7 +13,8 @@
 #include "tls/client.h"
 #include "topology/build.h"
 
-#define ALPN_HTTP "\x08http/1.1"
+#define ALPN_H1 "\x08http/1.1"
+#define ALPN_H2 "\x02h2" ALPN_H1
 
 /* ---- the end -----------------------------------------------------------------------------------
  */
@@ -133,6 +134,13 @@ static int routes_make(struct building *building, struct plan_listener *plan)
     return 0;
 }
 
+static const char *alpn_of(const struct listener *listener)
+{
+    if (listener->kind != LISTENER_HTTP)
+        return NULL;
+    return listener->site->http2 ? ALPN_H2 : ALPN_H1;
+}
+
 static int plan_make(struct building *building, struct plan_listener *plan)
 {
     const struct listener *listener = plan->listener;
@@ -141,9 +149,9 @@ static int plan_make(struct building *building, struct plan_listener *plan)
     if (!error && listener->kind == LISTENER_HTTP)
         error = routes_make(building, plan);
     if (!error && listener->tls)
-        error = tls_server_new(listener->tls, listener->kind == LISTENER_HTTP ? ALPN_HTTP : NULL,
-                               file_read, building, building->setup->tickets, &plan->tls,
-                               building->why, BUILD_WHY_BYTES);
+        error =
+            tls_server_new(listener->tls, alpn_of(listener), file_read, building,
+                           building->setup->tickets, &plan->tls, building->why, BUILD_WHY_BYTES);
     return error;
 }
 

@@ -213,6 +213,7 @@ static void site_dump(const struct site *site, FILE *out)
     NUMBER(site, access_log);
     texts_dump(out, "access_fields", site->access_fields);
     networks_dump("trusted", site->trusted, site->trusted_count, out);
+    NUMBER(site, http2);
     NUMBER(site, header_ms);
     NUMBER(site, body_ms);
     NUMBER(site, send_ms);

@@ -134,10 +134,11 @@ static void mark_site(uint64_t *mark, const struct topology *topology, const str
     mark_number(mark, site->access_log);
     mark_list(mark, site->access_fields);
     mark_networks(mark, site->trusted, site->trusted_count);
-    const uint64_t numbers[] = {
-        site->header_ms,        site->body_ms,        site->send_ms,
-        site->idle_ms,          site->tunnel_ms,      site->header_bytes_max,
-        site->header_count_max, site->body_bytes_max, site->rate_bytes_min};
+    const uint64_t numbers[] = {site->header_ms,        site->body_ms,
+                                site->send_ms,          site->idle_ms,
+                                site->tunnel_ms,        site->header_bytes_max,
+                                site->header_count_max, site->body_bytes_max,
+                                site->rate_bytes_min,   site->http2};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
 }

@@ -143,6 +143,7 @@ struct site {                      /* of a `listen … http` */
     const char *const *access_fields; /* names, ends with NULL; NULL: the usual ones */
     const struct network *trusted;    /* proxies whose X-Forwarded-* are believed */
     size_t trusted_count;
+    bool http2;
     uint32_t header_ms; /* for a whole request head, from its first byte */
     uint32_t body_ms;   /* between two reads of a body */
     uint32_t send_ms;   /* between two writes that the client takes */

@@ -44,6 +44,7 @@ void site_defaults(struct builder *builder)
     timeout_apply(&builder->site_defaults,
                   check_defaults(&builder->checker, DIRECTIVE_LISTEN_TIMEOUT));
     bounds_apply(&builder->site_defaults, check_defaults(&builder->checker, DIRECTIVE_BOUNDS));
+    builder->site_defaults.http2 = true;
 }
 
 static const char *field_find(const char *name, size_t length)
@@ -234,6 +235,9 @@ static void settings_apply(struct builder *builder, const struct statement *bloc
     at = statement_next(block, DIRECTIVE_TRUST);
     if (at)
         site->trusted = networks_take(builder, at, &site->trusted_count);
+    at = statement_next(block, DIRECTIVE_HTTP2);
+    if (at)
+        site->http2 = at->arguments[0].choice == 0;
     site->access_log = access_log.format;
     site->access_fields = access_log.fields;
 }

@@ -1,5 +1,5 @@
 /* An exchange: one request and its response, between a codec (that speaks with the client:
- * h1_server now, HTTP/2 later) and a handler (that makes the response: proxy, redirect, respond
+ * h1_server, h2_server) and a handler (that makes the response: proxy, redirect, respond
  * now; FastCGI, files, cache later). Neither knows the other; each knows the exchange. Owned by the
  * codec, from the request's head until both the response is out and the handler has let go.
  *

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "gateway/http/h1_server.h"
+#include "gateway/http/h2_server.h"
 
 /* ---- deadlines ------------------------------------------------------------------------------ */
 
@@ -127,7 +128,7 @@ void h1_accept(struct worker *worker, const struct plan_listener *plan, int fd,
     stream_init(&connection->stream, worker->loop, fd, connection_ready);
     connection->deadline_ms = UINT64_MAX;
     connection->secure = plan->tls != NULL;
-    connection->starved = true;
+    connection->starved = connection->fresh = true;
     LIST_INSERT_HEAD(&worker->http->connections, connection, next);
     h1_enter(connection);
     if (plan->tls && stream_tls_accept(&connection->stream, plan->tls) < 0)
@@ -173,6 +174,14 @@ void h1_close(struct h1_connection *connection, bool reset, const char *why)
     }
     client_end(&connection->base);
     h1_free_if_dead(connection);
+}
+
+void h1_hand_over(struct h1_connection *connection, const char *bytes, size_t length)
+{
+    connection->dead = true;
+    timer_stop(connection->base.worker->loop, &connection->timer);
+    LIST_REMOVE(connection, next);
+    h2_take(&connection->base, &connection->stream, bytes, length);
 }
 
 /* Closing with bytes of the client unread would send a reset that may overtake the answer

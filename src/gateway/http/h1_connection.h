@@ -61,6 +61,7 @@ struct h1_connection {
     bool dead : 1;    /* closed; freed as soon as nobody is in it */
     bool broken : 1;  /* the client is gone; what is left of the exchange is aborted soon */
     bool starved : 1; /* needs more bytes than are held */
+    bool fresh : 1;   /* nothing told yet which HTTP it is */
     bool whole : 1;   /* LINGER: the last request was read to its end */
     bool secure : 1;
     bool trusted : 1;
@@ -113,6 +114,8 @@ void h1_exchange_free(struct h1_exchange *own);
 void h1_deadline(struct h1_connection *connection, uint64_t delay_ms);
 /* Closes it; an exchange is aborted. It is freed when nobody is in it any more. */
 void h1_close(struct h1_connection *connection, bool reset, const char *why);
+/* It is HTTP/2's from now on, with what was read. */
+void h1_hand_over(struct h1_connection *connection, const char *bytes, size_t length);
 void h1_free_if_dead(struct h1_connection *connection);
 /* Whoever is called by the loop does so between these. */
 void h1_enter(struct h1_connection *connection);

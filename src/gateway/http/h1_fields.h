@@ -27,3 +27,9 @@ enum h1_coding {
     CODING_BROKEN,  /* not a list of codings, or chunked more than once */
 };
 enum h1_coding h1_coding_read(struct slice value);
+
+/* host [":" port] into head->host, port and authority; a port that is empty is none. False: it is
+ * no authority. */
+bool h1_authority_read(struct slice text, struct head *head);
+/* An origin form, or `*`, into head->target, path and query. */
+void h1_target_split(struct head *head, struct slice target);

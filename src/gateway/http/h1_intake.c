@@ -3,6 +3,8 @@
 
 #include "gateway/http/bump.h"
 #include "gateway/http/h1_connection.h"
+#include "gateway/http/h2_server.h"
+#include "tls/session.h"
 
 enum { HEAD_BYTES_MAX = WORKER_INPUT_BYTES / 2 };
 
@@ -346,6 +348,36 @@ static void read_failed(struct h1_connection *connection, ssize_t error)
         h1_close(connection, false, "the client ended");
 }
 
+static enum h2_begins h2_begins(const struct h1_connection *connection, const char *bytes,
+                                size_t length)
+{
+    if (!connection->secure)
+        return h1_site(connection)->http2 ? h2_preface_begins(bytes, length) : H2_NOT;
+    size_t name_length;
+    const char *name = tls_session_alpn(connection->stream.tls, &name_length);
+    return name_length == 2 && !memcmp(name, "h2", 2) ? H2_BEGINS : H2_NOT;
+}
+
+/* The first bytes tell which HTTP it is (with TLS: what was agreed on before them). False: it is
+ * not this one, or more of them are needed. */
+static bool is_h1(struct h1_connection *connection, const char *bytes, size_t length)
+{
+    switch (h2_begins(connection, bytes, length)) {
+    case H2_NOT:
+        connection->fresh = false;
+        return true;
+    case H2_MAYBE:
+        held_store(connection, bytes, length);
+        if (!connection->dead)
+            head_more(connection, bytes, length);
+        return false;
+    case H2_BEGINS:
+        break;
+    }
+    h1_hand_over(connection, bytes, length);
+    return false;
+}
+
 void h1_intake(struct h1_connection *connection)
 {
     char *input = connection->base.worker->input;
@@ -372,6 +404,8 @@ void h1_intake(struct h1_connection *connection)
             length += (size_t)count;
             connection->starved = false;
         }
+        if (connection->fresh && !is_h1(connection, input, length))
+            continue;
         size_t used = 0;
         process(connection, input, length, &used);
         if (!connection->dead && connection->state == H1_LINGER)

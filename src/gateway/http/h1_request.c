@@ -39,7 +39,7 @@ static const char *name_end(const char *at, const char *end)
 }
 
 /* host [":" port]; a port that is empty is none. */
-static bool authority_read(struct slice text, struct head *head)
+bool h1_authority_read(struct slice text, struct head *head)
 {
     const char *end = text.bytes + text.length;
     const char *host_end = text.length && *text.bytes == '[' ? literal_end(text.bytes, end)
@@ -80,7 +80,7 @@ static const char *version_read(const char *at, const char *end, struct head *he
     return at + 10;
 }
 
-static void target_split(struct head *head, struct slice target)
+void h1_target_split(struct head *head, struct slice target)
 {
     const char *question = memchr(target.bytes, '?', target.length);
     const char *end = target.bytes + target.length;
@@ -111,12 +111,12 @@ static enum h1_result absolute_read(struct head *head, struct slice target,
     const char *path = authority;
     while (path < end && *path != '/' && *path != '?')
         path++;
-    if (!authority_read(between(authority, path), head))
+    if (!h1_authority_read(between(authority, path), head))
         return refuse(refusal, 400, "a bad authority in the target");
     if (path < end)
-        target_split(head, between(path, end));
+        h1_target_split(head, between(path, end));
     else
-        target_split(head, head->method == METHOD_OPTIONS ? SLICE("*") : SLICE("/"));
+        h1_target_split(head, head->method == METHOD_OPTIONS ? SLICE("*") : SLICE("/"));
     if (!head->path.length)
         head->path = SLICE("/");
     return H1_DONE;
@@ -128,13 +128,13 @@ static enum h1_result target_read(struct head *head, struct slice target,
     if (head->method == METHOD_CONNECT)
         return refuse(refusal, 501, "CONNECT");
     if (*target.bytes == '/') {
-        target_split(head, target);
+        h1_target_split(head, target);
         return H1_DONE;
     }
     if (slice_is(target, "*")) {
         if (head->method != METHOD_OPTIONS)
             return refuse(refusal, 400, "the target * with another method than OPTIONS");
-        target_split(head, target);
+        h1_target_split(head, target);
         return H1_DONE;
     }
     return absolute_read(head, target, refusal);
@@ -174,7 +174,7 @@ static enum h1_result host_read(struct head *head, struct h1_refusal *refusal)
     if (!field)
         return head->version_minor ? refuse(refusal, 400, "no Host") : H1_DONE;
     struct head other = {0};
-    if (!authority_read(field->value, head->host.length ? &other : head))
+    if (!h1_authority_read(field->value, head->host.length ? &other : head))
         return refuse(refusal, 400, "a bad Host");
     return H1_DONE;
 }

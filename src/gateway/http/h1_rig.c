@@ -79,6 +79,7 @@ static void settings_usual(struct rig *rig)
     rig->host = (struct site_host){.names = all_hosts, .routes = &rig->route, .route_count = 1};
     rig->site = (struct site){.hosts = &rig->host,
                               .host_count = 1,
+                              .http2 = true,
                               .header_ms = 10000,
                               .body_ms = 30000,
                               .send_ms = 30000,

@@ -8,6 +8,7 @@
 #include "gateway/core/networks.h"
 #include "gateway/http/files.h"
 #include "gateway/http/h1_connection.h"
+#include "gateway/http/h2_server.h"
 #include "tls/session.h"
 
 /* ---- the worker's part ---------------------------------------------------------------------- */
@@ -62,7 +63,10 @@ int http_worker_init(struct worker *worker)
     LIST_INIT(&http->connections);
     http->resume_last = &http->resume_first;
     worker->http = http;
-    return 0;
+    int error = h2_worker_init(worker);
+    if (error)
+        http_worker_done(worker);
+    return error;
 }
 
 void http_worker_done(struct worker *worker)
@@ -70,6 +74,7 @@ void http_worker_done(struct worker *worker)
     struct http_worker *http = worker->http;
     if (!http)
         return;
+    h2_worker_done(worker);
     struct h1_connection *connection;
     while ((connection = LIST_FIRST(&http->connections)))
         h1_close(connection, false, "the gateway ends");
@@ -90,6 +95,7 @@ void http_worker_drain(struct worker *worker)
 {
     struct http_worker *http = worker->http;
     http->draining = true;
+    h2_worker_drain(worker);
     struct h1_connection *connection = LIST_FIRST(&http->connections);
     while (connection) {
         struct h1_connection *next = LIST_NEXT(connection, next);

@@ -1,7 +1,7 @@
 /* Heads: a request's or a response's first part as every protocol version has it (RFC 9110):
  * method, target or status, fields. Slices point into bytes that somebody else owns (a worker's
- * input, an exchange's arena); nothing here copies or allocates. HTTP/1.1 (h1_parse.h) fills it
- * now; HTTP/2, FastCGI … fill the same. */
+ * input, an exchange's arena); nothing here copies or allocates. HTTP/1.1 (h1_parse.h) and HTTP/2
+ * (h2_head.c) fill it; FastCGI … fill the same. */
 #pragma once
 
 #include <stdbool.h>

@@ -18,6 +18,7 @@ enum {
 struct h1_connection;
 struct h1_exchange;
 struct files_worker;
+struct h2_worker;
 
 struct http_worker {
     struct bump_store *arenas;
@@ -25,6 +26,7 @@ struct http_worker {
     struct field response_fields[HEAD_FIELDS_MAX];
     char match_scratch[MATCH_SCRATCH_BYTES];
     LIST_HEAD(, h1_connection) connections;
+    struct h2_worker *h2; /* NULL: none yet */
     struct h1_exchange *spares;
     unsigned spare_count;
     struct h1_connection *resume_first; /* what waits for the end of the turn */

@@ -47,19 +47,27 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
     "tls-handshake": ("wrk", "tls", dict(path="/100", connections=16, close=True)),
+    "h2": ("h2", "tls", dict(path="/100", connections=32, streams=10)),
+    "h2-1": ("h2", "tls", dict(path="/100", connections=64, streams=1)),
+    "h2-1m": ("h2", "tls", dict(path="/1048576", connections=8, streams=4)),
+    "h2c": ("h2", "h2c", dict(path="/100", connections=32, streams=10)),
+    "h2c-1m": ("h2", "h2c", dict(path="/1048576", connections=8, streams=4)),
     "relay-bulk": ("wrk", "tcp", dict(path="/1048576", connections=16)),
     "relay-small": ("wrk", "tcp", dict(path="/100", connections=64)),
     "relay-connection": ("wrk", "tcp", dict(path="/100", connections=64, close=True)),
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
+H2 = {row for row in ROWS if row.startswith("h2")}
 FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
 FILE_ROWS = {row for row in ROWS if row.startswith("file-")}
-WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | FILE_ROWS,
-           "enginx before": {"fastcgi"},
-           "floor": FILE_ROWS | {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp",
-                                 "relay-bulk", "relay-connection"},
-           "haproxy": {"fastcgi", "udp"} | FILE_ROWS,
-           "caddy": FILE_ROWS | {"fastcgi", "relay-bulk", "relay-small", "relay-connection", "udp"}}
+WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2,
+           "enginx before": {"fastcgi"} | H2,
+           "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
+                     "relay-connection"} | H2,
+           "haproxy": {"fastcgi", "udp"},
+           "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection", "udp"}}
+for name in ("direct", "floor", "haproxy", "caddy"):
+    WITHOUT[name] |= FILE_ROWS
 
 
 def cpu_seconds(pids):
@@ -114,6 +122,17 @@ def load_h2load(port, kind, path, connections, rate):
     return len(times), times[int(len(times) * 0.99)] / 1000
 
 
+def load_h2(port, kind, path, connections, streams):
+    """As many requests as there can be; windows of 1 MB, that the proxy is what is measured."""
+    scheme = "https" if kind == "tls" else "http"
+    text = on_load_cpu(["h2load", f"-D{SECONDS}", f"-c{connections}", f"-m{streams}", "-t1", "-w20",
+                        "-W24", f"{scheme}://127.0.0.1:{port}{path}"])
+    done, failed = map(int, re.search(r"(\d+) succeeded, (\d+) failed", text).groups())
+    if failed:
+        print(f"    {failed} failed of {done + failed}", file=sys.stderr)
+    return done, 0
+
+
 def load_udp(port, kind, clients, window, bytes):
     back, lost = map(int, on_load_cpu([PLACE / "datagrams", port, clients, window, bytes, SECONDS]).split())
     if lost > back / 100:
@@ -121,7 +140,7 @@ def load_udp(port, kind, clients, window, bytes):
     return back, 0
 
 
-LOADS = {"wrk": load_wrk, "h2load": load_h2load, "udp": load_udp}
+LOADS = {"wrk": load_wrk, "h2load": load_h2load, "h2": load_h2, "udp": load_udp}
 
 
 def measure(peer, row):
@@ -190,7 +209,7 @@ PORTS = itertools.count(20000)
 def ports():
     """Free ones, below those that the kernel gives to clients."""
     found = {}
-    for kind in ("http", "tls", "tcp", "udp", "php"):
+    for kind in ("http", "tls", "h2c", "tcp", "udp", "php"):
         for port in PORTS:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) != 0:

@@ -22,7 +22,8 @@ http {{
   server {{ listen 127.0.0.1:{php} backlog=4096 deferred;
     location / {{ fastcgi_pass php; fastcgi_keep_conn on; include /etc/nginx/fastcgi_params;
       fastcgi_param SCRIPT_FILENAME /srv/www$fastcgi_script_name; }} }}
-  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl backlog=4096 deferred;
+  server {{ listen 127.0.0.1:{http} backlog=4096 deferred; listen 127.0.0.1:{tls} ssl http2 backlog=4096 deferred;
+    listen 127.0.0.1:{h2c} http2 backlog=4096; http2_max_requests 1000000000;
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
     location /files/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s; }}
@@ -49,7 +50,8 @@ frontend web
   mode http
   option http-keep-alive
   bind 127.0.0.1:{http} backlog 4096 defer-accept
-  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate}
+  bind 127.0.0.1:{tls} backlog 4096 defer-accept ssl crt {certificate} alpn h2,http/1.1
+  bind 127.0.0.1:{h2c} backlog 4096 proto h2
   default_backend web
 backend web
   mode http
@@ -69,7 +71,7 @@ CADDY = """
   admin off
   auto_https off
   servers {{
-    protocols h1
+    protocols h1 h2
   }}
 }}
 http://127.0.0.1:{http} {{
@@ -86,6 +88,7 @@ gateway threads=1 connections=8000;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
 listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; route /files/ -> files {public}; }}
 listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s; route / -> origin; }}
+listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
 listen 127.0.0.1:{udp} udp -> origin;
 """

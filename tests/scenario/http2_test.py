@@ -1,0 +1,177 @@
+"""HTTP/2 as clients speak it: curl and h2load against instances of programs that speak HTTP/1.1.
+Bodies byte for byte, many streams, and none cut by a reload, a drain or the death of an instance."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import clients
+from reload_test import reload
+from tls_test import identity
+
+PLAIN, SECURE = 8080, 8443
+
+ECHO = '''
+import hashlib, http.server, os, socketserver, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        words = self.path.strip("/").split("/")
+        if words[0] == "slow":
+            time.sleep(float(words[1]))
+        self.answer(b"0123456789abcdef" * int(words[1]) if words[0] == "body" else os.environ["WHO"].encode())
+
+    def do_POST(self):
+        digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", -1))
+        while left:
+            size = left if left > 0 else int(self.rfile.readline(), 16)
+            piece = self.rfile.read(min(size, 65536) if left > 0 else size)
+            digest.update(piece)
+            if left < 0:
+                self.rfile.readline()
+                if not size:
+                    break
+            else:
+                left -= len(piece)
+        self.answer(digest.hexdigest().encode())
+
+    def log_message(self, *_):
+        pass
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads, request_queue_size = True, 512
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+'''
+
+
+def text(count=2, block="", who="web"):
+    return f"""
+        service web {{ run python3 echo.py; instances {count}; port 8000; env WHO={who}$instance PORT=8000; }}
+        listen {PLAIN} http {{ {block} route / -> web; }}
+        listen {SECURE} http tls {{ certificate tls/shop.crt key=tls/shop.key; {block} route / -> web; }}"""
+
+
+@pytest.fixture
+def front(cluster):
+    cluster.file("echo.py", ECHO)
+    folder = cluster.folder("tls")
+    identity(folder, "ca")
+    identity(folder, "shop", "shop.example", issuer="ca")
+
+    def start(**options):
+        cluster.up(text(**options))
+        cluster.wait_up(options.get("count", 2))
+        cluster.wait(lambda: not clients.refused(SECURE))
+        return cluster
+
+    return start
+
+
+WAYS = {"plain": ["--http2-prior-knowledge", f"http://127.0.0.1:{PLAIN}"],
+        "tls": ["--http2", "--insecure", f"https://127.0.0.1:{SECURE}"]}
+
+
+def curl(way, path, *options, binary=False):
+    *before, base = WAYS[way]
+    done = subprocess.run(["curl", "-sS", "--max-time", "30", *before, *options, base + path],
+                          capture_output=True, timeout=40)
+    assert done.returncode == 0, done.stderr
+    return done.stdout if binary else done.stdout.decode()
+
+
+def h2load(*options, way="tls", path="/x"):
+    """(succeeded, failed)"""
+    done = subprocess.run(["h2load", *map(str, options), WAYS[way][-1] + path], capture_output=True,
+                          text=True, timeout=60)
+    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout)
+    assert found, done.stdout + done.stderr
+    succeeded, failed, errored = map(int, found.groups())
+    return succeeded, failed + errored
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_bodies_arrive_as_they_were_sent(front, cluster, way):
+    front(block="bounds body=100m;")
+    assert curl(way, "/x", "-o", "/dev/null", "-w", "%{http_version} %{response_code}") == "2 200"
+    sent = os.urandom(20_000_000)
+    file = cluster.file("upload", sent)
+    expected = hashlib.sha256(sent).hexdigest()
+    assert curl(way, "/up", "--data-binary", f"@{file}") == expected
+    assert curl(way, "/up", "-X", "POST", "-T", str(file), "-H", "Content-Length:") == expected
+    assert curl(way, "/body/1000000", binary=True) == b"0123456789abcdef" * 1_000_000
+
+
+def test_off(front):
+    front(block="http2 off;")
+    assert curl("tls", "/x", "-o", "/dev/null", "-w", "%{http_version}") == "1.1"
+    *before, base = WAYS["plain"]
+    assert subprocess.run(["curl", "-sS", *before, base + "/x"], capture_output=True).returncode != 0
+
+
+def test_the_access_log_tells_the_protocol(front, cluster):
+    front(block="access-log json fields=protocol,status,path;")
+    curl("tls", "/logged")
+    path = cluster.state / "log" / "access.log"
+    cluster.wait(lambda: path.exists() and path.read_text().endswith("\n"))
+    line = json.loads(path.read_text().splitlines()[0])
+    assert (line["protocol"], line["status"], line["path"]) == ("HTTP/2", 200, "/logged")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_many_streams(front, way):
+    front()
+    assert h2load("-n", 4000, "-c", 4, "-m", 100, way=way) == (4000, 0)
+    assert h2load("-n", 60, "-c", 2, "-m", 30, way=way, path="/body/20000") == (60, 0)
+
+
+def test_a_reload_cuts_no_stream(front, cluster):
+    front()
+    result = []
+    load = threading.Thread(target=lambda: result.append(
+        h2load("-n", 600, "-c", 4, "-m", 20, way="tls", path="/slow/0.1")))
+    load.start()
+    for turn in range(4):
+        time.sleep(0.25)
+        reload(cluster, text(block=f"header response set X-Turn {turn};"))
+    load.join()
+    assert result == [(600, 0)]
+
+
+def test_the_death_of_an_instance_cuts_only_its_own(front, cluster):
+    front()
+    result = []
+    load = threading.Thread(target=lambda: result.append(h2load("-n", 3000, "-c", 2, "-m", 8, way="plain")))
+    load.start()
+    time.sleep(0.3)
+    os.kill(cluster.pid(1, "web"), 9)
+    load.join()
+    succeeded, failed = result[0]
+    assert succeeded + failed == 3000 and failed == 0  # GET is tried again
+
+
+def test_a_listener_that_goes_says_goodbye(front, cluster):
+    """What is under way is served to its end, and no new connection is taken."""
+    front()
+    answers = []
+    slow = threading.Thread(target=lambda: answers.append(curl("tls", "/slow/1.5")))
+    slow.start()
+    time.sleep(0.5)
+    reload(cluster, text().split("listen 8443")[0])
+    cluster.wait(lambda: clients.refused(SECURE))
+    slow.join()
+    assert answers and answers[0].startswith("web")
