@@ -42,10 +42,10 @@ static void the_last_given_is_the_next_taken(void **state)
     void *two = slab_take(&slab);
     slab_give(&slab, one);
     slab_give(&slab, two);
-    if (!slab.spare)
-        skip(); /* under AddressSanitizer nothing is recycled */
+#ifndef __SANITIZE_ADDRESS__ /* under which nothing is recycled */
     assert_ptr_equal(slab_take(&slab), two);
     assert_ptr_equal(slab_take(&slab), one);
+#endif
     slab_done(&slab);
 }
 

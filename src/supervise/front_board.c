@@ -199,8 +199,8 @@ static bool instance_comes(const struct instance *instance)
         return !instance->begun;
     case STATE_STARTING:
         return true;
-    case STATE_BACKOFF:
-        return !instance_hopeless(instance);
+    case STATE_BACKOFF: /* one that served when it died is likely to serve again */
+        return instance->listened || !instance_hopeless(instance);
     case STATE_UP: /* its death was seen, and nothing was decided yet */
         return instance->main_ended && instance->unit->service->restart != RESTART_NEVER;
     case STATE_DRAINING:

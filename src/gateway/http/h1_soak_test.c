@@ -206,7 +206,7 @@ static void client_check(struct peer *client, unsigned *expected)
 
 static void soak(struct rig *rig)
 {
-    struct peer client, origin = {.fd = -1};
+    struct peer client = {.fd = -1}, origin = {.fd = -1};
     unsigned asked = 0, answered = 0;
     bool ends = false;
     peer_init(&client, rig_client(rig));
