@@ -220,8 +220,13 @@ uint32_t board_read(const struct board *board, uint32_t service,
     for (;;) {
         uint32_t version = version_read(row, &tries);
         uint32_t count = chain_copy(board, service, ret_instances, ret_slots, max);
-        if (version_holds(row, version) || ++tries >= READ_TRIES_MAX) {
+        if (version_holds(row, version)) {
             *ret_version = version;
+            return count;
+        }
+        if (++tries >=
+            READ_TRIES_MAX) { /* of no moment: an odd version, so it is read again soon */
+            *ret_version = version | 1;
             return count;
         }
     }

@@ -73,8 +73,9 @@ void board_write_end(struct board_service *service);
 void board_ring(int bell);
 
 /* A consistent copy of a service's instances: up to `max` into `ret_instances`, their slots into
- * `ret_slots`. The number, and the version that they are of in *ret_version. Never blocks for long:
- * the writer's section is a few stores. */
+ * `ret_slots`. The number, and the version that they are of in *ret_version; an odd one: it was
+ * read in the midst of changes and is of no moment, read again soon. Never blocks for long: the
+ * writer's section is a few stores. */
 uint32_t board_read(const struct board *board, uint32_t service,
                     struct board_instance *ret_instances, uint32_t *ret_slots, uint32_t max,
                     uint32_t *ret_version);
