@@ -46,6 +46,15 @@ static bool captures_keep(struct exchange *exchange, const struct matched *match
     return true;
 }
 
+void exchange_proceed(struct exchange *exchange)
+{
+    if (exchange->handler)
+        exchange_request_more(exchange); /* who came before may have taken nothing */
+    exchange->handler = handlers[exchange->route->kind];
+    exchange->handler_own = NULL;
+    exchange->handler->start(exchange);
+}
+
 static void route_start(struct exchange *exchange, const struct matched *matched)
 {
     const struct plan_listener *plan = exchange->client->plan;
@@ -65,8 +74,7 @@ static void route_start(struct exchange *exchange, const struct matched *matched
         refuse(exchange, 503, "the request's memory is used up");
         return;
     }
-    exchange->handler = handlers[route->kind];
-    exchange->handler->start(exchange);
+    exchange_proceed(exchange);
 }
 
 void exchange_dispatch(struct exchange *exchange)
@@ -110,130 +118,15 @@ void exchange_request_more(struct exchange *exchange)
     exchange->codec->request_more(exchange);
 }
 
-/* ---- the response --------------------------------------------------------------------------- */
-
-static ssize_t counted(struct exchange *exchange, ssize_t taken, size_t length, bool last)
-{
-    if (taken > 0)
-        exchange->bytes_out += (uint64_t)taken;
-    if (last && taken == (ssize_t)length)
-        exchange->response_ended = true;
-    return taken;
-}
-
-/* The route's rules for responses, whoever answers. What they make must end no line. */
-static bool rules_apply(struct exchange *exchange, struct response_head *head)
-{
-    uint32_t count;
-    const struct field *made =
-        expand_fields(exchange, true, head->fields, head->field_count, &count);
-    struct field *fields = made ? bump_alloc(exchange->arena, (count + 1) * sizeof *fields) : NULL;
-    if (!fields)
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        fields[i] = made[i];
-        fields[i].dropped |= !field_sane(&fields[i]);
-    }
-    head->fields = fields;
-    head->field_count = count;
-    return true;
-}
-
-ssize_t exchange_respond(struct exchange *exchange, const struct response_head *head,
-                         const char *bytes, size_t length, bool last)
-{
-    struct response_head ruled = *head;
-    if (exchange->route && exchange->route->headers_change_count)
-        rules_apply(exchange, &ruled); /* without memory for it: as it is */
-    exchange->status = head->status;
-    exchange->responded = true;
-    return counted(exchange, exchange->codec->respond(exchange, &ruled, bytes, length, last),
-                   length, last);
-}
-
-ssize_t exchange_write(struct exchange *exchange, const char *bytes, size_t length, bool last)
-{
-    return counted(exchange, exchange->codec->write(exchange, bytes, length, last), length, last);
-}
-
-void exchange_end(struct exchange *exchange, const struct field *trailers, uint32_t count)
-{
-    exchange->response_ended = true;
-    exchange->codec->end(exchange, trailers, count);
-}
-
-void exchange_interim(struct exchange *exchange, const struct response_head *head)
-{
-    exchange->codec->interim(exchange, head);
-}
-
-bool exchange_splices(struct exchange *exchange)
-{
-    return exchange->codec->splices && exchange->codec->splices(exchange);
-}
-
-ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length)
-{
-    return counted(exchange, exchange->codec->splice(exchange, pipe_fd, length), length, false);
-}
-
-bool exchange_sends_files(struct exchange *exchange)
-{
-    return exchange->codec->send_file && exchange_splices(exchange);
-}
-
-ssize_t exchange_send_file(struct exchange *exchange, int fd, uint64_t offset, size_t length)
-{
-    return counted(exchange, exchange->codec->send_file(exchange, fd, offset, length), length,
-                   false);
-}
-
-void exchange_writable(struct exchange *exchange)
-{
-    if (exchange->handler)
-        exchange->handler->response_room(exchange);
-}
-
 /* ---- ends ----------------------------------------------------------------------------------- */
-
-static void blame_set(struct exchange *exchange, enum exchange_blame blame, const char *why)
-{
-    if (exchange->blame != BLAME_NOBODY)
-        return;
-    exchange->blame = blame;
-    exchange->why = why;
-}
-
-void exchange_fail(struct exchange *exchange, uint16_t status, enum exchange_blame blame,
-                   const char *why)
-{
-    if (exchange->responded) {
-        exchange_cut(exchange, blame, why);
-        return;
-    }
-    blame_set(exchange, blame, why);
-    error_page_respond(exchange, status);
-}
-
-void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const char *why)
-{
-    blame_set(exchange, blame, why);
-    exchange->codec->cut(exchange);
-}
 
 void exchange_abort(struct exchange *exchange, enum exchange_blame blame, const char *why)
 {
-    blame_set(exchange, blame, why);
+    exchange_blame(exchange, blame, why);
     const struct handler *handler = exchange->handler;
     exchange->handler = NULL;
     if (handler)
         handler->abort(exchange);
-}
-
-void exchange_release(struct exchange *exchange)
-{
-    exchange->handler = NULL;
-    exchange->codec->released(exchange);
 }
 
 static void traffic_done(struct tally_traffic *traffic, const struct exchange *exchange,
@@ -252,13 +145,16 @@ static void traffic_done(struct tally_traffic *traffic, const struct exchange *e
 
 void exchange_done(struct exchange *exchange)
 {
+    if (exchange->filters)
+        exchange_filters_done(exchange);
     uint64_t latency_us = worker_now_us(exchange->worker) - exchange->begun_us;
-    traffic_done(exchange->client->tally, exchange, latency_us);
+    if (!exchange->internal)
+        traffic_done(exchange->client->tally, exchange, latency_us);
     if (exchange->route_tally)
         traffic_done(exchange->route_tally, exchange, latency_us);
     if (exchange->service_tally)
         traffic_done(exchange->service_tally, exchange, latency_us);
-    if (exchange->client->plan->listener->site->access_log != ACCESS_OFF)
+    if (!exchange->internal && exchange->client->plan->listener->site->access_log != ACCESS_OFF)
         access_log_exchange(exchange);
 }
 

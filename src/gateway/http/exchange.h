@@ -34,6 +34,7 @@ enum {
 };
 
 struct exchange;
+struct filter; /* filter.h */
 
 /* Who failed, for the log and the error page. */
 enum exchange_blame { BLAME_NOBODY, BLAME_CLIENT, BLAME_UPSTREAM, BLAME_ENGINX };
@@ -99,6 +100,7 @@ struct exchange {
     const struct codec *codec;
     const struct handler *handler; /* NULL: none yet, or done */
     void *handler_own;
+    struct filter *filters; /* the one nearest the handler first; NULL: none */
     struct client_base *client;
     struct worker *worker;
     struct generation_use *use;          /* holds a reference */
@@ -122,8 +124,10 @@ struct exchange {
     uint64_t bytes_out; /* of the response's body */
     uint16_t status;    /* sent; 0: none yet */
     bool request_ended; /* its body is complete */
-    bool responded;     /* the head is out */
+    bool responded;     /* the handler has given the head */
     bool response_ended;
+    bool release_waits; /* the handler let go, but a filter holds something */
+    bool internal;      /* a subrequest: no client's; counted and logged by nobody */
     enum exchange_blame blame;
     const char *why;      /* of a failure, for the log; static or in the arena */
     char upstream[64];    /* whom it went to, for the log: "api.2" */
@@ -141,11 +145,17 @@ void exchange_writable(struct exchange *exchange);
 void exchange_abort(struct exchange *exchange, enum exchange_blame blame, const char *why);
 /* Counts it, logs it; the codec calls this once, then frees it. */
 void exchange_done(struct exchange *exchange);
+void exchange_filters_done(struct exchange *exchange); /* exchange_done does it */
 
 /* Bytes that the request's body may have; 0: no bound. */
 uint64_t exchange_body_max(const struct exchange *exchange);
 
 /* ---- for handlers ---- */
+
+/* The next stage: whoever started (a handler that only looks at the request, as guards do) has not
+ * answered, and is followed by the next handler; in the end by the route's own. The last call of
+ * the one that is left, which may have taken none of the request's body, or all that it keeps. */
+void exchange_proceed(struct exchange *exchange);
 
 const char *exchange_request_id(struct exchange *exchange);
 /* An answer of our own: a small page (text, or JSON when the client asks for it) that says who
@@ -157,6 +167,8 @@ ssize_t exchange_respond(struct exchange *exchange, const struct response_head *
 ssize_t exchange_write(struct exchange *exchange, const char *bytes, size_t length, bool last);
 void exchange_end(struct exchange *exchange, const struct field *trailers, uint32_t count);
 void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const char *why);
+/* Who is to blame, and why, for the log; the first word stands. */
+void exchange_blame(struct exchange *exchange, enum exchange_blame blame, const char *why);
 void exchange_request_more(struct exchange *exchange);
 /* Nothing more comes from the handler; must be the handler's last call. */
 void exchange_release(struct exchange *exchange);
