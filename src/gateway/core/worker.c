@@ -340,6 +340,7 @@ bool client_renew(struct client_base *client)
     use_unref(client->use);
     client->use = current;
     client->plan = plan;
+    client->trust_known = false;
     return true;
 }
 

@@ -73,7 +73,9 @@ struct client_base {
     const struct plan_listener *plan; /* of that generation */
     struct tally_traffic *tally;      /* the listener's, this thread's */
     union client_address peer;        /* who it is, after a PROXY header */
-    bool capped;                      /* counted among those of its address */
+    bool capped : 1;                  /* counted among those of its address */
+    bool trust_known : 1;             /* of its generation; for http/ */
+    bool trusted : 1;                 /* one of the site's `trust` */
     union client_address local;       /* what it asked for: client_local; from a PROXY header */
 };
 

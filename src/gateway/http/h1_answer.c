@@ -3,6 +3,7 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "gateway/http/codec.h"
 #include "gateway/http/h1_connection.h"
 #include "gateway/http/h1_text.h"
 
@@ -370,12 +371,11 @@ void h1_exchange_end(struct h1_exchange *own)
     bool over = !exchange->handler && exchange->response_ended && !own->output.pending;
     if (!over && !own->cut && !connection->dead)
         return;
-    if (exchange->handler) /* cut by the codec's own doing */
-        exchange_abort(exchange, BLAME_CLIENT, "cut");
-    exchange_done(exchange);
     bool kept = own->keeps && !own->cut;
     bool cut = own->cut, unframed = own->unframed, whole = exchange->request_ended;
     uint32_t skip = whole ? 0 : (uint32_t)own->body_left;
+    codec_exchange_end(exchange, true,
+                       "cut"); /* a handler is still there if the codec itself cut it */
     connection->exchange = NULL;
     h1_exchange_free(own);
     if (connection->dead)

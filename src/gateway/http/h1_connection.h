@@ -64,8 +64,6 @@ struct h1_connection {
     bool fresh : 1;   /* nothing told yet which HTTP it is */
     bool whole : 1;   /* LINGER: the last request was read to its end */
     bool secure : 1;
-    bool trusted : 1;
-    bool trust_known : 1;
 };
 
 struct h1_exchange {

@@ -114,12 +114,9 @@ static void body_begin(struct h1_exchange *own)
 
 static void request_begin(struct h1_connection *connection, const char *bytes, size_t length)
 {
-    bool gone = false; /* its listener is: what was sent to it is still served, and that is all */
+    /* Its listener: what was sent to it is still served, and that is all. */
+    bool gone = !client_renew(&connection->base);
     connection->scanned = 0;
-    if (connection->base.use != connection->base.worker->current) {
-        connection->trust_known = false;
-        gone = !client_renew(&connection->base);
-    }
     struct h1_exchange *own = h1_exchange_new(connection);
     if (!own) {
         h1_close(connection, true, "no memory for a request");

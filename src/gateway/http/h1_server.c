@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "gateway/core/networks.h"
+#include "gateway/http/codec.h"
 #include "gateway/http/files.h"
 #include "gateway/http/h1_connection.h"
 #include "gateway/http/h2_server.h"
-#include "tls/session.h"
 
 /* ---- the worker's part ---------------------------------------------------------------------- */
 
@@ -152,17 +151,6 @@ static void spare_give(struct http_worker *http, struct h1_exchange *own)
     free(own);
 }
 
-static bool connection_trusted(struct h1_connection *connection)
-{
-    if (!connection->trust_known) {
-        const struct site *site = h1_site(connection);
-        connection->trusted =
-            networks_contain(site->trusted, site->trusted_count, &connection->base.peer.any);
-        connection->trust_known = true;
-    }
-    return connection->trusted;
-}
-
 struct h1_exchange *h1_exchange_new(struct h1_connection *connection)
 {
     struct worker *worker = connection->base.worker;
@@ -172,29 +160,13 @@ struct h1_exchange *h1_exchange_new(struct h1_connection *connection)
         bump_free(arena);
         return NULL;
     }
-    *own = (struct h1_exchange){
-        .exchange = {.codec = &h1_codec,
-                     .client = &connection->base,
-                     .worker = worker,
-                     .use = connection->base.use,
-                     .arena = arena,
-                     .client_trusted = connection_trusted(connection),
-                     .secure = connection->secure,
-                     .fd = connection->stream.fd,
-                     .begun_us = worker_now_us(worker)},
-        .connection = connection,
-        .body_wanted = true,
-    };
-    if (connection->stream.tls) {
-        own->exchange.tls_version = tls_session_version(connection->stream.tls);
-        own->exchange.tls_sni = tls_session_sni(connection->stream.tls);
-    }
+    *own = (struct h1_exchange){.connection = connection, .body_wanted = true};
+    codec_exchange_begin(&own->exchange, &h1_codec, &connection->base, &connection->stream, arena);
     connection->exchange = own;
     connection->state = H1_EXCHANGE;
     connection->deadline_ms = UINT64_MAX;
     if (!connection->stream.watch.active)
         h1_deadline(connection, WATCH_CLIENT_MS);
-    tally_add(&connection->base.tally->requests_now, 1);
     return own;
 }
 
@@ -202,6 +174,5 @@ void h1_exchange_free(struct h1_exchange *own)
 {
     struct http_worker *http = own->exchange.worker->http;
     h1_output_done(&own->output);
-    bump_free(own->exchange.arena);
     spare_give(http, own);
 }

@@ -85,8 +85,6 @@ struct h2_connection {
     bool leaving : 1; /* the last GOAWAY is out */
     bool failed : 1;  /* the session is over: nothing is read any more */
     bool lingering : 1;
-    bool trusted : 1;
-    bool trust_known : 1;
     bool secure : 1;
 };
 

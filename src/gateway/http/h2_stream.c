@@ -1,34 +1,11 @@
 #include <errno.h>
 
-#include "gateway/core/networks.h"
 #include "gateway/http/bump.h"
+#include "gateway/http/codec.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/h2_connection.h"
-#include "tls/session.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
-
-static bool connection_trusted(struct h2_connection *connection)
-{
-    if (!connection->trust_known) {
-        const struct site *site = h2_site(connection);
-        connection->trusted =
-            networks_contain(site->trusted, site->trusted_count, &connection->base.peer.any);
-        connection->trust_known = true;
-    }
-    return connection->trusted;
-}
-
-/* The newest generation serves it. Where the listener is gone from that, what was sent to it is
- * still served by the old one, and that is all. */
-static void generation_settle(struct h2_connection *connection)
-{
-    if (connection->base.use == connection->base.worker->current)
-        return;
-    connection->trust_known = false;
-    if (!client_renew(&connection->base))
-        h2_goaway(connection);
-}
 
 /* What a head that was refused does not have is "", not nothing. */
 static const struct head head_empty = {
@@ -50,16 +27,12 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
         bump_free(arena);
         return NULL;
     }
-    generation_settle(connection);
+    /* The newest generation serves it. Where the listener is gone from that, what was sent to it is
+     * still served by the old one, and that is all. */
+    if (!client_renew(&connection->base))
+        h2_goaway(connection);
+    codec_trust(&connection->base);
     *own = (struct h2_stream){
-        .exchange = {.codec = &h2_codec,
-                     .worker = worker,
-                     .use = connection->base.use,
-                     .arena = arena,
-                     .client_trusted = connection_trusted(connection),
-                     .secure = connection->secure,
-                     .fd = connection->stream.fd,
-                     .begun_us = worker_now_us(worker)},
         .client = connection->base,
         .connection = connection,
         .id = id,
@@ -68,16 +41,11 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
         .pseudo_scheme = SLICE(""),
         .body_wanted = true,
     };
-    own->exchange.request = head_empty;
-    own->exchange.client = &own->client;
     use_ref(own->client.use);
-    if (connection->stream.tls) {
-        own->exchange.tls_version = tls_session_version(connection->stream.tls);
-        own->exchange.tls_sni = tls_session_sni(connection->stream.tls);
-    }
+    codec_exchange_begin(&own->exchange, &h2_codec, &own->client, &connection->stream, arena);
+    own->exchange.request = head_empty;
     LIST_INSERT_HEAD(&connection->streams, own, next);
     connection->stream_count++;
-    tally_add(&connection->base.tally->requests_now, 1);
     h2_attend(connection);
     return own;
 }
@@ -98,9 +66,7 @@ void h2_stream_free(struct h2_stream *own, const char *why)
     if (!connection->dead)
         nghttp2_session_set_stream_user_data(connection->session, own->id, NULL);
     bool whole = exchange->response_ended && own->body_over && own->block_from == own->block_to;
-    if (exchange->handler || !whole)
-        exchange_abort(exchange, BLAME_CLIENT, why);
-    exchange_done(exchange);
+    codec_exchange_end(exchange, whole, why);
     h2_body_done(own);
     block_drop(own);
     LIST_REMOVE(own, next);
@@ -108,7 +74,6 @@ void h2_stream_free(struct h2_stream *own, const char *why)
         TAILQ_REMOVE(&connection->going, own, going_next);
     if (!--connection->stream_count)
         connection->quiet_ms = loop_now(exchange->worker->loop);
-    bump_free(exchange->arena);
     use_unref(own->client.use);
     h2_spare_give(h2, own);
 }
