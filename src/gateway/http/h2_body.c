@@ -1,8 +1,4 @@
-#include <stdlib.h>
-
 #include "gateway/http/h2_connection.h"
-
-enum { HELD_AT_FIRST = 4096 };
 
 static bool all_there(const struct h2_stream *own)
 {
@@ -35,13 +31,13 @@ static size_t give(struct h2_stream *own, const char *bytes, size_t length, bool
 static void stream_open(struct h2_stream *own, size_t taken)
 {
     if (taken)
-        nghttp2_session_consume_stream(own->connection->session, own->id, taken);
+        nghttp2_session_consume_stream(own->connection->wire.session, own->id, taken);
 }
 
 static void connection_open(struct h2_connection *connection, size_t bytes)
 {
     if (bytes)
-        nghttp2_session_consume_connection(connection->session, bytes);
+        nghttp2_session_consume_connection(connection->wire.session, bytes);
 }
 
 /* ---- held ----------------------------------------------------------------------------------- */
@@ -49,22 +45,12 @@ static void connection_open(struct h2_connection *connection, size_t bytes)
 static void hold(struct h2_stream *own, const char *bytes, size_t length)
 {
     struct h2_connection *connection = own->connection;
-    if (own->held_length + length > own->held_room) {
-        size_t room = own->held_room ? 2 * (size_t)own->held_room : HELD_AT_FIRST;
-        while (room < own->held_length + length)
-            room *= 2;
-        char *held = realloc(own->held, room);
-        if (!held) {
-            h2_stream_fail(own, 503, "no memory for what the client sent");
-            stream_open(own, length);
-            connection_open(connection, length);
-            return;
-        }
-        own->held = held;
-        own->held_room = (uint32_t)room;
+    if (h2_held_put(&own->held, bytes, length) < 0) {
+        h2_stream_fail(own, 503, "no memory for what the client sent");
+        stream_open(own, length);
+        connection_open(connection, length);
+        return;
     }
-    memcpy(own->held + own->held_length, bytes, length);
-    own->held_length += (uint32_t)length;
     connection->held += (uint32_t)length;
     if (connection->held <= H2_HELD_BYTES_MAX)
         connection_open(connection, length);
@@ -80,14 +66,7 @@ static void held_took(struct h2_stream *own, size_t taken)
     connection_open(connection, paid);
     stream_open(own, taken);
     connection->held -= (uint32_t)taken;
-    own->held_length -= (uint32_t)taken;
-    if (own->held_length) {
-        memmove(own->held, own->held + taken, own->held_length);
-        return;
-    }
-    free(own->held);
-    own->held = NULL;
-    own->held_room = 0;
+    h2_held_took(&own->held, taken);
 }
 
 /* ---- as it comes ---------------------------------------------------------------------------- */
@@ -99,7 +78,7 @@ void h2_body_bytes(struct h2_stream *own, const char *bytes, size_t length)
     if (own->exchange.request.body == BODY_LENGTH)
         own->body_left -= length < own->body_left ? length : own->body_left;
     size_t taken = 0;
-    if (!own->held_length && own->body_wanted)
+    if (!own->held.length && own->body_wanted)
         taken = give(own, bytes, length, all_there(own));
     stream_open(own, taken);
     connection_open(own->connection, taken);
@@ -110,7 +89,7 @@ void h2_body_bytes(struct h2_stream *own, const char *bytes, size_t length)
 void h2_body_ended(struct h2_stream *own)
 {
     own->remote_ended = true;
-    if (!own->exchange.request_ended && !own->held_length && own->body_wanted)
+    if (!own->exchange.request_ended && !own->held.length && own->body_wanted)
         give(own, "", 0, true);
 }
 
@@ -118,10 +97,10 @@ void h2_body_go_on(struct h2_stream *own)
 {
     if (own->exchange.request_ended || !own->body_wanted)
         return;
-    if (own->held_length) {
-        size_t length = own->held_length;
-        held_took(own, give(own, own->held, length, all_there(own)));
-        if (own->held_length && own->body_wanted)
+    if (own->held.length) {
+        size_t length = own->held.length;
+        held_took(own, give(own, own->held.bytes, length, all_there(own)));
+        if (own->held.length && own->body_wanted)
             h2_stream_going(own);
     } else if (!own->body_told || own->remote_ended) {
         give(own, "", 0, all_there(own));
@@ -131,8 +110,8 @@ void h2_body_go_on(struct h2_stream *own)
 void h2_body_done(struct h2_stream *own)
 {
     struct h2_connection *connection = own->connection;
-    connection->held -= own->held_length;
-    if (own->debt && !connection->dead)
+    connection->held -= own->held.length;
+    if (own->debt && !connection->wire.dead)
         connection_open(connection, own->debt);
-    free(own->held);
+    h2_held_done(&own->held);
 }

@@ -16,8 +16,7 @@ enum h2_begins h2_preface_begins(const char *bytes, size_t length)
     return looked < PREFACE_BYTES ? H2_MAYBE : H2_BEGINS;
 }
 
-/* ---- deadlines --------------------------------------------------------------------------------
- */
+/* ---- deadlines ------------------------------------------------------------------------------ */
 
 /* Streams and heads have deadlines of their own, so while there are any the timer looks at all of
  * them several times in the shortest of those; else it is due when the connection was idle long
@@ -40,7 +39,7 @@ static void timer_set(struct h2_connection *connection, uint64_t delay_ms)
     if (timer_active(&connection->timer) && connection->timer.due_ms <= loop_now(loop) + delay_ms)
         return;
     if (timer_start(loop, &connection->timer, delay_ms, connection_due, connection) < 0)
-        connection->broken = true;
+        connection->wire.broken = true;
 }
 
 void h2_attend(struct h2_connection *connection)
@@ -64,12 +63,12 @@ static bool slow(struct h2_stream *own, uint64_t now_ms)
 static void stream_due(struct h2_stream *own, uint64_t now_ms)
 {
     const struct site *site = h2_site(own->connection);
-    bool sending = own->block_to > own->block_from;
+    bool sending = own->block.to > own->block.from;
     if (sending && now_ms - own->taken_ms >= site->send_ms) {
         h2_stream_reset(own, NGHTTP2_CANCEL);
         return;
     }
-    bool waits = !own->remote_ended && own->body_wanted && !own->held_length && own->head_done &&
+    bool waits = !own->remote_ended && own->body_wanted && !own->held.length && own->head_done &&
                  own->exchange.handler && !own->room_wanted;
     if (!waits)
         return;
@@ -83,7 +82,7 @@ static void stream_due(struct h2_stream *own, uint64_t now_ms)
 static const char *connection_late(const struct h2_connection *connection, uint64_t now_ms)
 {
     const struct site *site = h2_site(connection);
-    if (connection->pending && now_ms - connection->sent_ms >= site->send_ms)
+    if (connection->wire.pending && now_ms - connection->wire.sent_ms >= site->send_ms)
         return "send timeout: the client takes nothing";
     if (connection->head_ms && now_ms - connection->head_ms >= site->header_ms)
         return "header timeout";
@@ -105,7 +104,7 @@ static void connection_due(struct timer *timer)
 {
     struct h2_connection *connection = timer->owner;
     uint64_t now_ms = loop_now(connection->base.worker->loop);
-    h2_enter(connection);
+    h2_enter(&connection->wire);
     const char *late = connection_late(connection, now_ms);
     if (late) {
         h2_close(connection, !connection->lingering, late);
@@ -116,24 +115,23 @@ static void connection_due(struct timer *timer)
         }
         if (connection->goaway_ms && now_ms - connection->goaway_ms >= H2_GOAWAY_MS)
             h2_goaway_last(connection);
-        if (connection->stream_count || connection->head_ms || connection->pending ||
+        if (connection->stream_count || connection->head_ms || connection->wire.pending ||
             connection->goaway_ms || connection->lingering)
             h2_attend(connection);
         else
             idle_due(connection, now_ms);
-        h2_resume(connection);
+        h2_resume(&connection->wire);
     }
-    h2_leave(connection);
+    h2_leave(&connection->wire);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static void linger(struct h2_connection *connection)
 {
     for (;;) {
-        ssize_t count =
-            stream_read(&connection->stream, connection->base.worker->input, WORKER_INPUT_BYTES);
+        ssize_t count = stream_read(&connection->wire.stream, connection->base.worker->input,
+                                    WORKER_INPUT_BYTES);
         if (count == -EAGAIN)
             return;
         connection->lingered += count > 0 ? (uint32_t)count : 0;
@@ -151,30 +149,25 @@ static void session_failed(struct h2_connection *connection, ssize_t error)
                     : error == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
                                                             : NGHTTP2_INTERNAL_ERROR;
     connection->failed = connection->leaving = true;
-    if (nghttp2_session_terminate_session(connection->session, code) != 0)
-        connection->broken = true;
+    if (nghttp2_session_terminate_session(connection->wire.session, code) != 0)
+        connection->wire.broken = true;
 }
 
 static void take(struct h2_connection *connection, const char *bytes, size_t length)
 {
     if (!connection->stream_count)
         connection->quiet_ms = loop_now(connection->base.worker->loop);
-    ssize_t taken = nghttp2_session_mem_recv(connection->session, (const uint8_t *)bytes, length);
-    h2_resume(connection);
+    ssize_t taken =
+        nghttp2_session_mem_recv(connection->wire.session, (const uint8_t *)bytes, length);
+    h2_resume(&connection->wire);
     if (taken < 0)
         session_failed(connection, taken);
 }
 
-/* What the client does not take in is not added to without end. */
-static bool crowded(const struct h2_connection *connection)
-{
-    return connection->pending &&
-           nghttp2_session_get_outbound_queue_size(connection->session) > H2_QUEUE_MAX;
-}
-
 static bool may_read(const struct h2_connection *connection)
 {
-    return !connection->dead && !connection->broken && !connection->failed && !crowded(connection);
+    return !connection->wire.dead && !connection->wire.broken && !connection->failed &&
+           !h2_crowded(&connection->wire);
 }
 
 static void intake(struct h2_connection *connection)
@@ -186,82 +179,81 @@ static void intake(struct h2_connection *connection)
     char *input = connection->base.worker->input;
     for (int i = 0; may_read(connection); i++) {
         if (i == H2_READS_A_TURN) {
-            if (stream_again(&connection->stream) < 0)
-                connection->broken = true;
+            if (stream_again(&connection->wire.stream) < 0)
+                connection->wire.broken = true;
             break;
         }
-        ssize_t count = stream_read(&connection->stream, input, WORKER_INPUT_BYTES);
+        ssize_t count = stream_read(&connection->wire.stream, input, WORKER_INPUT_BYTES);
         if (count == -EAGAIN)
             return;
         if (count > 0)
             take(connection, input, (size_t)count);
         else
-            connection->broken = true;
+            connection->wire.broken = true;
     }
-    h2_resume(connection);
+    h2_resume(&connection->wire);
 }
 
 static void connection_ready(struct stream *stream, unsigned events)
 {
     struct h2_connection *connection =
-        (struct h2_connection *)((char *)stream - offsetof(struct h2_connection, stream));
+        (struct h2_connection *)((char *)stream - offsetof(struct h2_connection, wire.stream));
     (void)events;
-    h2_enter(connection);
-    if (connection->pending && !stream->write_blocked)
-        h2_resume(connection);
+    h2_enter(&connection->wire);
+    if (connection->wire.pending && !stream->write_blocked)
+        h2_resume(&connection->wire);
     intake(connection);
-    h2_leave(connection);
+    h2_leave(&connection->wire);
 }
 
-/* ---- going on ---------------------------------------------------------------------------------
- */
+/* ---- going on ------------------------------------------------------------------------------- */
 
 /* All was said: what still comes is read for a while, since a reset could overtake the GOAWAY. */
 static void linger_begin(struct h2_connection *connection)
 {
     connection->lingering = true;
     connection->quiet_ms = loop_now(connection->base.worker->loop);
-    stream_shutdown(&connection->stream);
+    stream_shutdown(&connection->wire.stream);
     timer_set(connection, H2_LINGER_MS);
     linger(connection);
 }
 
-void h2_go_on(struct h2_connection *connection)
+static void connection_go_on(struct h2_wire *wire)
 {
+    struct h2_connection *connection = (struct h2_connection *)wire;
     if (connection->lingering)
         return;
-    if (connection->broken) {
-        h2_output_flush(connection); /* a GOAWAY, if libnghttp2 had one to send */
+    if (connection->wire.broken) {
+        h2_wire_flush(&connection->wire); /* a GOAWAY, if libnghttp2 had one to send */
         h2_close(connection, true, "the client went away");
         return;
     }
-    bool was_crowded = crowded(connection);
-    int error = h2_output_flush(connection);
+    bool was_crowded = h2_crowded(&connection->wire);
+    int error = h2_wire_flush(&connection->wire);
     if (error && error != -EAGAIN) {
         h2_close(connection, true, "the client went away");
         return;
     }
     if (error)
         return;
-    bool over = !nghttp2_session_want_read(connection->session) &&
-                !nghttp2_session_want_write(connection->session);
+    bool over = !nghttp2_session_want_read(connection->wire.session) &&
+                !nghttp2_session_want_write(connection->wire.session);
     if (over || (connection->leaving && !connection->stream_count))
         linger_begin(connection);
     else if (was_crowded)
         intake(connection);
 }
 
-/* ---- going away -------------------------------------------------------------------------------
- */
+/* ---- going away ----------------------------------------------------------------------------- */
 
 void h2_goaway(struct h2_connection *connection)
 {
     if (connection->goaway_ms || connection->leaving || connection->lingering)
         return;
     connection->goaway_ms = loop_now(connection->base.worker->loop);
-    nghttp2_submit_shutdown_notice(connection->session);
+    nghttp2_submit_shutdown_notice(connection->wire.session);
     h2_attend(connection);
-    h2_resume(connection);
+    h2_resume(&connection->wire);
 }
 
 void h2_goaway_last(struct h2_connection *connection)
@@ -269,47 +261,61 @@ void h2_goaway_last(struct h2_connection *connection)
     if (connection->leaving || connection->lingering)
         return;
     connection->leaving = true;
-    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(connection->session),
+    nghttp2_submit_goaway(connection->wire.session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(connection->wire.session),
                           NGHTTP2_NO_ERROR, NULL, 0);
-    h2_resume(connection);
+    h2_resume(&connection->wire);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
-void h2_enter(struct h2_connection *connection)
+static void connection_free(struct h2_wire *wire)
 {
-    connection->busy = true;
+    h2_wire_done(wire);
+    free(wire);
 }
 
-void h2_leave(struct h2_connection *connection)
+/* Those that a turn of frames has emptied bring what they have next. */
+static void streams_go_on(struct h2_wire *wire)
 {
-    connection->busy = false;
-    h2_free_if_dead(connection);
+    struct h2_connection *connection = (struct h2_connection *)wire;
+    struct h2_stream *last = TAILQ_LAST(&connection->going, going_streams);
+    struct h2_stream *own;
+    while (last && (own = TAILQ_FIRST(&connection->going))) {
+        TAILQ_REMOVE(&connection->going, own, going_next);
+        own->is_going = false;
+        bool over = own == last;
+        h2_body_go_on(own);
+        h2_stream_room(own);
+        if (over)
+            return;
+    }
 }
 
-void h2_free_if_dead(struct h2_connection *connection)
+static void connection_waits(struct h2_wire *wire)
 {
-    if (!connection->dead || connection->busy || connection->queued)
-        return;
-    nghttp2_session_del(connection->session);
-    free(connection->pending);
-    free(connection);
+    h2_attend((struct h2_connection *)wire);
 }
+
+static const struct h2_wire_kind h2_connection_kind = {
+    .go_on = connection_go_on,
+    .streams_go_on = streams_go_on,
+    .wait = connection_waits,
+    .free = connection_free,
+};
 
 void h2_close(struct h2_connection *connection, bool reset, const char *why)
 {
-    if (connection->dead)
+    if (connection->wire.dead)
         return;
-    connection->dead = true;
+    connection->wire.dead = true;
     timer_stop(connection->base.worker->loop, &connection->timer);
-    stream_close(&connection->stream, reset);
+    stream_close(&connection->wire.stream, reset);
     LIST_REMOVE(connection, next);
     while (!LIST_EMPTY(&connection->streams))
         h2_stream_free(LIST_FIRST(&connection->streams), why);
     client_end(&connection->base);
-    h2_free_if_dead(connection);
+    h2_free_if_dead(&connection->wire);
 }
 
 static int session_begin(struct h2_connection *connection)
@@ -322,11 +328,12 @@ static int session_begin(struct h2_connection *connection)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, site->header_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
-    if (nghttp2_session_server_new2(&connection->session, h2->callbacks, connection, h2->option))
+    if (nghttp2_session_server_new2(&connection->wire.session, h2->callbacks, connection,
+                                    h2->option))
         return -ENOMEM;
-    if (nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings,
+    if (nghttp2_submit_settings(connection->wire.session, NGHTTP2_FLAG_NONE, settings,
                                 sizeof settings / sizeof settings[0]) ||
-        nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0,
+        nghttp2_session_set_local_window_size(connection->wire.session, NGHTTP2_FLAG_NONE, 0,
                                               H2_CONNECTION_WINDOW_BYTES))
         return -ENOMEM;
     return 0;
@@ -345,14 +352,15 @@ void h2_take(const struct client_base *client, struct stream *from, const char *
     }
     connection->base = *client;
     connection->secure = from->tls != NULL;
-    connection->resets_left = H2_RESETS_BURST;
-    connection->control_left = H2_CONTROL_BURST;
-    connection->refilled_ms = connection->quiet_ms = loop_now(worker->loop);
+    connection->wire.kind = &h2_connection_kind;
+    connection->wire.worker = worker;
+    connection->quiet_ms = loop_now(worker->loop);
+    h2_floods_init(&connection->floods, connection->quiet_ms);
     LIST_INIT(&connection->streams);
     TAILQ_INIT(&connection->going);
-    stream_move(&connection->stream, from, connection_ready);
+    stream_move(&connection->wire.stream, from, connection_ready);
     LIST_INSERT_HEAD(&worker->http->h2->connections, connection, next);
-    h2_enter(connection);
+    h2_enter(&connection->wire);
     if (session_begin(connection) < 0) {
         h2_close(connection, true, "no memory for a session");
     } else {
@@ -362,5 +370,5 @@ void h2_take(const struct client_base *client, struct stream *from, const char *
         take(connection, bytes, length);
         intake(connection);
     }
-    h2_leave(connection);
+    h2_leave(&connection->wire);
 }

@@ -2,53 +2,28 @@
 
 /* ---- floods ---------------------------------------------------------------------------------- */
 
-/* Two buckets, filled by time. Of resets: a stream that ends by RST_STREAM, the client's or ours
- * (it can make us send them by broken frames), costs one; so a client that opens streams and resets
- * them at once is sent away. Of control: each frame that asks for work and brings nothing
- * (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones) costs one; requests, and data
- * that flows, fill it, since they come with such frames by right. */
-static void buckets_fill(struct h2_connection *connection)
-{
-    uint64_t now_ms = loop_now(connection->base.worker->loop);
-    uint64_t passed_ms = now_ms - connection->refilled_ms;
-    if (passed_ms < 100)
-        return;
-    if (passed_ms > 60000)
-        passed_ms = 60000;
-    connection->refilled_ms = now_ms;
-    connection->resets_left += (int32_t)(passed_ms * H2_RESETS_PER_SECOND / 1000);
-    connection->control_left += (int32_t)(passed_ms * H2_CONTROL_PER_SECOND / 1000);
-    if (connection->resets_left > H2_RESETS_BURST)
-        connection->resets_left = H2_RESETS_BURST;
-    if (connection->control_left > H2_CONTROL_BURST)
-        connection->control_left = H2_CONTROL_BURST;
-}
-
 static void calm_enhance(struct h2_connection *connection)
 {
     if (!connection->leaving)
-        nghttp2_session_terminate_session(connection->session, NGHTTP2_ENHANCE_YOUR_CALM);
+        nghttp2_session_terminate_session(connection->wire.session, NGHTTP2_ENHANCE_YOUR_CALM);
     connection->leaving = true;
 }
 
 static void reset_count(struct h2_connection *connection)
 {
-    buckets_fill(connection);
-    if (--connection->resets_left < 0)
+    if (!h2_floods_reset(&connection->floods, loop_now(connection->wire.worker->loop)))
         calm_enhance(connection);
 }
 
 static void control_count(struct h2_connection *connection)
 {
-    buckets_fill(connection);
-    if (--connection->control_left < 0)
+    if (!h2_floods_control(&connection->floods, loop_now(connection->wire.worker->loop)))
         calm_enhance(connection);
 }
 
 static void control_allow(struct h2_connection *connection, int32_t frames)
 {
-    if (connection->control_left < H2_CONTROL_BURST)
-        connection->control_left += frames;
+    h2_floods_allow(&connection->floods, frames);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -262,8 +237,36 @@ static int stream_closed(nghttp2_session *session, int32_t id, uint32_t error, v
         connection->head_ms = 0;
     }
     h2_stream_free(own, error ? nghttp2_http2_strerror(error) : "the stream ended early");
-    h2_resume(connection);
+    h2_resume(&connection->wire);
     return 0;
+}
+
+/* A block is used from its start again when it was emptied. */
+static void block_took(struct h2_stream *own, size_t length)
+{
+    own->block.from += (uint32_t)length;
+    own->connection->queued_bytes -= (uint32_t)length;
+    own->taken_ms = loop_now(own->exchange.worker->loop);
+    if (own->block.from < own->block.to)
+        return;
+    own->block.from = own->block.to = 0;
+    if (own->body_over)
+        h2_block_drop(&own->block, own->exchange.worker->http->h2);
+    else if (own->room_wanted)
+        h2_stream_going(own);
+}
+
+/* A frame of a response's body, which does not come from libnghttp2's memory. */
+static int data_sends(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                      size_t length, nghttp2_data_source *source, void *owner)
+{
+    (void)session, (void)frame;
+    struct h2_connection *connection = owner;
+    struct h2_stream *own = source->ptr;
+    int error = h2_wire_data(&connection->wire, head, own->block.bytes + own->block.from, length);
+    if (!error)
+        block_took(own, length);
+    return error;
 }
 
 int h2_callbacks_set(nghttp2_session_callbacks *callbacks)
@@ -277,6 +280,6 @@ int h2_callbacks_set(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_came);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, stream_closed);
-    nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_output_data);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, data_sends);
     return 0;
 }

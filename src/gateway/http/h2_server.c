@@ -7,38 +7,6 @@
 
 enum { SPARE_STREAMS_MAX = 512 };
 
-/* ---- those that go on ----------------------------------------------------------------------- */
-
-/* What is put in line meanwhile waits for the next turn. */
-static void resume_all(struct deferred *deferred)
-{
-    struct h2_worker *h2 = deferred->owner;
-    struct h2_connection *connection = h2->resume_first;
-    h2->resume_first = NULL;
-    h2->resume_last = &h2->resume_first;
-    while (connection) {
-        struct h2_connection *next = connection->resume_next;
-        connection->queued = false;
-        h2_enter(connection);
-        if (!connection->dead)
-            h2_go_on(connection);
-        h2_leave(connection);
-        connection = next;
-    }
-}
-
-void h2_resume(struct h2_connection *connection)
-{
-    struct h2_worker *h2 = connection->base.worker->http->h2;
-    if (connection->queued || connection->dead)
-        return;
-    connection->queued = true;
-    connection->resume_next = NULL;
-    *h2->resume_last = connection;
-    h2->resume_last = &connection->resume_next;
-    deferred_start(connection->base.worker->loop, &h2->resume, resume_all, h2);
-}
-
 /* ---- recycled memory ------------------------------------------------------------------------ */
 
 struct h2_stream *h2_spare_take(struct h2_worker *h2)
@@ -64,31 +32,6 @@ void h2_spare_give(struct h2_worker *h2, struct h2_stream *own)
     (void)h2;
 #endif
     free(own);
-}
-
-char *h2_block_take(struct h2_worker *h2)
-{
-    char *block = h2->blocks;
-    if (!block)
-        return malloc(H2_BLOCK_BYTES);
-    memcpy(&h2->blocks, block, sizeof h2->blocks);
-    h2->block_count--;
-    return block;
-}
-
-void h2_block_give(struct h2_worker *h2, char *block)
-{
-#ifndef __SANITIZE_ADDRESS__
-    if (block && h2->block_count < H2_BLOCKS_KEPT) {
-        memcpy(block, &h2->blocks, sizeof h2->blocks);
-        h2->blocks = block;
-        h2->block_count++;
-        return;
-    }
-#else
-    (void)h2;
-#endif
-    free(block);
 }
 
 /* ---- the worker's part ---------------------------------------------------------------------- */
@@ -126,7 +69,7 @@ void h2_worker_done(struct worker *worker)
     struct h2_connection *connection;
     while ((connection = LIST_FIRST(&h2->connections)))
         h2_close(connection, false, "the gateway ends");
-    resume_all(&(struct deferred){.owner = h2});
+    h2_resume_all(h2);
     deferred_stop(worker->loop, &h2->resume);
     while (h2->spares)
         free(h2_spare_take(h2));

@@ -42,7 +42,7 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
         .body_wanted = true,
     };
     use_ref(own->client.use);
-    codec_exchange_begin(&own->exchange, &h2_codec, &own->client, &connection->stream, arena);
+    codec_exchange_begin(&own->exchange, &h2_codec, &own->client, &connection->wire.stream, arena);
     own->exchange.request = head_empty;
     LIST_INSERT_HEAD(&connection->streams, own, next);
     connection->stream_count++;
@@ -52,10 +52,8 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
 
 static void block_drop(struct h2_stream *own)
 {
-    own->connection->queued_bytes -= own->block_to - own->block_from;
-    h2_block_give(own->exchange.worker->http->h2, own->block);
-    own->block = NULL;
-    own->block_from = own->block_to = 0;
+    own->connection->queued_bytes -= own->block.to - own->block.from;
+    h2_block_drop(&own->block, own->exchange.worker->http->h2);
 }
 
 void h2_stream_free(struct h2_stream *own, const char *why)
@@ -63,9 +61,9 @@ void h2_stream_free(struct h2_stream *own, const char *why)
     struct h2_connection *connection = own->connection;
     struct exchange *exchange = &own->exchange;
     struct h2_worker *h2 = exchange->worker->http->h2;
-    if (!connection->dead)
-        nghttp2_session_set_stream_user_data(connection->session, own->id, NULL);
-    bool whole = exchange->response_ended && own->body_over && own->block_from == own->block_to;
+    if (!connection->wire.dead)
+        nghttp2_session_set_stream_user_data(connection->wire.session, own->id, NULL);
+    bool whole = exchange->response_ended && own->body_over && own->block.from == own->block.to;
     codec_exchange_end(exchange, whole, why);
     h2_body_done(own);
     block_drop(own);
@@ -83,8 +81,8 @@ void h2_stream_reset(struct h2_stream *own, uint32_t error)
     if (own->reset)
         return;
     own->reset = true;
-    nghttp2_submit_rst_stream(own->connection->session, NGHTTP2_FLAG_NONE, own->id, error);
-    h2_resume(own->connection);
+    nghttp2_submit_rst_stream(own->connection->wire.session, NGHTTP2_FLAG_NONE, own->id, error);
+    h2_resume(&own->connection->wire);
 }
 
 void h2_stream_fail(struct h2_stream *own, uint16_t status, const char *why)
@@ -103,7 +101,7 @@ void h2_stream_going(struct h2_stream *own)
         own->is_going = true;
         TAILQ_INSERT_TAIL(&own->connection->going, own, going_next);
     }
-    h2_resume(own->connection);
+    h2_resume(&own->connection->wire);
 }
 
 /* ---- the head -------------------------------------------------------------------------------- */
@@ -170,29 +168,25 @@ static size_t block_put(struct h2_stream *own, const char *bytes, size_t length)
     struct h2_connection *connection = own->connection;
     if (!length)
         return 0;
-    size_t room = H2_BLOCK_BYTES - own->block_to;
+    size_t room = H2_BLOCK_BYTES - own->block.to;
     if (connection->queued_bytes >= H2_QUEUED_BYTES_MAX)
-        room = own->block_to < H2_SMALL_BYTES ? H2_SMALL_BYTES - own->block_to : 0;
-    if (!own->block)
-        own->block = h2_block_take(own->exchange.worker->http->h2);
-    if (!own->block) {
+        room = own->block.to < H2_SMALL_BYTES ? H2_SMALL_BYTES - own->block.to : 0;
+    ssize_t taken = h2_block_put(&own->block, own->exchange.worker->http->h2, bytes, length, room);
+    if (taken < 0) {
         h2_stream_reset(own, NGHTTP2_INTERNAL_ERROR);
         return 0;
     }
-    size_t taken = length < room ? length : room;
-    memcpy(own->block + own->block_to, bytes, taken);
-    own->block_to += (uint32_t)taken;
     connection->queued_bytes += (uint32_t)taken;
-    return taken;
+    return (size_t)taken;
 }
 
-/* libnghttp2 asks how much of the body it may send now; h2_output_data puts it there. */
+/* libnghttp2 asks how much of the body it may send now; data_sends (h2_frames.c) puts it there. */
 static ssize_t body_asked(nghttp2_session *session, int32_t id, uint8_t *bytes, size_t length,
                           uint32_t *flags, nghttp2_data_source *source, void *owner)
 {
     (void)bytes, (void)owner;
     struct h2_stream *own = source->ptr;
-    size_t ready = own->block_to - own->block_from;
+    size_t ready = own->block.to - own->block.from;
     if (!ready && own->cut)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it resets the stream: INTERNAL_ERROR */
     if (!ready && !own->body_over) {
@@ -217,15 +211,15 @@ static ssize_t body_asked(nghttp2_session *session, int32_t id, uint8_t *bytes, 
 
 static bool gone(const struct h2_stream *own)
 {
-    return own->connection->dead || own->connection->broken || own->reset;
+    return own->connection->wire.dead || own->connection->wire.broken || own->reset;
 }
 
 static void body_resume(struct h2_stream *own)
 {
-    if (own->deferred && !own->connection->dead)
-        nghttp2_session_resume_data(own->connection->session, own->id);
+    if (own->deferred && !own->connection->wire.dead)
+        nghttp2_session_resume_data(own->connection->wire.session, own->id);
     own->deferred = false;
-    h2_resume(own->connection);
+    h2_resume(&own->connection->wire);
 }
 
 /* A run of the body, as much of it as there is room for. */
@@ -241,7 +235,7 @@ static ssize_t body_put(struct h2_stream *own, const char *bytes, size_t length,
 
 void h2_stream_room(struct h2_stream *own)
 {
-    if (!own->room_wanted || own->block_to == H2_BLOCK_BYTES || gone(own))
+    if (!own->room_wanted || own->block.to == H2_BLOCK_BYTES || gone(own))
         return;
     own->room_wanted = false;
     exchange_writable(&own->exchange);
@@ -258,9 +252,9 @@ static void codec_interim(struct exchange *exchange, const struct response_head 
     struct fields fields = {.at = exchange->worker->http->h2->fields};
     field_add(&fields, SLICE(":status"), number_print(digits, head->status));
     fields_add(&fields, head->fields, head->field_count, true);
-    nghttp2_submit_headers(own->connection->session, NGHTTP2_FLAG_NONE, own->id, NULL, fields.at,
-                           fields.count, NULL);
-    h2_resume(own->connection);
+    nghttp2_submit_headers(own->connection->wire.session, NGHTTP2_FLAG_NONE, own->id, NULL,
+                           fields.at, fields.count, NULL);
+    h2_resume(&own->connection->wire);
 }
 
 static int head_submit(struct h2_stream *own, const struct response_head *head, size_t length,
@@ -279,7 +273,7 @@ static int head_submit(struct h2_stream *own, const struct response_head *head, 
     const nghttp2_data_provider provider = {.source.ptr = own, .read_callback = body_asked};
     bool none = own->bodyless || (last && !length);
     own->taken_ms = loop_now(exchange->worker->loop);
-    return nghttp2_submit_response(own->connection->session, own->id, fields.at, fields.count,
+    return nghttp2_submit_response(own->connection->wire.session, own->id, fields.at, fields.count,
                                    none ? NULL : &provider);
 }
 
@@ -299,7 +293,7 @@ static ssize_t codec_respond(struct exchange *exchange, const struct response_he
         own->body_over = true;
     if (own->bodyless || !length) {
         own->body_over |= last;
-        h2_resume(own->connection);
+        h2_resume(&own->connection->wire);
         return (ssize_t)length;
     }
     return body_put(own, bytes, length, last);

@@ -1,0 +1,36 @@
+/* What HTTP/2 needs once per worker, for both its sides; for its own files. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "event/loop.h"
+#include "gateway/http/h2_wire.h"
+#include "gateway/http/head.h"
+#include "gateway/http/http_worker.h"
+
+struct h2_connection;
+struct h2_stream;
+
+struct h2_worker {
+    nghttp2_session_callbacks *callbacks; /* with clients */
+    nghttp2_option *option;
+    LIST_HEAD(, h2_connection) connections;
+    struct h2_wire *resume_first; /* what waits for the end of the turn */
+    struct h2_wire **resume_last;
+    struct deferred resume;
+    struct h2_stream *spares;
+    char *blocks; /* a list through their first bytes */
+    unsigned spare_count, block_count;
+    nghttp2_nv fields[HEAD_FIELDS_MAX + 16];
+    char output[H2_OUTPUT_BYTES];
+    size_t output_length;
+};
+
+static inline struct h2_worker *h2_of_wire(const struct h2_wire *wire)
+{
+    return wire->worker->http->h2;
+}
+/* Those that wait for the end of the turn, now. */
+void h2_resume_all(struct h2_worker *h2);
+/* NULL: no memory. */
+char *h2_block_take(struct h2_worker *h2);
