@@ -268,6 +268,28 @@ static const struct directive rows[] = {
      .options = {{.name = "body", .type = VALUE_SIZE, .low = 1, .help = "of a request"}},
      .help = "What clients may ask for at most, where that differs from what the listener says.",
      .example = "bounds body=1g;"},
+    {.name = "internal",
+     .id = DIRECTIVE_INTERNAL,
+     .contexts = CONTEXT_ROUTE,
+     .help = "Clients do not reach this route: what matches it is answered with 404, unless a "
+             "service sent the request here by X-Accel-Redirect.",
+     .example = "internal;"},
+    {.name = "x-accel-redirect",
+     .id = DIRECTIVE_ACCEL_REDIRECT,
+     .contexts = CONTEXT_ROUTE,
+     .help = "A response of the service with X-Accel-Redirect: PATH is thrown away, and the "
+             "listener's route for PATH answers instead, an `internal` one too. Without this line "
+             "the header means nothing.",
+     .example = "x-accel-redirect;"},
+    {.name = "x-sendfile",
+     .id = DIRECTIVE_SENDFILE,
+     .contexts = CONTEXT_ROUTE,
+     .many = true,
+     .arguments = {{.name = "DIRECTORY", .type = VALUE_WORD, .many = true}},
+     .help = "A response of the service with X-Sendfile: FILE is thrown away, and the file is sent "
+             "instead, if it lies below one of these directories. Without this line the header "
+             "means nothing.",
+     .example = "x-sendfile /srv/shop/private;"},
     {.name = "sni",
      .id = DIRECTIVE_SNI,
      .contexts = CONTEXT_LISTEN,

@@ -237,6 +237,14 @@ bool route_leads_to_files(const struct builder *builder, const struct value *tar
 bool route_files_build(struct builder *builder, const struct value *values, size_t count,
                        const struct value *index, struct route *route);
 
+/* Each folder has one place in the topology, however many routes lead to it. False: reported. */
+bool directory_place(struct builder *builder, const struct value *value, const char *path,
+                     uint32_t *ret_place);
+/* route_follow.c: `internal`, `x-accel-redirect`, `x-sendfile`; `block` is the route's. False:
+ * reported. */
+bool route_follow_build(struct builder *builder, const struct statement *block,
+                        struct route *route);
+
 /* regex.c: is it one? The number of its captures; reported at the value, whose text has it behind
  * a `~`. */
 bool regex_check(struct builder *builder, const struct value *value, uint32_t *ret_captures);

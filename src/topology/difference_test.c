@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,16 @@ static void listeners_come_go_move_and_change(void **state)
     compare(A "listen 80 http { route /x -> a; }",
             A "listen 80 http { route /x -> a { header request set X-Y z; } }",
             "~ listen tcp:80: where it leads, or how\n");
+    static const char *const follows[] = {
+        "route /x -> a { x-accel-redirect; }", "route /x -> a { x-sendfile /usr; }",
+        "route /x -> a { x-sendfile /bin; }", "route /x -> a { internal; }"};
+    for (size_t i = 0; i < sizeof follows / sizeof follows[0]; i++) {
+        char before[256], after[256];
+        snprintf(before, sizeof before, A "listen 80 http { %s }",
+                 i ? follows[i - 1] : "route /x -> a;");
+        snprintf(after, sizeof after, A "listen 80 http { %s }", follows[i]);
+        compare(before, after, "~ listen tcp:80: where it leads, or how\n");
+    }
     compare(A "listen 80 http { route /x -> a; }",
             A "listen 80 http { timeout idle=3s; route /x -> a; }",
             "~ listen tcp:80: where it leads, or how\n");

@@ -199,6 +199,12 @@ static void route_dump(const struct route *route, FILE *out)
         TEXT(route->files, index);
         TEXT(route->files, fallback);
     }
+    NUMBER(route, internal);
+    if (route->follow) {
+        NUMBER(route->follow, accel);
+        for (size_t i = 0; i < route->follow->directory_count; i++)
+            fprintf(out, " follow=%u", route->follow->directories[i]);
+    }
     rules_dump(route, out);
     NUMBER(route, body_bytes_max);
     NUMBER(route, response_ms);

@@ -60,6 +60,19 @@ static void mark_match(uint64_t *mark, const struct route *route)
     }
 }
 
+static void mark_follow(uint64_t *mark, const struct topology *topology, const struct route *route)
+{
+    const struct route_follow *follow = route->follow;
+    mark_number(mark, route->internal);
+    mark_number(mark, follow != NULL);
+    if (!follow)
+        return;
+    mark_number(mark, follow->accel);
+    mark_number(mark, follow->directory_count);
+    for (size_t i = 0; i < follow->directory_count; i++)
+        mark_text(mark, topology->directories[follow->directories[i]]);
+}
+
 static void mark_action(uint64_t *mark, const struct topology *topology, const struct route *route)
 {
     mark_number(mark, route->kind);
@@ -106,6 +119,7 @@ static void mark_route(uint64_t *mark, const struct topology *topology, const st
 {
     mark_match(mark, route);
     mark_action(mark, topology, route);
+    mark_follow(mark, topology, route);
     mark_changes(mark, route);
     mark_number(mark, route->body_bytes_max);
     mark_number(mark, route->response_ms);

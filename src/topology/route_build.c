@@ -310,6 +310,7 @@ static bool pattern_route(struct builder *builder, const struct publication *pub
         good = methods_build(builder, &statement->options[OPTION_METHOD], route) &&
                conditions_build(builder, &statement->options[OPTION_HEADER], route);
         good &= kind_build(builder, publication, statement, block, captures, route);
+        good = good && route_follow_build(builder, block, route);
         site_scope_make(builder, block, outer, captures, &scope);
         scope_apply(route, &scope);
         bounds_apply(block, route);

@@ -88,9 +88,8 @@ static bool folder_there(struct builder *builder, const struct value *value, con
     return true;
 }
 
-/* Each folder has one place, however many routes lead to it. */
-static bool directory_place(struct builder *builder, const struct value *value, const char *path,
-                            uint32_t *ret_place)
+bool directory_place(struct builder *builder, const struct value *value, const char *path,
+                     uint32_t *ret_place)
 {
     struct topology *topology = builder->topology;
     if (!topology->directories)

@@ -18,7 +18,8 @@ enum {
     ROUTE_TARGETS_MAX = 16,
     HEADER_RULES_MAX = 64, /* of a route, with those around it */
     REWRITES_MAX = 64,
-    DIRECTORIES_MAX = 256, /* of routes to files, in the whole topology */
+    DIRECTORIES_MAX = 256,       /* of routes to files, in the whole topology */
+    FOLLOW_DIRECTORIES_MAX = 16, /* `x-sendfile` of a route */
 };
 
 enum path_kind {
@@ -63,6 +64,12 @@ struct route_files {
     const char *fallback; /* below the directory, with `/` in front: for what is not there; NULL */
 };
 
+struct route_follow {            /* what is done when the service's response asks for it */
+    bool accel;                  /* `x-accel-redirect;`: X-Accel-Redirect leads to another route */
+    const uint32_t *directories; /* `x-sendfile DIR;`: index in the topology's directories */
+    size_t directory_count;
+};
+
 struct route_match_header { /* `header="X-Beta: yes"`; value NULL: it is there at all */
     const char *name;
     const char *value;
@@ -85,7 +92,9 @@ struct route {
     uint16_t status;      /* of a redirect or response */
     const char *body;     /* ROUTE_RESPOND: pattern; NULL: empty */
     const char *type;     /* Content-Type of the body */
-    const struct route_files *files; /* ROUTE_FILES */
+    const struct route_files *files;   /* ROUTE_FILES */
+    const struct route_follow *follow; /* ROUTE_PROXY; NULL: nothing is */
+    bool internal;                     /* clients do not reach it */
 
     const struct rewrite *rewrites; /* in their order; the host's first */
     size_t rewrite_count;

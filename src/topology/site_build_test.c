@@ -278,6 +278,13 @@ static const struct {
                                             "folder, with `/` in front"},
     {"route / -> files p, a;", "shop.conf:3:21: error: this is not known here"},
     {"route / -> files p list=on;", "shop.conf:3:20: error: this is not known here"},
+    {"route / -> files p { x-accel-redirect; }",
+     "shop.conf:3:22: error: `x-accel-redirect` is for routes to a service"},
+    {"route / { respond 204; x-sendfile /srv; }",
+     "shop.conf:3:24: error: `x-sendfile` is for routes to a service"},
+    {"route / -> a { x-sendfile; }", "shop.conf:3:16: error: `x-sendfile` needs DIRECTORY"},
+    {"route / -> a { internal on; }", "shop.conf:3:25: error: internal: `on` is one argument too "
+                                      "many"},
     {"route *.php -> a root=/srv;",
      "shop.conf:3:23: error: this is for services that speak FastCGI"},
     {"route / -> files p root=/srv;",
@@ -423,6 +430,26 @@ static void scripts_have_a_root(void **state)
     }
 }
 
+static void what_services_lead_to_is_known(void **state)
+{
+    (void)state;
+    struct topology *topology = good(
+        SITE("route / -> a; route /x -> a { x-accel-redirect; x-sendfile /srv/one/ two; x-sendfile "
+             "/srv/one; }\nroute /y -> files /srv/one { internal; }"));
+    const struct route *routes = site_of(topology)->hosts[0].routes;
+    assert_null(routes[0].follow);
+    assert_false(routes[0].internal);
+    const struct route_follow *follow = routes[1].follow;
+    assert_true(follow->accel);
+    assert_int_equal(follow->directory_count, 3);
+    assert_string_equal(topology->directories[follow->directories[0]], "/srv/one");
+    assert_int_equal(follow->directories[2], follow->directories[0]);
+    assert_int_not_equal(follow->directories[1], follow->directories[0]);
+    assert_true(routes[2].internal);
+    assert_int_equal(routes[2].files->directory, follow->directories[0]);
+    topology_free(topology);
+}
+
 static void all_that_is_wrong_is_said_at_once(void **state)
 {
     (void)state;
@@ -451,6 +478,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
         cmocka_unit_test(a_redirect_in_a_circle_is_warned_of),
         cmocka_unit_test(scripts_have_a_root),
+        cmocka_unit_test(what_services_lead_to_is_known),
         cmocka_unit_test(all_that_is_wrong_is_said_at_once),
         cmocka_unit_test(the_same_route_may_differ_in_conditions),
     };

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "gateway/core/journal.h"
+#include "gateway/http/follow.h"
 #include "gateway/http/requester.h"
 
 enum {
@@ -112,24 +113,31 @@ static struct slice value_host(struct record *record)
     return record->exchange->request.host;
 }
 
+/* What the client asked for, wherever a service led the request. */
+static const struct head *asked_of(const struct record *record)
+{
+    const struct exchange *exchange = record->exchange;
+    return exchange->follow ? &exchange->follow->asked : &exchange->request;
+}
+
 static struct slice value_method(struct record *record)
 {
-    return record->exchange->request.method_name;
+    return asked_of(record)->method_name;
 }
 
 static struct slice value_uri(struct record *record)
 {
-    return record->exchange->request.target;
+    return asked_of(record)->target;
 }
 
 static struct slice value_path(struct record *record)
 {
-    return record->exchange->request.path;
+    return asked_of(record)->path;
 }
 
 static struct slice value_query(struct record *record)
 {
-    return record->exchange->request.query;
+    return asked_of(record)->query;
 }
 
 static struct slice value_scheme(struct record *record)
@@ -161,6 +169,8 @@ static struct slice value_service(struct record *record)
 {
     const struct exchange *exchange = record->exchange;
     const struct route *route = exchange->route;
+    if (exchange->follow && (!route || !route->target_count))
+        route = exchange->follow->route;
     if (!route || !exchange->use || !exchange->upstream[0])
         return (struct slice){0};
     const struct topology *topology = exchange->use->generation->topology;

@@ -5,6 +5,7 @@
 #include "gateway/http/bump.h"
 #include "gateway/http/error_page.h"
 #include "gateway/http/expand.h"
+#include "gateway/http/follow.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/http_worker.h"
 
@@ -20,8 +21,22 @@ static const struct handler *const handlers[] = {
 /* An answer of ours when no handler was started. */
 static void refuse(struct exchange *exchange, uint16_t status, const char *why)
 {
-    exchange_fail(exchange, status, BLAME_CLIENT, why);
+    exchange_fail(exchange, status, exchange->follow ? BLAME_UPSTREAM : BLAME_CLIENT, why);
     exchange_release(exchange);
+}
+
+/* May the request have this route? False: refused. */
+static bool route_reached(struct exchange *exchange, const struct route *route)
+{
+    if (route->internal && !exchange->follow) {
+        refuse(exchange, 404, "an internal route");
+        return false;
+    }
+    if (exchange->follow && !exchange->request_ended && route->kind == ROUTE_PROXY) {
+        refuse(exchange, 502, "a service led elsewhere before it took the request's body");
+        return false;
+    }
+    return true;
 }
 
 static void refuse_method(struct exchange *exchange, struct slice allow)
@@ -65,6 +80,8 @@ static void route_start(struct exchange *exchange, const struct matched *matched
                                           TALLY_ROUTE, plan->route_rows[matched->number]);
     tally_add(&exchange->route_tally->requests_now, 1);
     uint64_t bytes_max = exchange_body_max(exchange);
+    if ((route->internal || exchange->follow) && !route_reached(exchange, route))
+        return;
     if (bytes_max && exchange->request.body == BODY_LENGTH &&
         exchange->request.body_length > bytes_max) {
         refuse(exchange, 413, "the body is larger than the route takes");
@@ -94,7 +111,8 @@ void exchange_dispatch(struct exchange *exchange)
     case MATCH_BAD_PATH:
         break;
     }
-    refuse(exchange, 400, "a path that climbs above the root, is too long or encodes a NUL");
+    refuse(exchange, exchange->follow ? 502 : 400,
+           "a path that climbs above the root, is too long or encodes a NUL");
 }
 
 /* ---- the request's body --------------------------------------------------------------------- */
@@ -141,6 +159,20 @@ static void traffic_done(struct tally_traffic *traffic, const struct exchange *e
     if (exchange->bytes_out)
         tally_add(&traffic->bytes_out, exchange->bytes_out);
     tally_latency(traffic, latency_us);
+}
+
+void exchange_leave(struct exchange *exchange, uint16_t status)
+{
+    uint64_t latency_us = worker_now_us(exchange->worker) - exchange->begun_us;
+    exchange->status = status;
+    if (exchange->route_tally)
+        traffic_done(exchange->route_tally, exchange, latency_us);
+    if (exchange->service_tally)
+        traffic_done(exchange->service_tally, exchange, latency_us);
+    exchange->status = 0;
+    exchange->route = NULL;
+    exchange->route_tally = exchange->service_tally = NULL;
+    memset(exchange->captures, 0, sizeof exchange->captures);
 }
 
 void exchange_done(struct exchange *exchange)

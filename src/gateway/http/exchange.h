@@ -118,6 +118,7 @@ struct exchange {
     char request_id[REQUEST_ID_BYTES]; /* "" until asked for: exchange_request_id */
     struct slice captures[10];         /* of the route's regular expression */
     struct slice allow;                /* of a 405: the methods that there are; valid in the call */
+    struct follow *follow;             /* a service's response led elsewhere (follow.h); NULL */
 
     uint64_t begun_us;
     uint64_t bytes_in;  /* of the request's body */
@@ -137,8 +138,11 @@ struct exchange {
 
 /* ---- for codecs ---- */
 
-/* Finds the host and the route and starts its handler. The head lies in the arena already. */
+/* Finds the host and the route and starts its handler. The head lies in the arena already. Once
+ * more for a request that is led elsewhere: follow.h. */
 void exchange_dispatch(struct exchange *exchange);
+/* Before that: what it came by so far is counted, as answered with this status. */
+void exchange_leave(struct exchange *exchange, uint16_t status);
 size_t exchange_request_body(struct exchange *exchange, const char *bytes, size_t length,
                              bool last);
 void exchange_writable(struct exchange *exchange);

@@ -3,6 +3,7 @@
 #include "gateway/http/error_page.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/filter.h"
+#include "gateway/http/follow.h"
 #include "gateway/http/h1_text.h"
 
 /* ---- to the codec --------------------------------------------------------------------------- */
@@ -38,6 +39,8 @@ static ssize_t head_send(struct exchange *exchange, const struct response_head *
                          const char *bytes, size_t length, bool last)
 {
     struct response_head ruled = *head;
+    if (exchange->follow && head->status < 400)
+        follow_apply(exchange, &ruled); /* without memory for it: as it is */
     if (exchange->route && exchange->route->headers_change_count)
         rules_apply(exchange, &ruled); /* without memory for it: as it is */
     exchange->status = head->status;

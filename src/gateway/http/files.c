@@ -1,18 +1,16 @@
-/* The handler of `-> files`: names, folders, conditions, ranges, variants; what goes out is
- * file_send.c's, what is known of files file_cache.c's. */
+/* The handler of `-> files`: names and folders; what is answered with a file is file_answer.c's,
+ * what goes out file_send.c's, what is known of files file_cache.c's. */
 #include "gateway/http/files.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
-#include "gateway/http/file_condition.h"
+#include "gateway/http/file_answer.h"
 #include "gateway/http/file_listing.h"
 #include "gateway/http/file_path.h"
-#include "gateway/http/file_range.h"
 #include "gateway/http/file_send.h"
 #include "gateway/http/http_worker.h"
 #include "gateway/http/path.h"
@@ -62,37 +60,25 @@ void files_worker_free(struct files_worker *files)
 /* ---- refusals ----------------------------------------------------------------------------------
  */
 
-static void refuse(struct exchange *exchange, uint16_t status, enum exchange_blame blame,
-                   const char *why)
-{
-    exchange_fail(exchange, status, blame, why);
-    exchange_release(exchange);
-}
-
 static void refuse_absent(struct exchange *exchange, int error)
 {
     switch (-error) {
     case ENOENT:
     case ENOTDIR:
     case ENAMETOOLONG:
-        refuse(exchange, 404, BLAME_CLIENT, "there is no such file");
+        file_refuse(exchange, 404, BLAME_CLIENT, "there is no such file");
         return;
     case EXDEV:
     case ELOOP:
-        refuse(exchange, 404, BLAME_CLIENT, "a symbolic link leads out of the folder");
+        file_refuse(exchange, 404, BLAME_CLIENT, "a symbolic link leads out of the folder");
         return;
     case EACCES:
     case EPERM:
-        refuse(exchange, 403, BLAME_ENGINX, "the gateway's user may not read the file");
+        file_refuse(exchange, 403, BLAME_ENGINX, "the gateway's user may not read the file");
         return;
     default:
-        refuse(exchange, 503, BLAME_ENGINX, "the file cannot be opened");
+        file_refuse(exchange, 503, BLAME_ENGINX, "the file cannot be opened");
     }
-}
-
-static void refuse_memory(struct exchange *exchange)
-{
-    refuse(exchange, 503, BLAME_ENGINX, "no memory to answer with a file");
 }
 
 /* ---- a request ----------------------------------------------------------------------------------
@@ -100,265 +86,15 @@ static void refuse_memory(struct exchange *exchange)
 
 struct asked { /* lives while the request is looked at */
     struct exchange *exchange;
-    const struct route_files *files;
+    const struct route_files *files; /* NULL: a service named the file */
     const struct plan_directory *directory;
-    struct file_cache *cache;
     char *name; /* room for the index behind it */
     size_t length;
 };
 
 static struct file *find(const struct asked *asked, const char *name, size_t length)
 {
-    return file_find(asked->cache, asked->directory, (struct slice){name, (uint32_t)length},
-                     loop_now(asked->exchange->worker->loop));
-}
-
-/* The head's fields; as many as it may have. */
-struct answer {
-    struct field fields[8];
-    uint32_t count;
-};
-
-static void answer_put(struct answer *answer, struct slice name, struct slice value,
-                       enum field_id id)
-{
-    answer->fields[answer->count++] =
-        (struct field){.name = name, .value = value, .id = (uint8_t)id};
-}
-
-static struct slice text_of(const char *text)
-{
-    return (struct slice){text, (uint32_t)strlen(text)};
-}
-
-/* What 200, 206 and 304 have alike. `type`: of what was asked for, of which `file` may be a
- * compressed variant. */
-static void answer_describe(struct answer *answer, const struct file *file, bool varies)
-{
-    answer_put(answer, SLICE("Last-Modified"), (struct slice){file->date, HTTP_DATE_BYTES - 1},
-               FIELD_OTHER);
-    answer_put(answer, SLICE("ETag"), file_etag(file), FIELD_OTHER);
-    if (varies)
-        answer_put(answer, SLICE("Vary"), SLICE("Accept-Encoding"), FIELD_OTHER);
-}
-
-/* An answer without a body; `file` is let go. */
-static void bodiless(struct exchange *exchange, const struct answer *answer, uint16_t status,
-                     enum body_kind body, struct file *file)
-{
-    const struct response_head head = {
-        .status = status, .fields = answer->fields, .field_count = answer->count, .body = body};
-    ssize_t taken = exchange_respond(exchange, &head, "", 0, true);
-    file_unref(file);
-    if (taken >= 0)
-        exchange_release(exchange);
-}
-
-/* NULL: no memory; the file is let go then. */
-static struct file_send *send_new(struct exchange *exchange, struct file *file, uint32_t pieces)
-{
-    struct file_send *send = bump_alloc(exchange->arena, sizeof *send);
-    struct file_piece *all = bump_alloc(exchange->arena, pieces * sizeof *all);
-    if (!send || !all) {
-        file_unref(file);
-        refuse_memory(exchange);
-        return NULL;
-    }
-    *send = (struct file_send){.exchange = exchange, .file = file, .pieces = all, .count = pieces};
-    memset(all, 0, pieces * sizeof *all);
-    exchange->handler_own = send;
-    return send;
-}
-
-/* ---- ranges ------------------------------------------------------------------------------------
- */
-
-enum { PART_BYTES = 256, BOUNDARY_BYTES = 17 };
-
-/* "bytes 0-9/100" in the arena; `bytes` NULL: no memory. */
-static struct slice content_range(struct exchange *exchange, const struct range *range,
-                                  uint64_t size)
-{
-    char text[80];
-    int length = range ? snprintf(text, sizeof text, "bytes %llu-%llu/%llu",
-                                  (unsigned long long)range->first,
-                                  (unsigned long long)(range->first + range->length - 1),
-                                  (unsigned long long)size)
-                       : snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
-    return (struct slice){bump_copy(exchange->arena, text, (size_t)length), (uint32_t)length};
-}
-
-static void send_range(struct exchange *exchange, struct answer *answer, struct file *file,
-                       struct slice type, const struct range *range)
-{
-    struct file_send *send = send_new(exchange, file, 1);
-    if (!send)
-        return;
-    struct slice place = content_range(exchange, range, file->size);
-    answer_put(answer, SLICE("Content-Type"), type, FIELD_CONTENT_TYPE);
-    answer_put(answer, SLICE("Content-Range"), place.bytes ? place : SLICE("bytes"), FIELD_OTHER);
-    send->pieces[0] = (struct file_piece){.offset = range->first, .length = range->length};
-    struct response_head head = {
-        .status = 206, .fields = answer->fields, .field_count = answer->count};
-    file_send_start(send, &head);
-}
-
-/* The lines in front of a part. False: no memory. */
-static bool part_head(struct exchange *exchange, const char *boundary, struct slice type,
-                      const struct range *range, uint64_t size, struct file_piece *ret_piece)
-{
-    char *text = bump_alloc(exchange->arena, PART_BYTES + type.length);
-    if (!text)
-        return false;
-    int length =
-        snprintf(text, PART_BYTES + type.length,
-                 "\r\n--%s\r\nContent-Type: %.*s\r\nContent-Range: bytes "
-                 "%llu-%llu/%llu\r\n\r\n",
-                 boundary, (int)type.length, type.bytes, (unsigned long long)range->first,
-                 (unsigned long long)(range->first + range->length - 1), (unsigned long long)size);
-    *ret_piece = (struct file_piece){.bytes = text, .length = (uint64_t)length};
-    return true;
-}
-
-static bool parts_make(struct file_send *send, struct slice type, const struct range *ranges,
-                       uint32_t count, const char *boundary)
-{
-    struct exchange *exchange = send->exchange;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!part_head(exchange, boundary, type, &ranges[i], send->file->size,
-                       &send->pieces[2 * i]))
-            return false;
-        send->pieces[2 * i + 1] =
-            (struct file_piece){.offset = ranges[i].first, .length = ranges[i].length};
-    }
-    char *text = bump_alloc(exchange->arena, PART_BYTES);
-    if (!text)
-        return false;
-    int length = snprintf(text, PART_BYTES, "\r\n--%s--\r\n", boundary);
-    send->pieces[2 * count] = (struct file_piece){.bytes = text, .length = (uint64_t)length};
-    return true;
-}
-
-/* multipart/byteranges (RFC 9110 §14.6). */
-static void send_ranges(struct exchange *exchange, struct answer *answer, struct file *file,
-                        struct slice type, const struct range *ranges, uint32_t count)
-{
-    char boundary[BOUNDARY_BYTES];
-    snprintf(boundary, sizeof boundary, "%016llx",
-             (unsigned long long)random_next(&exchange->worker->random));
-    struct file_send *send = send_new(exchange, file, 2 * count + 1);
-    if (!send)
-        return;
-    char *text = bump_alloc(exchange->arena, PART_BYTES);
-    if (!text || !parts_make(send, type, ranges, count, boundary)) {
-        file_send_abort(send);
-        refuse_memory(exchange);
-        return;
-    }
-    snprintf(text, PART_BYTES, "multipart/byteranges; boundary=%s", boundary);
-    answer_put(answer, SLICE("Content-Type"), text_of(text), FIELD_CONTENT_TYPE);
-    struct response_head head = {
-        .status = 206, .fields = answer->fields, .field_count = answer->count};
-    file_send_start(send, &head);
-}
-
-static void send_outside(struct exchange *exchange, struct file *file)
-{
-    struct answer answer = {0};
-    struct slice place = content_range(exchange, NULL, file->size);
-    if (place.bytes)
-        answer_put(&answer, SLICE("Content-Range"), place, FIELD_OTHER);
-    exchange->blame = BLAME_CLIENT;
-    exchange->why = "no part of the file was asked for";
-    bodiless(exchange, &answer, 416, BODY_LENGTH, file);
-}
-
-/* ---- the file ----------------------------------------------------------------------------------
- */
-
-static void send_whole(struct exchange *exchange, struct answer *answer, struct file *file,
-                       struct slice type)
-{
-    struct file_send *send = send_new(exchange, file, 1);
-    if (!send)
-        return;
-    answer_put(answer, SLICE("Content-Type"), type, FIELD_CONTENT_TYPE);
-    answer_put(answer, SLICE("Accept-Ranges"), SLICE("bytes"), FIELD_OTHER);
-    send->pieces[0] = (struct file_piece){.length = file->size};
-    struct response_head head = {
-        .status = 200, .fields = answer->fields, .field_count = answer->count};
-    file_send_start(send, &head);
-}
-
-static void send_wished(struct exchange *exchange, const struct wishes *wishes,
-                        struct answer *answer, struct file *file, struct slice type)
-{
-    struct range ranges[RANGES_MAX];
-    uint32_t count = 0;
-    enum ranges what = RANGES_IGNORED;
-    if (wishes->range.bytes && exchange->request.method == METHOD_GET &&
-        wishes_range_holds(wishes, file_etag(file), file->modified.tv_sec))
-        what = ranges_parse(wishes->range, file->size, ranges, &count);
-    if (what == RANGES_OUTSIDE)
-        send_outside(exchange, file);
-    else if (what == RANGES_IGNORED)
-        send_whole(exchange, answer, file, type);
-    else if (count == 1)
-        send_range(exchange, answer, file, type, &ranges[0]);
-    else
-        send_ranges(exchange, answer, file, type, ranges, count);
-}
-
-/* The best variant for the client, in place of the file, if there is one; *ret_encoding: which. */
-static struct file *variant_choose(const struct asked *asked, const struct wishes *wishes,
-                                   struct file *file, enum encoding *ret_encoding)
-{
-    *ret_encoding = encoding_choose(wishes->accept_encoding, file->variants);
-    if (*ret_encoding == ENCODING_COUNT)
-        return file;
-    struct slice suffix = encodings[*ret_encoding].suffix;
-    char *name = bump_alloc(asked->exchange->arena, file->name_length + suffix.length + 1);
-    struct file *variant = NULL;
-    if (name) {
-        memcpy(name, file->name, file->name_length);
-        memcpy(name + file->name_length, suffix.bytes, suffix.length + 1);
-        variant = find(asked, name, file->name_length + suffix.length);
-    }
-    if (variant && variant->state == FILE_REGULAR) {
-        file_unref(file);
-        return variant;
-    }
-    file_unref(variant);
-    *ret_encoding = ENCODING_COUNT;
-    return file;
-}
-
-/* Takes the reference over. */
-static void file_serve(const struct asked *asked, struct file *file)
-{
-    struct exchange *exchange = asked->exchange;
-    struct slice type = file->type.type; /* of a table that stays */
-    bool varies = file->variants != 0;
-    struct wishes wishes;
-    struct answer answer = {0};
-    enum encoding encoding;
-    wishes_read(&exchange->request, &wishes);
-    file = variant_choose(asked, &wishes, file, &encoding);
-    answer_describe(&answer, file, varies);
-    switch (wishes_judge(&wishes, file_etag(file), file->modified.tv_sec)) {
-    case VERDICT_NOT_MODIFIED:
-        bodiless(exchange, &answer, 304, BODY_NONE, file);
-        return;
-    case VERDICT_FAILED:
-        file_unref(file);
-        refuse(exchange, 412, BLAME_CLIENT, "the file is another than the request is for");
-        return;
-    case VERDICT_SEND:
-        break;
-    }
-    if (encoding != ENCODING_COUNT)
-        answer_put(&answer, SLICE("Content-Encoding"), encodings[encoding].name, FIELD_OTHER);
-    send_wished(exchange, &wishes, &answer, file, type);
+    return files_find(asked->exchange, asked->directory, name, length);
 }
 
 /* ---- what is no file ---------------------------------------------------------------------------
@@ -367,13 +103,13 @@ static void file_serve(const struct asked *asked, struct file *file)
 /* The fallback, or a refusal for this reason. */
 static void absent_serve(const struct asked *asked, int error)
 {
-    const char *fallback = asked->files->fallback;
+    const char *fallback = asked->files ? asked->files->fallback : NULL;
     bool missing = error != -EACCES && error != -EPERM && error != -EMFILE && error != -ENFILE &&
                    error != -ETIMEDOUT;
     struct file *file =
         fallback && missing ? find(asked, fallback + 1, strlen(fallback + 1)) : NULL;
     if (file && file->state == FILE_REGULAR) {
-        file_serve(asked, file);
+        file_answer(asked->exchange, asked->directory, file);
         return;
     }
     file_unref(file);
@@ -383,15 +119,15 @@ static void absent_serve(const struct asked *asked, int error)
 static void listing_send(const struct asked *asked, char *page, size_t length)
 {
     struct exchange *exchange = asked->exchange;
-    struct file_send *send = send_new(exchange, NULL, 1);
+    struct file_send *send = file_send_new(exchange, NULL, 1);
     if (!send) {
         free(page);
         return;
     }
-    struct answer answer = {0};
-    answer_put(&answer, SLICE("Content-Type"), SLICE("text/html; charset=utf-8"),
-               FIELD_CONTENT_TYPE);
-    answer_put(&answer, SLICE("Cache-Control"), SLICE("no-cache"), FIELD_OTHER);
+    struct file_fields answer = {0};
+    file_fields_put(&answer, SLICE("Content-Type"), SLICE("text/html; charset=utf-8"),
+                    FIELD_CONTENT_TYPE);
+    file_fields_put(&answer, SLICE("Cache-Control"), SLICE("no-cache"), FIELD_OTHER);
     send->owned = page;
     send->pieces[0] = (struct file_piece){.bytes = page, .length = length};
     struct response_head head = {
@@ -427,7 +163,7 @@ static void folder_redirect(struct exchange *exchange)
     char *location =
         bump_alloc(exchange->arena, ((size_t)path.length + query.length) * PATH_GROWTH_MAX + 4);
     if (!location) {
-        refuse_memory(exchange);
+        file_refuse_memory(exchange);
         return;
     }
     size_t at = 0;
@@ -438,9 +174,10 @@ static void folder_redirect(struct exchange *exchange)
         location[at++] = '?';
         at += path_encode(query, PATH_PART_QUERY, location + at);
     }
-    struct answer answer = {0};
-    answer_put(&answer, SLICE("Location"), (struct slice){location, (uint32_t)at}, FIELD_OTHER);
-    bodiless(exchange, &answer, 301, BODY_LENGTH, NULL);
+    struct file_fields answer = {0};
+    file_fields_put(&answer, SLICE("Location"), (struct slice){location, (uint32_t)at},
+                    FIELD_OTHER);
+    file_bodiless(exchange, &answer, 301, BODY_LENGTH, NULL);
 }
 
 /* The index of the folder that was asked for. */
@@ -451,11 +188,11 @@ static void folder_serve(struct asked *asked)
     struct file *file = find(asked, asked->name, asked->length + strlen(index));
     asked->name[asked->length] = 0;
     if (!file) {
-        refuse_memory(asked->exchange);
+        file_refuse_memory(asked->exchange);
         return;
     }
     if (file->state == FILE_REGULAR) {
-        file_serve(asked, file);
+        file_answer(asked->exchange, asked->directory, file);
         return;
     }
     int error = file->state == FILE_ABSENT ? file->error : -ENOENT;
@@ -470,11 +207,11 @@ static void name_serve(struct asked *asked)
 {
     struct file *file = find(asked, asked->name, asked->length);
     if (!file) {
-        refuse_memory(asked->exchange);
+        file_refuse_memory(asked->exchange);
         return;
     }
     if (file->state == FILE_REGULAR) {
-        file_serve(asked, file);
+        file_answer(asked->exchange, asked->directory, file);
         return;
     }
     int error = file->error;
@@ -511,7 +248,7 @@ static bool asked_make(struct exchange *exchange, struct asked *ret_asked)
     size_t room = path.bytes ? file_path_room(path) : 1;
     char *name = bump_alloc(exchange->arena, room + strlen(files->index) + 1);
     if (!worker || !name) {
-        refuse_memory(exchange);
+        file_refuse_memory(exchange);
         return false;
     }
     ssize_t length = path.bytes ? file_path_make(path, name, room) : -EINVAL;
@@ -519,12 +256,11 @@ static bool asked_make(struct exchange *exchange, struct asked *ret_asked)
         .exchange = exchange,
         .files = files,
         .directory = &exchange->use->generation->directories[files->directory],
-        .cache = worker->cache,
         .name = name,
         .length = length < 0 ? 0 : (size_t)length,
     };
     if (length == -EINVAL)
-        refuse(exchange, 400, BLAME_CLIENT, "not the path of a file");
+        file_refuse(exchange, 400, BLAME_CLIENT, "not the path of a file");
     else if (length < 0)
         absent_serve(ret_asked, (int)length);
     return length >= 0;
@@ -535,7 +271,7 @@ static void files_start(struct exchange *exchange)
     struct asked asked;
     if (exchange->request.method != METHOD_GET && exchange->request.method != METHOD_HEAD) {
         exchange->allow = SLICE("GET, HEAD");
-        refuse(exchange, 405, BLAME_CLIENT, "files are only read");
+        file_refuse(exchange, 405, BLAME_CLIENT, "files are only read");
         return;
     }
     if (!asked_make(exchange, &asked))
@@ -544,6 +280,30 @@ static void files_start(struct exchange *exchange)
         folder_serve(&asked);
     else
         name_serve(&asked);
+}
+
+void files_serve(struct exchange *exchange, uint32_t directory, const char *name)
+{
+    const struct asked asked = {
+        .exchange = exchange,
+        .directory = &exchange->use->generation->directories[directory],
+    };
+    exchange->handler = &handler_files;
+    exchange->handler_own = NULL;
+    if (!files_worker(exchange->worker)) {
+        file_refuse_memory(exchange);
+        return;
+    }
+    struct file *file = find(&asked, name, strlen(name));
+    if (!file) {
+        file_refuse_memory(exchange);
+    } else if (file->state == FILE_REGULAR) {
+        file_answer(exchange, asked.directory, file);
+    } else {
+        int error = file->state == FILE_ABSENT ? file->error : -ENOENT;
+        file_unref(file);
+        absent_serve(&asked, error);
+    }
 }
 
 /* What the client still sends is of no interest. */

@@ -43,6 +43,17 @@ void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome)
     proxy_release(proxy);
 }
 
+void proxy_leave(struct proxy *proxy, bool whole)
+{
+    struct h1_client *client = proxy->client;
+    proxy->client = NULL;
+    if (client && whole)
+        h1_client_done(client);
+    else if (client)
+        h1_client_close(client);
+    endpoint_leave(proxy, OUTCOME_GOOD);
+}
+
 /* An answer of ours. */
 static void proxy_answer(struct proxy *proxy, uint16_t status, enum exchange_blame blame,
                          const char *why)

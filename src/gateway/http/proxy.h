@@ -67,6 +67,10 @@ void proxy_failed(void *owner, const struct h1_failure *failure);
 /* The response is out (or cut): lets go of everything. The proxy is gone after it. */
 void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome);
 
+/* The response is not passed on, and the exchange goes on without the proxy. `whole`: nothing more
+ * comes of it, so that the connection can be kept. */
+void proxy_leave(struct proxy *proxy, bool whole);
+
 /* ---- proxy_request.c ---- */
 
 /* Sends the head, and what there is of the body. 0; -errno: the connect failed; -E2BIG: the head

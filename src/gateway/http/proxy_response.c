@@ -1,4 +1,5 @@
 #include "gateway/http/bump.h"
+#include "gateway/http/follow.h"
 #include "gateway/http/proxy.h"
 
 enum { TRAILERS_MAX = 64 };
@@ -78,6 +79,26 @@ static size_t passed(struct proxy *proxy, ssize_t taken, size_t length, bool las
 
 static void upgrade(struct proxy *proxy, const struct head *head);
 
+/* The route follows responses that lead elsewhere, and this may be one. True: that was done, the
+ * proxy is gone. */
+static bool followed(struct proxy *proxy, const struct response_head *answer, bool last)
+{
+    struct exchange *exchange = proxy->exchange;
+    struct slice place;
+    enum follow_kind kind =
+        follow_find(exchange->route->follow, answer->fields, answer->field_count, &place);
+    if (kind == FOLLOW_NOT)
+        return false;
+    if (!follow_keep(exchange, answer->fields, answer->field_count, &place)) {
+        exchange_fail(exchange, 503, BLAME_ENGINX, "the request's memory is used up");
+        proxy_finish(proxy, last ? OUTCOME_GOOD : OUTCOME_UNUSED);
+        return true;
+    }
+    proxy_leave(proxy, last);
+    follow_go(exchange, kind, place, answer->status);
+    return true;
+}
+
 static size_t proxy_response(void *owner, const struct head *head, const char *bytes, size_t length,
                              bool last)
 {
@@ -93,6 +114,8 @@ static size_t proxy_response(void *owner, const struct head *head, const char *b
         proxy_finish(proxy, OUTCOME_GOOD);
         return length;
     }
+    if (proxy->exchange->route->follow && followed(proxy, &answer, last))
+        return length;
     struct field trailers[TRAILERS_MAX];
     uint32_t count = trailers_of(proxy, last, trailers);
     ssize_t taken = exchange_respond(proxy->exchange, &answer, bytes, length, last && !count);
