@@ -146,7 +146,7 @@ void draft_gateway_apply(struct builder *builder, struct service *service,
                          const struct statement *statement);
 /* After the whole block: connections are kept only if it says so. A PHP-FPM process serves one
  * connection until that ends, so idle ones of one thread would leave the others without any. */
-void draft_fastcgi_settle(struct builder *builder, struct service *service);
+void draft_speaks_settle(struct builder *builder, struct service *service);
 void balance_apply(struct builder *builder, struct service *service,
                    const struct statement *statement);
 /* draft_check.c: `check`. */
@@ -221,10 +221,10 @@ bool route_build(struct builder *builder, const struct publication *publication,
 /* Of `listen … http -> SERVICE`. */
 bool route_of_listener(struct builder *builder, const struct publication *publication,
                        const struct site_scope *scope, struct route *ret_route);
-/* route_target.c: what stands behind `->`; false: reported. `*ret_fastcgi`: they speak it. */
+/* route_target.c: what stands behind `->`; false: reported. `*ret_speaks`: what they speak. */
 bool route_targets_build(struct builder *builder, const struct publication *publication,
                          const struct value *values, size_t count, struct route *route,
-                         bool *ret_fastcgi);
+                         enum service_speaks *ret_speaks);
 struct script_options {
     const struct value *root, *index, *split;
 };

@@ -220,7 +220,7 @@ static void block_apply(struct builder *builder, struct draft *draft, const stru
         if (at->valid)
             statement_apply(builder, &draft->service, at);
     }
-    draft_fastcgi_settle(builder, &draft->service);
+    draft_speaks_settle(builder, &draft->service);
     draft_gather(builder, draft);
     remotes_gather(builder, draft);
     block_check(builder, draft);

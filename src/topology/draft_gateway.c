@@ -154,10 +154,11 @@ static void capacity_apply(struct service_gateway *gateway, const struct stateme
     gateway->idle_max = option_number(statement, CAPACITY_IDLE);
 }
 
-void draft_fastcgi_settle(struct builder *builder, struct service *service)
+void draft_speaks_settle(struct builder *builder, struct service *service)
 {
     const struct statement *capacity = builder_first(builder, DIRECTIVE_CAPACITY);
-    if (service->gateway.fastcgi && !(capacity && capacity->options[CAPACITY_IDLE].word))
+    if (service->gateway.speaks == SPEAKS_FASTCGI &&
+        !(capacity && capacity->options[CAPACITY_IDLE].word))
         service->gateway.idle_max = 0;
 }
 
@@ -193,7 +194,7 @@ void draft_gateway_apply(struct builder *builder, struct service *service,
         gateway->eject_ms = option_number(statement, 1);
         break;
     case DIRECTIVE_SPEAKS:
-        gateway->fastcgi = statement->arguments[0].choice == 1;
+        gateway->speaks = (enum service_speaks)statement->arguments[0].choice;
         break;
     default:
         break; /* `at` is gathered */

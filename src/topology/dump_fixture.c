@@ -49,7 +49,7 @@ static void gateway_dump(const struct service_gateway *gateway, FILE *out)
     TEXT(tls, ca_file);
     TEXT(tls, certificate_file);
     TEXT(tls, key_file);
-    NUMBER(gateway, fastcgi);
+    NUMBER(gateway, speaks);
     NUMBER(gateway, proxy_protocol);
     NUMBER(gateway, hash_key);
     TEXT(gateway, hash_name);

@@ -224,7 +224,7 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
                                  gateway->check_path, gateway->check_host,  gateway->check_match,
                                  gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
-    mark_number(mark, gateway->fastcgi);
+    mark_number(mark, gateway->speaks);
     const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
                                 gateway->slow_start_ms,    gateway->connections_max,
                                 gateway->requests_max,     gateway->idle_max,

@@ -224,10 +224,10 @@ static bool targets_build(struct builder *builder, const struct publication *pub
                           const struct statement *statement, struct route *route)
 {
     const struct script_options script = script_options(statement);
-    bool fastcgi;
+    enum service_speaks speaks;
     return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
-                               statement->argument_count - ARGUMENT_TARGETS, route, &fastcgi) &&
-           route_script_build(builder, statement, fastcgi, &script, route);
+                               statement->argument_count - ARGUMENT_TARGETS, route, &speaks) &&
+           route_script_build(builder, statement, speaks == SPEAKS_FASTCGI, &script, route);
 }
 
 /* `-> files DIR …`; `index=` stands among the route's own options. */
@@ -365,7 +365,7 @@ bool route_of_listener(struct builder *builder, const struct publication *public
         draft_published(builder, target->text, &place, &publication->variables);
     if (!draft)
         return false;
-    if (draft->service.gateway.fastcgi) {
+    if (draft->service.gateway.speaks == SPEAKS_FASTCGI) {
         value_refuse(
             builder, target, "in its block: route ~\\.php(/|$) -> php root=/srv/www;",
             "the service speaks FastCGI: `root=` of a route must say where its scripts lie");

@@ -11,7 +11,7 @@ struct targets {
     size_t count;
     bool expects_name;
     bool good;
-    bool fastcgi; /* the first one speaks it */
+    enum service_speaks speaks; /* of the first one */
 };
 
 static const char weight_prefix[] = "weight=";
@@ -38,8 +38,8 @@ static void target_add(struct targets *targets, const char *name, const struct p
             return;
         }
     if (!targets->count)
-        targets->fastcgi = draft->service.gateway.fastcgi;
-    if (targets->fastcgi != draft->service.gateway.fastcgi) {
+        targets->speaks = draft->service.gateway.speaks;
+    if (targets->speaks != draft->service.gateway.speaks) {
         refuse(targets, place, NULL, "the services of a route speak one protocol");
         return;
     }
@@ -112,7 +112,7 @@ static void word_take(struct targets *targets, const struct value *value)
 
 bool route_targets_build(struct builder *builder, const struct publication *publication,
                          const struct value *values, size_t count, struct route *route,
-                         bool *ret_fastcgi)
+                         enum service_speaks *ret_speaks)
 {
     struct targets targets = {
         .builder = builder, .publication = publication, .expects_name = true, .good = true};
@@ -132,6 +132,6 @@ bool route_targets_build(struct builder *builder, const struct publication *publ
     memcpy(copy, targets.targets, targets.count * sizeof *copy);
     route->targets = copy;
     route->target_count = targets.count;
-    *ret_fastcgi = targets.fastcgi;
+    *ret_speaks = targets.speaks;
     return true;
 }

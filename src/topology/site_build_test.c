@@ -395,7 +395,7 @@ static void scripts_have_a_root(void **state)
              "idle=3; }\nlisten 80 http { route *.php -> p, q root=/srv/www/; route / -> q root=/ "
              "index=/front.php5 split=.php5; }");
     const struct route *routes = site_of(topology)->hosts[0].routes;
-    assert_true(topology->services[0].gateway.fastcgi);
+    assert_int_equal(topology->services[0].gateway.speaks, SPEAKS_FASTCGI);
     assert_int_equal(topology->services[0].gateway.idle_max, 0);
     assert_int_equal(topology->services[1].gateway.idle_max, 3);
     assert_string_equal(routes[0].root, "/srv/www");

@@ -87,12 +87,15 @@ struct service_tls { /* `tls name=… ca=…;` in a service: TLS to its endpoint
 
 enum retry_methods { RETRY_SAFE, RETRY_IDEMPOTENT, RETRY_ALL };
 
+/* The protocol of requests to a service. */
+enum service_speaks { SPEAKS_HTTP, SPEAKS_FASTCGI };
+
 /* What only the gateway does with a service. */
 struct service_gateway {
     const struct remote *remotes; /* with any, the service has no instances */
     size_t remote_count;
     struct service_tls tls;
-    bool fastcgi;           /* `speaks fastcgi` */
+    enum service_speaks speaks;
     uint8_t proxy_protocol; /* header to send: 0 none, 1, 2 */
     enum hash_key hash_key;
     const char *hash_name;    /* of the header, cookie or query argument */
