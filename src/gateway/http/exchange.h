@@ -109,7 +109,9 @@ struct exchange {
     struct tally_traffic *route_tally;   /* NULL: none */
     struct tally_traffic *service_tally; /* of whom it went to; NULL: nobody */
 
-    struct head request; /* its bytes and fields lie in the arena */
+    struct head request;                  /* its bytes and fields lie in the arena */
+    const struct field *request_trailers; /* set before the body's last bytes are given; arena */
+    uint32_t request_trailer_count;
     struct bump *arena;  /* of this exchange; freed with it */
     bool client_trusted; /* the peer is one of the site's `trust` */
     int fd;              /* of the client's socket, for client_local; -1: none of its own */

@@ -179,15 +179,6 @@ enum h1_result h1_chunks_decode(struct h1_chunks *chunks, char *bytes, size_t le
     }
 }
 
-/* Framing, routing and what a proxy must not believe may not come after the body
- * (RFC 9110 §6.5.1). */
-static bool trailer_allowed(const struct field *field)
-{
-    enum field_id id = field->id;
-    return !field->dropped && !field_hop_by_hop(id) && id != FIELD_HOST &&
-           id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER && id != FIELD_SET_COOKIE;
-}
-
 uint32_t h1_trailers_parse(const struct h1_chunks *chunks, struct field *fields, uint32_t room)
 {
     struct head head = {.fields = fields, .fields_room = room};
@@ -198,7 +189,7 @@ uint32_t h1_trailers_parse(const struct h1_chunks *chunks, struct field *fields,
         return 0;
     uint32_t count = 0;
     for (uint32_t i = 0; i < head.field_count; i++)
-        if (trailer_allowed(&fields[i]))
+        if (field_trails(&fields[i]))
             fields[count++] = fields[i];
     return count;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "gateway/http/h1_client_private.h"
+#include "gateway/http/h1_text.h"
 #include "tls/client.h"
 #include "tls/session.h"
 
@@ -64,11 +65,16 @@ static void client_due(struct timer *timer)
 
 void client_fail(struct h1_client *client, bool timeout, const char *why)
 {
-    enum h1_stage stage = !client->connected             ? STAGE_CONNECT
-                          : client->state == CLIENT_BODY ? STAGE_BODY
-                          : client->sent                 ? STAGE_RESPONSE
-                                                         : STAGE_SEND;
-    const struct h1_failure failure = {stage, timeout, client->received, client->tls_failed, why};
+    enum courier_stage stage = !client->connected             ? STAGE_CONNECT
+                               : client->state == CLIENT_BODY ? STAGE_BODY
+                               : client->sent                 ? STAGE_RESPONSE
+                                                              : STAGE_SEND;
+    const struct courier_failure failure = {.stage = stage,
+                                            .timeout = timeout,
+                                            .received = client->received,
+                                            .spoke = client->tls_failed,
+                                            .reused = client->reused,
+                                            .why = why};
     client->deadline_ms = UINT64_MAX;
     client->calls->failed(client->owner, &failure);
 }
@@ -255,19 +261,15 @@ bool h1_client_fastcgi_was(const struct h1_client *client)
     return client->fastcgi;
 }
 
-bool h1_client_reused(const struct h1_client *client)
-{
-    return client->reused;
-}
-
 void h1_client_private(struct h1_client *client)
 {
     client->private = true;
 }
 
-void h1_client_begin(struct h1_client *client, const struct h1_client_calls *calls, void *owner,
-                     enum http_method method, const struct h1_client_times *times)
+void h1_client_begin(struct h1_client *client, const struct courier_calls *calls, void *owner,
+                     enum http_method method, bool chunked, const struct courier_times *times)
 {
+    client->courier.kind = &h1_courier;
     client->serial++;
     client->calls = calls;
     client->owner = owner;
@@ -278,6 +280,7 @@ void h1_client_begin(struct h1_client *client, const struct h1_client_calls *cal
     client->keep_ms = UINT32_MAX;
     client->sent = client->send_broken = client->room_wanted = client->received = false;
     client->chunks_over = client->fastcgi = client->records_over = false;
+    client->output.chunked = chunked;
     client->output.records = false;
     client->trailer_room = NULL;
     client->starved = client->wanted = true;
@@ -292,8 +295,15 @@ void h1_client_fastcgi(struct h1_client *client, bool keeps)
     client->reader = (struct fcgi_reader){0};
 }
 
-void h1_client_done(struct h1_client *client)
+struct courier *h1_client_courier(struct h1_client *client)
 {
+    return &client->courier;
+}
+
+/* Into the pool if it can carry another request, else closed. */
+static void client_done(struct courier *courier)
+{
+    struct h1_client *client = h1_client_of(courier);
     uint32_t idle_ms = client->keep_ms < client->times.idle ? client->keep_ms : client->times.idle;
     bool keeps = client->state == CLIENT_OVER && client->keep_alive && client->sent &&
                  !client->send_broken && !client->output.pending && !client->held_length &&
@@ -319,8 +329,14 @@ void h1_client_close(struct h1_client *client)
     client_drop(client);
 }
 
-struct stream *h1_client_upgrade(struct h1_client *client, struct slice *ret_ahead)
+static void client_close(struct courier *courier)
 {
+    h1_client_close(h1_client_of(courier));
+}
+
+static struct stream *client_upgrade(struct courier *courier, struct slice *ret_ahead)
+{
+    struct h1_client *client = h1_client_of(courier);
     client->deadline_ms = UINT64_MAX;
     client->upgraded = true;
     *ret_ahead = (struct slice){client->held, client->held_length};
@@ -339,13 +355,12 @@ static ssize_t send_failed(struct h1_client *client, const struct h1_piece *piec
     return stream_watch(&client->stream) < 0 ? -ENOMEM : (ssize_t)piece->body_length;
 }
 
-ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece, bool chunked)
+ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece)
 {
     if (client->send_broken) {
         client->sent |= piece->last;
         return (ssize_t)piece->body_length;
     }
-    client->output.chunked = chunked;
     ssize_t taken = h1_output_write(&client->output, &client->stream, piece);
     if (taken < 0)
         return client->connected ? send_failed(client, piece) : taken;
@@ -362,3 +377,39 @@ ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece, b
         client_deadline(client, client->times.response);
     return stream_watch(&client->stream) < 0 ? -ENOMEM : taken;
 }
+
+/* Behind the last chunk (RFC 9112 §7.1.2). */
+static ssize_t trailers_send(struct h1_client *client, const struct courier_piece *piece)
+{
+    struct text text = {.bytes = client->worker->output};
+    PUT(&text, "0\r\n");
+    for (uint32_t i = 0; i < piece->trailer_count; i++)
+        put_field(&text, &piece->trailers[i]);
+    PUT(&text, "\r\n");
+    client->output.chunked = false; /* it was framed by hand */
+    const struct h1_piece end = {.head = text.bytes, .head_length = text.length, .last = true};
+    return h1_client_send(client, &end);
+}
+
+static ssize_t client_send(struct courier *courier, const struct courier_piece *piece)
+{
+    struct h1_client *client = h1_client_of(courier);
+    bool trails =
+        piece->last && piece->trailer_count && client->output.chunked && !client->output.records;
+    const struct h1_piece part = {
+        .body = piece->bytes, .body_length = piece->length, .last = piece->last && !trails};
+    ssize_t taken = part.body_length || part.last ? h1_client_send(client, &part) : 0;
+    if (!trails || taken < (ssize_t)piece->length)
+        return taken;
+    ssize_t error = trailers_send(client, piece);
+    return error < 0 ? error : taken;
+}
+
+const struct courier_kind h1_courier = {
+    .send = client_send,
+    .more = client_more,
+    .trailers = client_trailers,
+    .upgrade = client_upgrade,
+    .done = client_done,
+    .close = client_close,
+};

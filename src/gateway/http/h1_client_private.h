@@ -22,17 +22,18 @@ enum {
 };
 
 struct h1_client {
+    struct courier courier; /* first */
     struct stream stream;
     struct pooled pooled;
     struct timer timer;
     uint64_t deadline_ms; /* UINT64_MAX: none */
     struct worker *worker;
     struct endpoint *endpoint; /* holds a reference */
-    const struct h1_client_calls *calls;
+    const struct courier_calls *calls;
     void *owner;
     uint64_t serial; /* of the request */
     struct h1_output output;
-    struct h1_client_times times;
+    struct courier_times times;
     char *held; /* read, not consumed */
     uint32_t held_length;
     uint32_t scanned; /* HEAD: see h1_head_end; BODY: bytes of `held` that are decoded already */
@@ -67,6 +68,13 @@ struct h1_client {
     struct pipe_pair pipe; /* read_fd -1: none */
 };
 
+static inline struct h1_client *h1_client_of(struct courier *courier)
+{
+    return (struct h1_client *)courier;
+}
+
+extern const struct courier_kind h1_courier;
+
 void client_deadline(struct h1_client *client, uint64_t delay_ms);
 /* Tells the owner; it is to be closed after that. */
 void client_fail(struct h1_client *client, bool timeout, const char *why);
@@ -76,5 +84,8 @@ void client_not_connected(struct h1_client *client, int error);
 bool fcgi_client_decode(struct h1_client *client, char *bytes, size_t *length);
 /* Reads and goes on as far as it goes; busy. */
 void client_read(struct h1_client *client);
+/* Of the courier. */
+void client_more(struct courier *courier);
+uint32_t client_trailers(struct courier *courier, struct field *fields, uint32_t room);
 /* True: the body goes by splice; all that can be done just now was done. */
 bool client_splice(struct h1_client *client);

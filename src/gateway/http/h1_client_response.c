@@ -346,8 +346,9 @@ void client_read(struct h1_client *client)
     stream_again(&client->stream);
 }
 
-void h1_client_more(struct h1_client *client)
+void client_more(struct courier *courier)
 {
+    struct h1_client *client = h1_client_of(courier);
     if (client->state != CLIENT_BODY || client->busy)
         return;
     client->wanted = true;
@@ -367,8 +368,9 @@ void h1_client_trailers_want(struct h1_client *client, char *room)
     client->trailer_room = room;
 }
 
-uint32_t h1_client_trailers(struct h1_client *client, struct field *fields, uint32_t room)
+uint32_t client_trailers(struct courier *courier, struct field *fields, uint32_t room)
 {
+    struct h1_client *client = h1_client_of(courier);
     if (client->body != BODY_CHUNKED || !client->chunks_over)
         return 0;
     return h1_trailers_parse(&client->chunks, fields, room);

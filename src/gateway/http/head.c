@@ -170,3 +170,10 @@ const struct field *head_find(const struct head *head, const char *name)
             return &head->fields[i];
     return NULL;
 }
+
+bool field_trails(const struct field *field)
+{
+    enum field_id id = field->id;
+    return !field->dropped && !field_hop_by_hop(id) && id != FIELD_HOST &&
+           id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER && id != FIELD_SET_COOKIE;
+}

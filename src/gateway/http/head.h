@@ -86,6 +86,10 @@ struct field {
     bool dropped;       /* named by Connection, or removed by a rule: not passed on */
 };
 
+/* May it come behind a body? Framing, routing and what a proxy must not believe may not
+ * (RFC 9110 §6.5.1). */
+bool field_trails(const struct field *field);
+
 enum { HEAD_FIELDS_MAX = 256 }; /* the listener's bound is at most this */
 
 enum body_kind {

@@ -5,7 +5,6 @@
 #include "gateway/http/bump.h"
 #include "gateway/http/fastcgi.h"
 #include "gateway/http/h1_fields.h"
-#include "gateway/relay/proxy_header.h"
 
 static void proxy_try(struct proxy *proxy);
 
@@ -24,6 +23,14 @@ static void endpoint_leave(struct proxy *proxy, enum endpoint_outcome outcome)
     endpoint_end(endpoint, outcome, proxy->latency_us);
 }
 
+static void courier_close(struct proxy *proxy)
+{
+    struct courier *courier = proxy->courier;
+    proxy->courier = NULL;
+    if (courier)
+        courier->kind->close(courier);
+}
+
 static void proxy_release(struct proxy *proxy)
 {
     if (proxy->given)
@@ -31,26 +38,31 @@ static void proxy_release(struct proxy *proxy)
     exchange_release(proxy->exchange);
 }
 
+/* First, before it is counted as over, so that who waits for room finds it. */
+static void courier_done(struct proxy *proxy)
+{
+    struct courier *courier = proxy->courier;
+    proxy->courier = NULL;
+    if (courier)
+        courier->kind->done(courier);
+}
+
 void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome)
 {
-    struct h1_client *client = proxy->client;
-    proxy->client = NULL;
-    if (client && outcome == OUTCOME_GOOD)
-        h1_client_done(client); /* first, so that who waits for room finds it */
-    else if (client)
-        h1_client_close(client);
+    if (outcome == OUTCOME_GOOD)
+        courier_done(proxy);
+    else
+        courier_close(proxy);
     endpoint_leave(proxy, outcome);
     proxy_release(proxy);
 }
 
 void proxy_leave(struct proxy *proxy, bool whole)
 {
-    struct h1_client *client = proxy->client;
-    proxy->client = NULL;
-    if (client && whole)
-        h1_client_done(client);
-    else if (client)
-        h1_client_close(client);
+    if (whole)
+        courier_done(proxy);
+    else
+        courier_close(proxy);
     endpoint_leave(proxy, OUTCOME_GOOD);
 }
 
@@ -69,9 +81,7 @@ static void proxy_abort(struct exchange *exchange)
         return;
     proxy->aborting = true;
     waiter_stop(&proxy->waiter);
-    if (proxy->client)
-        h1_client_close(proxy->client);
-    proxy->client = NULL;
+    courier_close(proxy);
     if (proxy->tunnel)
         tunnel_cut(proxy->tunnel);
     endpoint_leave(proxy, OUTCOME_UNUSED);
@@ -93,17 +103,18 @@ static bool method_retriable(enum retry_methods methods, enum http_method method
 }
 
 /* The endpoint ended a kept connection while the request was on its way to it. */
-static bool crossed(const struct proxy *proxy, const struct h1_failure *failure)
+static bool crossed(const struct proxy *proxy, const struct courier_failure *failure)
 {
     return failure->stage != STAGE_CONNECT && !failure->timeout && !failure->received &&
-           h1_client_reused(proxy->client) && !proxy->fresh_only;
+           failure->reused && !proxy->fresh_only;
 }
 
-static bool may_try_again(struct proxy *proxy, enum h1_stage stage, bool timeout, bool free)
+static bool may_try_again(struct proxy *proxy, const struct courier_failure *failure, bool free)
 {
+    bool reached = failure->stage != STAGE_CONNECT && !failure->untouched;
     if (proxy->exchange->responded || proxy->replay_lost)
         return false;
-    if (stage != STAGE_CONNECT && (timeout || !proxy->retriable))
+    if (reached && (failure->timeout || !proxy->retriable))
         return false;
     if (free)
         return true;
@@ -131,14 +142,12 @@ static const char *why_keep(struct proxy *proxy, const char *why)
 }
 
 /* An attempt failed. `free`: neither a try nor the endpoint's fault. */
-static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure, bool free)
+static void attempt_failed(struct proxy *proxy, const struct courier_failure *failure, bool free)
 {
-    enum h1_stage stage = failure->stage;
+    enum courier_stage stage = failure->stage;
     struct endpoint *endpoint = proxy->endpoint;
     const char *why = failure->spoke ? why_keep(proxy, failure->why) : failure->why;
-    if (proxy->client)
-        h1_client_close(proxy->client);
-    proxy->client = NULL;
+    courier_close(proxy);
     if (free)
         proxy->fresh_only = true;
     else
@@ -146,7 +155,7 @@ static void attempt_failed(struct proxy *proxy, const struct h1_failure *failure
     endpoint_leave(proxy, free                     ? OUTCOME_UNUSED
                           : stage == STAGE_CONNECT ? OUTCOME_CONNECT_FAILED
                                                    : OUTCOME_FAILED);
-    if (may_try_again(proxy, stage, failure->timeout, free)) {
+    if (may_try_again(proxy, failure, free)) {
         proxy_try(proxy);
         return;
     }
@@ -162,90 +171,39 @@ static void attempt_short(struct proxy *proxy, int error)
     proxy_answer(proxy, 503, BLAME_ENGINX, strerror(-error));
 }
 
-void proxy_failed(void *owner, const struct h1_failure *failure)
+void proxy_failed(void *owner, const struct courier_failure *failure)
 {
     struct proxy *proxy = owner;
-    bool free = proxy->retriable && crossed(proxy, failure);
+    bool free = (proxy->retriable || failure->untouched) && crossed(proxy, failure);
     attempt_failed(proxy, failure, free);
 }
 
 static void connect_failed(struct proxy *proxy, int error)
 {
     bool spoke = error == -EPROTO; /* the handshake went on, and failed, within the write */
-    const struct h1_failure failure = {.stage = STAGE_CONNECT,
-                                       .spoke = spoke,
-                                       .why = spoke ? "TLS with the endpoint failed"
-                                                    : strerror(-error)};
+    const struct courier_failure failure = {.stage = STAGE_CONNECT,
+                                            .spoke = spoke,
+                                            .why = spoke ? "TLS with the endpoint failed"
+                                                         : strerror(-error)};
     attempt_failed(proxy, &failure, false);
 }
 
 /* ---- a connection --------------------------------------------------------------------------- */
 
-static struct tls_client *tls_of(const struct proxy *proxy)
+struct tls_client *proxy_tls(const struct proxy *proxy)
 {
-    const struct exchange *exchange = proxy->exchange;
-    struct tls_client **tls_to = exchange->use->generation->tls_to;
+    struct tls_client **tls_to = proxy->exchange->use->generation->tls_to;
     return tls_to ? tls_to[proxy->service] : NULL;
 }
 
-/* A reload may have turned TLS or FastCGI on or off since it was opened; and what may not be sent
- * twice is not sent to a connection that has ended. */
-static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
-{
-    if (h1_client_secure(client) != (tls_of(proxy) != NULL))
-        return false;
-    if (h1_client_fastcgi_was(client) != (proxy->script != NULL))
-        return false;
-    return proxy->retriable || h1_client_alive(client);
-}
-
-static struct h1_client *kept_take(struct proxy *proxy)
-{
-    if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
-        return NULL;
-    struct h1_client *client = h1_client_take(proxy->endpoint);
-    while (client && !kept_fits(proxy, client)) {
-        h1_client_close(client);
-        client = h1_client_take(proxy->endpoint);
-    }
-    if (!client && !tls_of(proxy) && !proxy->script) /* those of other threads are plain HTTP */
-        client = h1_client_adopt(proxy->exchange->worker, proxy->endpoint);
-    return client;
-}
-
-static int proxy_header_send(struct proxy *proxy)
-{
-    char header[PROXY_HEADER_BYTES_MAX];
-    struct client_base *client = proxy->exchange->client;
-    struct sockaddr_storage source = {0}, destination = {0};
-    client_local(client, proxy->exchange->fd);
-    memcpy(&source, &client->peer, sizeof client->peer);
-    memcpy(&destination, &client->local, sizeof client->local);
-    size_t length = proxy_header_write(proxy_service(proxy)->gateway.proxy_protocol, &source,
-                                       &destination, header);
-    const struct h1_piece piece = {.head = header, .head_length = length};
-    h1_client_private(proxy->client);
-    return (int)h1_client_send(proxy->client, &piece, false);
-}
-
-static struct h1_client_times times_of(const struct proxy *proxy)
+struct courier_times proxy_times(const struct proxy *proxy)
 {
     const struct service_gateway *gateway = &proxy_service(proxy)->gateway;
     uint32_t response_ms = proxy->exchange->route->response_ms;
-    return (struct h1_client_times){.send = gateway->send_ms,
-                                    .response = response_ms ? response_ms : gateway->response_ms,
-                                    .read = gateway->read_ms,
-                                    .idle = gateway->idle_ms};
-}
-
-static bool trailers_want(struct proxy *proxy)
-{
-    if (!proxy->exchange->request.te_trailers)
-        return true;
-    char *room = bump_alloc(proxy->exchange->arena, CHUNK_TRAILER_BYTES_MAX);
-    if (room)
-        h1_client_trailers_want(proxy->client, room);
-    return room != NULL;
+    return (struct courier_times){.send = gateway->send_ms,
+                                  .response = response_ms ? response_ms : gateway->response_ms,
+                                  .read = gateway->read_ms,
+                                  .idle = gateway->idle_ms};
 }
 
 static void upstream_name(struct proxy *proxy)
@@ -262,33 +220,18 @@ static void attempt(struct proxy *proxy)
     proxy->tries++;
     proxy->exchange->tries = proxy->tries;
     upstream_name(proxy);
-    proxy->client = kept_take(proxy);
-    bool fresh = !proxy->client;
-    int error = 0;
-    if (fresh)
-        error = h1_client_connect(proxy->exchange->worker, proxy->endpoint, tls_of(proxy),
-                                  proxy_service(proxy)->gateway.connect_ms, &proxy->client);
-    if (error) {
-        proxy->client = NULL;
-        if (stream_error_ours(error))
-            attempt_short(proxy, error);
-        else
-            connect_failed(proxy, error);
+    int error = proxy->protocol->begin(proxy);
+    if (error && stream_error_ours(error)) {
+        attempt_short(proxy, error);
         return;
     }
-    struct h1_client_times times = times_of(proxy);
-    h1_client_begin(proxy->client, &proxy_calls, proxy, proxy->exchange->request.method, &times);
-    if (proxy->script)
-        h1_client_fastcgi(proxy->client, proxy_service(proxy)->gateway.idle_max > 0);
-    if (!trailers_want(proxy))
-        error = -ENOMEM;
-    if (!error && fresh && proxy_service(proxy)->gateway.proxy_protocol)
-        error = proxy_header_send(proxy);
-    if (!error)
-        error = proxy_request_send(proxy);
+    if (error) {
+        connect_failed(proxy, error);
+        return;
+    }
+    error = proxy_request_send(proxy);
     if (error == -ENOMEM || error == -E2BIG || error == -EINVAL) {
-        h1_client_close(proxy->client);
-        proxy->client = NULL;
+        courier_close(proxy);
         endpoint_leave(proxy, OUTCOME_UNUSED);
         proxy_answer(proxy, error == -EINVAL ? 400 : 503,
                      error == -EINVAL ? BLAME_CLIENT : BLAME_ENGINX,
@@ -371,6 +314,11 @@ static void options_answer(struct exchange *exchange)
     exchange_release(exchange);
 }
 
+static const struct proxy_protocol *const protocols[] = {
+    [SPEAKS_HTTP] = &proxy_http1,
+    [SPEAKS_FASTCGI] = &proxy_fastcgi,
+};
+
 static struct proxy *proxy_new(struct exchange *exchange)
 {
     struct proxy *proxy = bump_alloc(exchange->arena, sizeof *proxy);
@@ -379,6 +327,7 @@ static struct proxy *proxy_new(struct exchange *exchange)
     if (!upstream)
         return NULL;
     *proxy = (struct proxy){.exchange = exchange, .upstream = upstream, .service = service};
+    proxy->protocol = protocols[proxy_service(proxy)->gateway.speaks];
     exchange->handler_own = proxy;
     exchange->service_tally = upstream_tally(upstream);
     tally_add(&exchange->service_tally->requests_now, 1);
@@ -460,7 +409,7 @@ static size_t proxy_request_body(struct exchange *exchange, const char *bytes, s
 {
     struct proxy *proxy = exchange->handler_own;
     if (proxy->begun)
-        return proxy->client ? proxy_body_send(proxy, bytes, length, last) : 0;
+        return proxy->courier ? proxy_body_send(proxy, bytes, length, last) : 0;
     struct given given = {.bytes = bytes, .length = length, .last = last};
     size_t collected;
     if (proxy->script && !fastcgi_body(proxy, bytes, length, last, &collected))
@@ -481,8 +430,8 @@ static size_t proxy_request_body(struct exchange *exchange, const char *bytes, s
 static void proxy_response_room(struct exchange *exchange)
 {
     struct proxy *proxy = exchange->handler_own;
-    if (proxy->client)
-        h1_client_more(proxy->client);
+    if (proxy->courier)
+        proxy->courier->kind->more(proxy->courier);
 }
 
 const struct handler handler_proxy = {

@@ -1,6 +1,7 @@
 /* The handler that passes a request to a service's endpoint, for its own files:
  *   proxy.c           its life: choosing, trying, trying again
- *   proxy_request.c   the request as the endpoint gets it
+ *   proxy_request.c   which fields the endpoint gets, and the body
+ *   proxy_h1.c        connections and heads of HTTP/1.1, connections of FastCGI
  *   proxy_response.c  what the endpoint answers, to the client
  *   proxy_key.c       what `balance hash` and `sticky` choose by
  *   fastcgi.h         the request, when the service speaks FastCGI
@@ -17,8 +18,8 @@
  * for neither, but the next one is made anew. */
 #pragma once
 
+#include "gateway/http/courier.h"
 #include "gateway/http/exchange.h"
-#include "gateway/http/h1_client.h"
 #include "gateway/relay/tunnel.h"
 #include "upstream/upstream.h"
 
@@ -30,11 +31,25 @@ struct given {
     bool gone;    /* the exchange is over, the proxy freed */
 };
 
+struct proxy;
+
+/* How a service is spoken with; one for each that `speaks` names. */
+struct proxy_protocol {
+    const char *name;
+    /* A connection to proxy->endpoint for the request: proxy->courier, begun. 0 or -errno. */
+    int (*begin)(struct proxy *proxy);
+    /* Sends the head with the first bytes of the body. Of those so many were taken; -E2BIG: the
+     * head does not fit; -EINVAL: the rewritten path is none; -ENOMEM; else the connect failed. */
+    ssize_t (*request)(struct proxy *proxy, const struct courier_piece *piece);
+};
+extern const struct proxy_protocol proxy_http1, proxy_fastcgi;
+
 struct proxy { /* in the exchange's arena */
     struct exchange *exchange;
     struct upstream *upstream;
-    struct endpoint *endpoint;           /* begun; NULL: none just now */
-    struct h1_client *client;            /* NULL: none just now */
+    struct endpoint *endpoint; /* begun; NULL: none just now */
+    const struct proxy_protocol *protocol;
+    struct courier *courier;             /* NULL: none just now */
     const struct fastcgi_script *script; /* NULL: HTTP */
     struct tunnel *tunnel;               /* after an upgrade */
     struct waiter waiter;
@@ -63,7 +78,7 @@ static inline const struct service *proxy_service(const struct proxy *proxy)
 
 /* ---- proxy.c ---- */
 
-void proxy_failed(void *owner, const struct h1_failure *failure);
+void proxy_failed(void *owner, const struct courier_failure *failure);
 /* The response is out (or cut): lets go of everything. The proxy is gone after it. */
 void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome);
 
@@ -73,11 +88,25 @@ void proxy_leave(struct proxy *proxy, bool whole);
 
 /* ---- proxy_request.c ---- */
 
-/* Sends the head, and what there is of the body. 0; -errno: the connect failed; -E2BIG: the head
- * does not fit. */
+/* Sends the head, and what there is of the body. 0, or as proxy_protocol.request. */
 int proxy_request_send(struct proxy *proxy);
 /* The request's fields after the route's rules, Host first. NULL: no memory. */
 const struct field *proxy_request_fields(struct proxy *proxy, uint32_t *ret_count);
+/* Is a field of the client the endpoint's as it is? */
+bool proxy_field_passes(const struct exchange *exchange, const struct field *field);
+/* The same of one that has passed the route's rules. */
+bool proxy_ruled_passes(const struct field *field);
+/* The Host that the client asked for; and after the rules. */
+struct slice proxy_host(const struct proxy *proxy);
+struct slice proxy_host_ruled(const struct field *fields, uint32_t count, struct slice host);
+/* The target, rewritten. False: that made something that is none. */
+bool proxy_target(struct exchange *exchange, struct slice *ret_target);
+/* How often it may be forwarded yet: what to say in its place. False: nothing is said. */
+bool proxy_forwards(const struct head *request, uint64_t *ret_left);
+/* The service's timeouts, by the route. */
+struct courier_times proxy_times(const struct proxy *proxy);
+/* TLS to the service; NULL: plain. */
+struct tls_client *proxy_tls(const struct proxy *proxy);
 /* The connection has room for more of the body. */
 void proxy_room(void *owner);
 /* Keeps all of a body whose length must be known before it is sent. False: it is too large. */
@@ -86,7 +115,7 @@ size_t proxy_body_send(struct proxy *proxy, const char *bytes, size_t length, bo
 
 /* ---- proxy_response.c ---- */
 
-extern const struct h1_client_calls proxy_calls;
+extern const struct courier_calls proxy_calls;
 
 /* ---- proxy_key.c ---- */
 

@@ -60,7 +60,7 @@ static uint32_t trailers_of(struct proxy *proxy, bool last, struct field fields[
 {
     if (!last || !proxy->exchange->request.te_trailers)
         return 0;
-    return h1_client_trailers(proxy->client, fields, TRAILERS_MAX);
+    return proxy->courier->kind->trailers(proxy->courier, fields, TRAILERS_MAX);
 }
 
 /* After the codec took so much of a run. What the endpoint's side hears. */
@@ -177,7 +177,7 @@ static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slic
 {
     const struct exchange *exchange = proxy->exchange;
     struct slice upstream_ahead;
-    struct stream *upstream = h1_client_upgrade(proxy->client, &upstream_ahead);
+    struct stream *upstream = proxy->courier->kind->upgrade(proxy->courier, &upstream_ahead);
     uint32_t site_ms = exchange->client->plan->listener->site->tunnel_ms;
     uint32_t service_ms = proxy_service(proxy)->gateway.tunnel_ms;
     const struct tunnel_setup setup = {
@@ -212,15 +212,15 @@ static void upgrade(struct proxy *proxy, const struct head *head)
     struct slice ahead;
     struct stream *client = exchange->codec->upgrade(exchange, &ahead);
     if (client && tunnel_begin(proxy, client, ahead)) {
-        h1_client_close(proxy->client); /* its stream has moved */
-        proxy->client = NULL;
+        proxy->courier->kind->close(proxy->courier); /* its stream has moved */
+        proxy->courier = NULL;
         return;
     }
     exchange_cut(exchange, BLAME_ENGINX, "the upgrade found no memory");
     proxy_finish(proxy, OUTCOME_UNUSED);
 }
 
-const struct h1_client_calls proxy_calls = {
+const struct courier_calls proxy_calls = {
     .room = proxy_room,
     .interim = proxy_interim,
     .response = proxy_response,
