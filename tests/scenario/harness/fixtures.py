@@ -146,6 +146,7 @@ def cluster(clusters):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "both_accounts: as root and as an unprivileged user")
+    config.addinivalue_line("markers", "xdist_group(name): in one worker, since they share what they set up")
 
 
 def pytest_generate_tests(metafunc):
