@@ -5,8 +5,8 @@
 
 #include "conf/directive_private.h"
 
-static const struct directive_rows *const tables[] = {&directive_rows_top, &directive_rows_service,
-                                                      &directive_rows_listen};
+static const struct directive_rows *const tables[] = {
+    &directive_rows_top, &directive_rows_service, &directive_rows_listen, &directive_rows_guard};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 const struct directive *directive_nth(size_t number)

@@ -80,6 +80,9 @@ enum directive_id {
     DIRECTIVE_INTERNAL,
     DIRECTIVE_ACCEL_REDIRECT,
     DIRECTIVE_SENDFILE,
+    DIRECTIVE_ALLOW,
+    DIRECTIVE_DENY,
+    DIRECTIVE_GUARD_LIMIT,
     DIRECTIVE_COUNT
 };
 
@@ -110,8 +113,8 @@ struct directive {
     const char *example;
 };
 
-/* The rows, in the order of the manual; NULL behind the last. They stand in three files: the top
- * level, services, and the blocks of listeners. */
+/* The rows, in the order of the manual; NULL behind the last. They stand in four files: the top
+ * level, services, the blocks of listeners, and what guards them. */
 const struct directive *directive_nth(size_t number);
 /* The row for `name` in a context; NULL: none. */
 const struct directive *directive_find(const char *name, unsigned contexts);

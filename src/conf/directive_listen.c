@@ -300,27 +300,6 @@ static const struct directive rows[] = {
      .help = "TLS that is passed on as it is, by the name that the client asks for; of `listen … "
              "tcp` without `tls`. `*` is for all other names and for clients that name none.",
      .example = "sni shop.example *.shop.example -> shop;"},
-    {.name = "limit",
-     PLANNED,
-     .contexts = CONTEXT_LISTEN | CONTEXT_HOST | CONTEXT_ROUTE,
-     .many = true,
-     .syntax = "limit RATE [burst=N] [by=client];",
-     .help = "How many requests a client may make.",
-     .example = "limit 100/s burst=50 by=client;"},
-    {.name = "allow",
-     PLANNED,
-     .contexts = CONTEXT_LISTEN | CONTEXT_HOST | CONTEXT_ROUTE,
-     .many = true,
-     .syntax = "allow NETWORK…|all;",
-     .help = "Clients that are served.",
-     .example = "allow 10.0.0.0/8;"},
-    {.name = "deny",
-     PLANNED,
-     .contexts = CONTEXT_LISTEN | CONTEXT_HOST | CONTEXT_ROUTE,
-     .many = true,
-     .syntax = "deny NETWORK…|all;",
-     .help = "Clients that are refused.",
-     .example = "deny all;"},
 };
 
 const struct directive_rows directive_rows_listen = {

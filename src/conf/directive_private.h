@@ -13,4 +13,4 @@ struct directive_rows {
 };
 
 extern const struct directive_rows directive_rows_top, directive_rows_service,
-    directive_rows_listen;
+    directive_rows_listen, directive_rows_guard;

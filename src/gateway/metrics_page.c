@@ -9,6 +9,9 @@
 
 #include "base/utf8.h"
 #include "gateway/metrics.h"
+#include "topology/guard.h"
+
+_Static_assert((int)GUARD_KINDS <= (int)TALLY_GUARDS, "each guard has its count");
 
 enum {
     LABELS_BYTES_MAX = 3 * TALLY_NAME_BYTES + 64,
@@ -273,6 +276,22 @@ static void classes_print(struct buffer *out, const char *object, const char *na
         count_print(out, object, name, labels, classes[i], status[i]);
 }
 
+/* Only guards that have refused somebody: most rows have none. */
+static void guards_print(const struct page *page, enum tally_kind kind)
+{
+    char extra[LE_BYTES];
+    head_print(page->out, kind_names[kind], "_guard_refused_total", "counter",
+               "Requests refused by guards, by the kind of guard.");
+    for (size_t i = 0; i < page->traffic_count[kind]; i++)
+        for (unsigned guard = 0; guard < GUARD_KINDS; guard++) {
+            const struct traffic_row *row = &page->traffic[kind][i];
+            snprintf(extra, sizeof extra, "guard=\"%s\"", guard_names[guard]);
+            if (row->sum.guarded[guard])
+                count_print(page->out, kind_names[kind], "_guard_refused_total", row->labels, extra,
+                            row->sum.guarded[guard]);
+        }
+}
+
 enum { OF_SERVICE = 1 << TALLY_SERVICE, OF_LISTENER = 1 << TALLY_LISTENER, OF_ALL = 7 };
 
 struct family {
@@ -350,6 +369,8 @@ static void traffic_print(const struct page *page, enum tally_kind kind)
     for (size_t i = 0; i < sizeof traffic_families / sizeof *traffic_families; i++)
         if (traffic_families[i].kinds >> kind & 1)
             traffic_family_print(page, kind, &traffic_families[i]);
+    if (kind != TALLY_SERVICE)
+        guards_print(page, kind);
     head_print(page->out, object, "_request_seconds", "histogram", "Time of whole requests.");
     for (size_t i = 0; i < page->traffic_count[kind]; i++)
         if (page->traffic[kind][i].sum.requests) /* half of the page, were it all zeros */

@@ -206,6 +206,8 @@ struct site_scope {
     size_t header_count;
     const struct rewrite *rewrites;
     size_t rewrite_count;
+    const struct guard *guards;
+    size_t guard_count;
 };
 /* site_rules.c: `header` and `rewrite`. `captures`: how many a regular expression around has
  * (UINT32_MAX: not known here). */
@@ -213,6 +215,18 @@ void site_scope_make(struct builder *builder, const struct statement *block,
                      const struct site_scope *outer, uint32_t captures,
                      struct site_scope *ret_scope);
 void captures_check(struct builder *builder, const struct value *value, uint32_t captures);
+
+/* guard_build.c: `allow`, `deny`, `limit` and their kin, onto those of the blocks around. `where`:
+ * what names the block in its listener, "" for the listener's own. */
+struct guard_place {
+    const struct publication *publication;
+    const char *where;
+    uint32_t captures; /* as site_scope_make has it */
+};
+void guards_make(struct builder *builder, const struct guard_place *place,
+                 const struct statement *block, struct site_scope *scope);
+/* guard_access.c: `allow` and `deny` of a block; NULL: it has none, or reported. */
+const struct access_list *access_make(struct builder *builder, const struct statement *block);
 
 /* route_build.c: `route`, and `redirect` and `respond` of a host. `host`: its first name. */
 bool route_build(struct builder *builder, const struct publication *publication,
@@ -253,6 +267,10 @@ bool regex_check(struct builder *builder, const struct value *value, uint32_t *r
  * NULL: reported. */
 enum file_kind { FILE_CERTIFICATE, FILE_KEY, FILE_AUTHORITIES };
 const char *builder_pem(struct builder *builder, const struct value *value, enum file_kind kind);
+/* Another file of the configuration, whole; ended by a 0; in the tree's arena. NULL: reported, or
+ * no files are looked at. */
+const char *builder_file_read(struct builder *builder, const struct value *value,
+                              size_t *ret_length);
 /* The same for a file that no value names. */
 const char *builder_pem_system(struct builder *builder, const struct statement *statement,
                                const char *path);

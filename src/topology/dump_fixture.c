@@ -170,6 +170,36 @@ static void rules_dump(const struct route *route, FILE *out)
     }
 }
 
+static void access_dump(const struct access_list *access, FILE *out)
+{
+    for (size_t i = 0; access && i < access->count; i++) {
+        bytes_dump(out, "from", access->segments[i].from, sizeof access->segments[i].from);
+        NUMBER(&access->segments[i], verdict);
+    }
+}
+
+static void guard_dump(const struct guard *guard, FILE *out)
+{
+    fprintf(out, " guard=%s", guard_names[guard->kind]);
+    TEXT(guard, text);
+    switch (guard->kind) {
+    case GUARD_ACCESS:
+        access_dump(guard->access, out);
+        return;
+    case GUARD_RATE:
+    case GUARD_REQUESTS:
+        NUMBER(guard->limit, identity);
+        NUMBER(guard->limit, interval_ns);
+        NUMBER(guard->limit, burst);
+        NUMBER(guard->limit, requests);
+        TEXT(guard->limit, key);
+        NUMBER(guard->limit, status);
+        return;
+    case GUARD_KINDS:
+        break;
+    }
+}
+
 static void route_dump(const struct route *route, FILE *out)
 {
     fprintf(out, "    route");
@@ -206,6 +236,8 @@ static void route_dump(const struct route *route, FILE *out)
             fprintf(out, " follow=%u", route->follow->directories[i]);
     }
     rules_dump(route, out);
+    for (size_t i = 0; i < route->guard_count; i++)
+        guard_dump(&route->guards[i], out);
     NUMBER(route, body_bytes_max);
     NUMBER(route, response_ms);
     TEXT(route, file);
@@ -266,6 +298,7 @@ static void listener_dump(const struct listener *listener, FILE *out)
     NUMBER(listener, line);
     TEXT(listener, file);
     networks_dump("proxy", listener->proxies, listener->proxy_count, out);
+    access_dump(listener->access, out);
     NUMBER(listener, connections_max);
     NUMBER(listener, connections_per_client);
     NUMBER(listener, sticky);

@@ -133,6 +133,22 @@ const char *builder_pem(struct builder *builder, const struct value *value, enum
     return file_good(builder, &place, path, kind, NULL) ? path : NULL;
 }
 
+const char *builder_file_read(struct builder *builder, const struct value *value,
+                              size_t *ret_length)
+{
+    if (!builder->reads_files)
+        return NULL;
+    struct place place = value_place(value);
+    const char *path = builder_path(builder, value->text, false);
+    char problem[PROBLEM_BYTES];
+    scoped_memory char *owned = NULL;
+    const char *bytes = file_bytes(builder, path, &owned, ret_length, problem);
+    if (bytes)
+        return arena_strndup(builder->tree_arena, bytes, *ret_length);
+    diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL, "`%s` %s", path, problem);
+    return NULL;
+}
+
 const char *builder_pem_system(struct builder *builder, const struct statement *statement,
                                const char *path)
 {

@@ -120,6 +120,8 @@ static void http_only(struct builder *builder, const struct statement *block)
         case DIRECTIVE_LISTEN_TLS:
         case DIRECTIVE_LISTEN_PROXY:
         case DIRECTIVE_SNI:
+        case DIRECTIVE_ALLOW:
+        case DIRECTIVE_DENY:
             break;
         case DIRECTIVE_BOUNDS:
             for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && at->directive->options[i].type; i++)
@@ -194,6 +196,7 @@ void listener_block_apply(struct builder *builder, const struct publication *pub
     if (listener->kind == LISTENER_STREAM) {
         http_only(builder, block);
         snis_take(builder, publication, block, listener);
+        listener->access = access_make(builder, block);
     }
     if (bounds) {
         listener->connections_max = option_number(bounds, BOUNDS_CONNECTIONS);

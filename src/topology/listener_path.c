@@ -17,6 +17,8 @@ static bool listener_needs(const struct statement *statement, const struct liste
         text = "the name that a client asks for leads it";
     else if (listener->proxy_count)
         text = "its clients begin with a PROXY header";
+    else if (listener->access)
+        text = "not everybody may connect (`allow`, `deny`)";
     else if (listener->connections_max || listener->connections_per_client)
         text = "its connections are bounded";
     else if (statement->options[LISTEN_OPTION_IDLE].given)

@@ -115,12 +115,49 @@ static void mark_changes(uint64_t *mark, const struct route *route)
     }
 }
 
+static void mark_access(uint64_t *mark, const struct access_list *access)
+{
+    mark_number(mark, access ? access->count : UINT64_MAX);
+    for (size_t i = 0; access && i < access->count; i++) {
+        *mark = hash_bytes(access->segments[i].from, sizeof access->segments[i].from, *mark);
+        mark_number(mark, access->segments[i].verdict);
+    }
+}
+
+static void mark_limit(uint64_t *mark, const struct guard_limit *limit)
+{
+    const uint64_t numbers[] = {limit->identity, limit->interval_ns, limit->burst, limit->requests,
+                                limit->status};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+    mark_text(mark, limit->key);
+}
+
+static void mark_guard(uint64_t *mark, const struct guard *guard)
+{
+    mark_number(mark, guard->kind);
+    switch (guard->kind) {
+    case GUARD_ACCESS:
+        mark_access(mark, guard->access);
+        return;
+    case GUARD_RATE:
+    case GUARD_REQUESTS:
+        mark_limit(mark, guard->limit);
+        return;
+    case GUARD_KINDS:
+        break;
+    }
+}
+
 static void mark_route(uint64_t *mark, const struct topology *topology, const struct route *route)
 {
     mark_match(mark, route);
     mark_action(mark, topology, route);
     mark_follow(mark, topology, route);
     mark_changes(mark, route);
+    mark_number(mark, route->guard_count);
+    for (size_t i = 0; i < route->guard_count; i++)
+        mark_guard(mark, &route->guards[i]);
     mark_number(mark, route->body_bytes_max);
     mark_number(mark, route->response_ms);
     mark_text(mark, route->name);
@@ -200,6 +237,7 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
         mark_service(&mark, topology, listener->snis[i].service);
     }
     mark_networks(&mark, listener->proxies, listener->proxy_count);
+    mark_access(&mark, listener->access);
     if (listener->tls)
         mark_tls(&mark, listener->tls);
     if (listener->site)

@@ -292,6 +292,8 @@ static void scope_apply(struct route *route, const struct site_scope *scope)
     route->headers_change_count = scope->header_count;
     route->rewrites = scope->rewrites;
     route->rewrite_count = scope->rewrite_count;
+    route->guards = scope->guards;
+    route->guard_count = scope->guard_count;
 }
 
 /* `route PATTERN …`. */
@@ -311,13 +313,15 @@ static bool pattern_route(struct builder *builder, const struct publication *pub
                conditions_build(builder, &statement->options[OPTION_HEADER], route);
         good &= kind_build(builder, publication, statement, block, captures, route);
         good = good && route_follow_build(builder, block, route);
+        route->name = name_make(builder, host, route);
         site_scope_make(builder, block, outer, captures, &scope);
+        guards_make(builder, &(struct guard_place){publication, route->name, captures}, block,
+                    &scope);
         scope_apply(route, &scope);
         bounds_apply(block, route);
     }
     if (good) {
         struct place place = value_place(pattern);
-        route->name = name_make(builder, host, route);
         good = route_claim(builder, route, &place);
     }
     check_pool_end(&builder->checker, mark);

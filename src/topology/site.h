@@ -75,6 +75,8 @@ struct route_match_header { /* `header="X-Beta: yes"`; value NULL: it is there a
     const char *value;
 };
 
+struct guard; /* guard.h */
+
 struct route {
     enum path_kind path_kind;
     const char *path;           /* without its `=` or `~` */
@@ -100,6 +102,8 @@ struct route {
     size_t rewrite_count;
     const struct header_rule *headers_change; /* in their order: listener's, host's, route's */
     size_t headers_change_count;
+    const struct guard *guards; /* in the order in which they are asked */
+    size_t guard_count;
     uint64_t body_bytes_max; /* 0: the listener's */
     uint32_t response_ms;    /* timeout response= of the route; 0: the service's */
     const char *name;        /* for metrics and logs: "shop.example /api/"; unique in the site */

@@ -180,6 +180,10 @@ static void host_build(struct site_build *build, const struct statement *stateme
     host->names = host_names_take(builder, statement->arguments,
                                   statement->valid ? statement->argument_count : 0);
     site_scope_make(builder, block, outer, UINT32_MAX, &scope);
+    guards_make(
+        builder,
+        &(struct guard_place){build->publication, host->names[0] ? host->names[0] : "", UINT32_MAX},
+        block, &scope);
     for (const struct statement *at = statement_next(block, DIRECTIVE_CERTIFICATE); at;
          at = statement_next(at->next, DIRECTIVE_CERTIFICATE))
         certificate_add(builder, at);
@@ -297,6 +301,7 @@ const struct site *site_build(struct builder *builder, const struct publication 
     build.hosts = arena_array(builder->arena, hosts + 1, sizeof *build.hosts);
     settings_apply(builder, block, build.site);
     site_scope_make(builder, block, NULL, UINT32_MAX, &scope);
+    guards_make(builder, &(struct guard_place){publication, "", UINT32_MAX}, block, &scope);
     for (const struct statement *at = block; at; at = at->next)
         if (at->directive->id == DIRECTIVE_HOST)
             host_build(&build, at, &scope);

@@ -360,7 +360,7 @@ static const struct {
      "shop.conf:2:1: error: its hosts have certificates, and it has no `tls`"},
     {"tls min=1.3; route / -> a;", "shop.conf:3:1: error: `tls` needs `listen … tls`"},
     {"sni a -> a; route / -> a;", "shop.conf:3:1: error: `sni` is for `listen … tcp`"},
-    {"limit 1/s; route / -> a;", "shop.conf:3:1: error: `limit` is not in this version yet"},
+    {"limit; route / -> a;", "shop.conf:3:1: error: `limit` needs a rate, or requests=N"},
     {"run x; route / -> a;", "shop.conf:3:1: error: `run` is not allowed in the block of "
                              "`listen`"},
     {"route / -> a { route / -> b; }", "shop.conf:3:16: error: `route` is not allowed in `route`"},

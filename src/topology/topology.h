@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "topology/site.h"
+#include "topology/guard.h"
 
 enum {
     TOPOLOGY_SERVICES_MAX = 10000,
@@ -234,8 +234,9 @@ struct listener { /* `listen ADDRESS tcp -> service` */
     size_t sni_count;
     const struct network *proxies; /* peers that must send a PROXY header; none: nobody may */
     size_t proxy_count;
-    uint32_t connections_max;        /* 0: the gateway's own cap */
-    uint32_t connections_per_client; /* 0: no bound */
+    const struct access_list *access; /* LISTENER_STREAM: whose connections; NULL: everybody's */
+    uint32_t connections_max;         /* 0: the gateway's own cap */
+    uint32_t connections_per_client;  /* 0: no bound */
     enum udp_sticky sticky;
     uint8_t token_at;                /* bytes */
     uint8_t token_bytes;             /* 1 … 16 */

@@ -19,6 +19,7 @@ enum {
     TALLY_THREADS_MAX = 64,
     TALLY_BUCKETS = 20, /* of latency: up to 100 µs, 200, 400, … by doubling; the last: above */
     TALLY_NAME_BYTES = 192,
+    TALLY_GUARDS = 8,
 };
 
 /* Written with relaxed stores by the owning thread only. */
@@ -63,6 +64,7 @@ struct tally_traffic { /* of a service, listener or route */
     tally_count held_now;
     tally_count latency_us; /* sum, of whole requests */
     tally_count latency[TALLY_BUCKETS];
+    tally_count guarded[TALLY_GUARDS]; /* refused by guards, by their kind (topology/guard.h) */
 };
 
 enum tally_kind { TALLY_SERVICE, TALLY_LISTENER, TALLY_ROUTE, TALLY_KINDS };

@@ -29,6 +29,14 @@ static bool network_contains(const struct network *network, const uint8_t addres
     return ((network->address[bytes] ^ address[bytes]) & mask) == 0;
 }
 
+bool networks_allow(const struct access_list *access, const struct sockaddr *peer)
+{
+    uint8_t address[16];
+    if (!address_of(peer, address))
+        memset(address, 0, sizeof address);
+    return access_list_find(access, address) != ACCESS_DENY;
+}
+
 bool networks_contain(const struct network *networks, size_t count, const struct sockaddr *peer)
 {
     uint8_t address[16];

@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "gateway/core/client_caps.h"
 #include "gateway/core/journal.h"
+#include "gateway/core/networks.h"
 
 /* An upstream is held by every use (of a generation) that asked for it. Its settings are those of
  * the newest generation that names its service, which it pins: a use that nothing refers to any
@@ -259,11 +260,26 @@ static void address_copy(union client_address *to, const struct sockaddr *from)
         to->any.sa_family = AF_UNSPEC;
 }
 
+bool client_allowed(const struct client_base *client)
+{
+    const struct access_list *access = client->plan->listener->access;
+    return !access || networks_allow(access, &client->peer.any);
+}
+
+/* Of a proxy that says by a PROXY header whom it speaks for, that one is asked about: see
+ * client_peer_set. */
+static bool client_may(const struct client_base *client)
+{
+    const struct listener *listener = client->plan->listener;
+    return client_allowed(client) ||
+           networks_contain(listener->proxies, listener->proxy_count, &client->peer.any);
+}
+
 static bool client_fits(struct client_base *client)
 {
     const struct listener *listener = client->plan->listener;
     struct worker *worker = client->worker;
-    if (gateway_full(worker))
+    if (gateway_full(worker) || !client_may(client))
         return false;
     if (listener->connections_max &&
         listener_load(worker, client->plan).all >= listener->connections_max)
@@ -298,8 +314,9 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer)
         client_caps_give(client->plan->row, &client->peer.any);
     address_copy(&client->peer, peer);
     uint32_t max = client->plan->listener->connections_per_client;
-    client->capped = max && client_caps_take(client->plan->row, peer, max);
-    if (client->capped || !max)
+    bool may = client_allowed(client);
+    client->capped = may && max && client_caps_take(client->plan->row, peer, max);
+    if (may && (client->capped || !max))
         return true;
     tally_add(&client->tally->refused, 1);
     return false;

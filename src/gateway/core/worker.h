@@ -85,6 +85,8 @@ struct client_base {
 bool client_begin(struct client_base *client, struct worker *worker,
                   const struct plan_listener *plan, const struct sockaddr *peer);
 void client_end(struct client_base *client);
+/* Do the listener's `allow` and `deny` let it in? */
+bool client_allowed(const struct client_base *client);
 /* A PROXY header said who it really is. False: that client's cap is reached; close. */
 bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
 /* Between two requests of a kept connection: the newest generation's plan of the same listener

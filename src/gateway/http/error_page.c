@@ -1,5 +1,6 @@
 #include "gateway/http/error_page.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "gateway/http/bump.h"
@@ -96,7 +97,7 @@ void error_page_respond(struct exchange *exchange, uint16_t status)
     bool json = json_wanted(exchange);
     int length = page_print(exchange, status, json, page);
     const char *id = exchange_request_id(exchange);
-    struct field fields[4] = {
+    struct field fields[4 + ERROR_PAGE_FIELDS_MAX] = {
         {.name = SLICE("Content-Type"),
          .value = json ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"),
          .id = FIELD_CONTENT_TYPE},
@@ -106,10 +107,13 @@ void error_page_respond(struct exchange *exchange, uint16_t status)
         {.name = SLICE("Cache-Control"), .value = SLICE("no-store")},
         {.name = SLICE("Allow"), .value = exchange->allow},
     };
+    uint32_t count = status == 405 && exchange->allow.length ? 4 : 3;
+    assert(exchange->page_field_count <= ERROR_PAGE_FIELDS_MAX);
+    for (uint32_t i = 0; i < exchange->page_field_count; i++)
+        fields[count++] = exchange->page_fields[i];
     const struct response_head head = {.status = status,
                                        .fields = fields,
-                                       .field_count =
-                                           status == 405 && exchange->allow.length ? 4 : 3,
+                                       .field_count = count,
                                        .body = BODY_LENGTH,
                                        .body_length = (uint64_t)length};
     ssize_t taken = exchange_respond(exchange, &head, page, (size_t)length, true);

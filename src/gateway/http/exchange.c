@@ -6,6 +6,7 @@
 #include "gateway/http/error_page.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/follow.h"
+#include "gateway/http/guarded.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/http_worker.h"
 
@@ -61,11 +62,23 @@ static bool captures_keep(struct exchange *exchange, const struct matched *match
     return true;
 }
 
+/* Who looks at the request first, or has it last. A service that leads elsewhere has asked the
+ * guards of its own route. */
+static const struct handler *stage_next(const struct exchange *exchange)
+{
+    const struct route *route = exchange->route;
+    if (route->guard_count && !exchange->guarded && !exchange->follow)
+        return &handler_guards;
+    return handlers[route->kind];
+}
+
 void exchange_proceed(struct exchange *exchange)
 {
-    if (exchange->handler)
-        exchange_request_more(exchange); /* who came before may have taken nothing */
-    exchange->handler = handlers[exchange->route->kind];
+    if (exchange->handler) { /* who came before may have taken nothing */
+        exchange->body_anew = true;
+        exchange_request_more(exchange);
+    }
+    exchange->handler = stage_next(exchange);
     exchange->handler_own = NULL;
     exchange->handler->start(exchange);
 }
@@ -179,6 +192,8 @@ void exchange_done(struct exchange *exchange)
 {
     if (exchange->filters)
         exchange_filters_done(exchange);
+    if (exchange->guarded)
+        guards_done(exchange);
     uint64_t latency_us = worker_now_us(exchange->worker) - exchange->begun_us;
     if (!exchange->internal)
         traffic_done(exchange->client->tally, exchange, latency_us);

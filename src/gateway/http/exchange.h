@@ -30,11 +30,13 @@
 enum {
     EXCHANGE_ARENA_BYTES_MAX = 256 * 1024, /* head, rewritten fields, variables */
     EXCHANGE_REPLAY_BYTES = 64 * 1024,
+    ERROR_PAGE_FIELDS_MAX = 8,
     REQUEST_ID_BYTES = 65, /* of our own: 32 digits; a longer one of a proxy is replaced */
 };
 
 struct exchange;
-struct filter; /* filter.h */
+struct filter;  /* filter.h */
+struct guarded; /* guarded.h */
 
 /* Who failed, for the log and the error page. */
 enum exchange_blame { BLAME_NOBODY, BLAME_CLIENT, BLAME_UPSTREAM, BLAME_ENGINX };
@@ -100,7 +102,8 @@ struct exchange {
     const struct codec *codec;
     const struct handler *handler; /* NULL: none yet, or done */
     void *handler_own;
-    struct filter *filters; /* the one nearest the handler first; NULL: none */
+    struct filter *filters;  /* the one nearest the handler first; NULL: none */
+    struct guarded *guarded; /* NULL: the route has no guards, or they were not asked yet */
     struct client_base *client;
     struct worker *worker;
     struct generation_use *use;          /* holds a reference */
@@ -121,12 +124,15 @@ struct exchange {
     struct slice captures[10];         /* of the route's regular expression */
     struct slice allow;                /* of a 405: the methods that there are; valid in the call */
     struct follow *follow;             /* a service's response led elsewhere (follow.h); NULL */
+    const struct field *page_fields;   /* further ones of an error page; valid in the call */
+    uint32_t page_field_count;         /* ERROR_PAGE_FIELDS_MAX at most */
 
     uint64_t begun_us;
     uint64_t bytes_in;  /* of the request's body */
     uint64_t bytes_out; /* of the response's body */
     uint16_t status;    /* sent; 0: none yet */
     bool request_ended; /* its body is complete */
+    bool body_anew;     /* another handler: the codec has not told it of the body */
     bool responded;     /* the handler has given the head */
     bool response_ended;
     bool release_waits; /* the handler let go, but a filter holds something */

@@ -226,6 +226,8 @@ static void codec_request_more(struct exchange *exchange)
 {
     struct h1_exchange *own = h1_of(exchange);
     own->body_wanted = true;
+    own->body_told &= !exchange->body_anew;
+    exchange->body_anew = false;
     own->rate_ms = loop_now(exchange->worker->loop);
     own->rate_bytes = 0;
     h1_resume(own->connection);

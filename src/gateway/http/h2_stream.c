@@ -346,6 +346,8 @@ static void codec_request_more(struct exchange *exchange)
     struct h2_stream *own = h2_of(exchange);
     uint64_t now_ms = loop_now(exchange->worker->loop);
     own->body_wanted = true;
+    if (exchange->body_anew)
+        own->body_told = exchange->body_anew = false;
     own->body_ms = own->rate_ms = now_ms;
     own->rate_bytes = 0;
     h2_stream_going(own);

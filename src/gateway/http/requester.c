@@ -85,7 +85,7 @@ static bool walk_list(struct walk *walk, struct slice list)
     return true;
 }
 
-size_t requester_address(const struct exchange *exchange, char out[REQUESTER_BYTES])
+void requester_client(const struct exchange *exchange, union client_address *ret_address)
 {
     const struct head *request = &exchange->request;
     struct walk walk = {.site = exchange->client->plan->listener->site,
@@ -94,7 +94,14 @@ size_t requester_address(const struct exchange *exchange, char out[REQUESTER_BYT
     for (uint32_t i = request->field_count; on && i-- > 0;)
         if (request->fields[i].id == FIELD_X_FORWARDED_FOR)
             on = walk_list(&walk, request->fields[i].value);
-    return address_text(&walk.address, out);
+    *ret_address = walk.address;
+}
+
+size_t requester_address(const struct exchange *exchange, char out[REQUESTER_BYTES])
+{
+    union client_address address;
+    requester_client(exchange, &address);
+    return address_text(&address, out);
 }
 
 struct slice requester_scheme(const struct exchange *exchange)

@@ -10,5 +10,7 @@ enum { REQUESTER_BYTES = 46, REQUESTER_PROXIES_MAX = 32 };
 /* The address as text, "unix" for a Unix socket; in `out`. Of X-Forwarded-For the last address that
  * is none of a trusted proxy (the first one, if all are). The length. */
 size_t requester_address(const struct exchange *exchange, char out[REQUESTER_BYTES]);
+/* The same as an address; AF_UNSPEC: of a Unix socket. */
+void requester_client(const struct exchange *exchange, union client_address *ret_address);
 /* "http" or "https". */
 struct slice requester_scheme(const struct exchange *exchange);

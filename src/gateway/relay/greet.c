@@ -52,8 +52,8 @@ enum going greet_proxy(struct approach *approach)
     if (result == PROXY_BAD ||
         recv(approach->client.fd, base->worker->input, length, 0) != (ssize_t)length)
         return FAILS;
-    if (!header.known)
-        return GOES_ON;
+    if (!header.known) /* the proxy speaks for itself */
+        return client_allowed(base) ? GOES_ON : FAILS;
     memcpy(&base->local, &header.destination, sizeof base->local);
     return client_peer_set(base, (const struct sockaddr *)&header.source) ? GOES_ON : FAILS;
 }

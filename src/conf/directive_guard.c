@@ -1,0 +1,78 @@
+/* What stands before routes: `allow`, `deny`, `limit`. */
+#include "conf/directive_private.h"
+
+#define PLACES (CONTEXT_LISTEN | CONTEXT_HOST | CONTEXT_ROUTE)
+
+static const struct directive rows[] = {
+    {.name = "allow",
+     .id = DIRECTIVE_ALLOW,
+     .contexts = PLACES,
+     .many = true,
+     .arguments = {{.name = "NETWORK",
+                    .type = VALUE_NETWORK,
+                    .choices = "all",
+                    .many = true,
+                    .optional = true}},
+     .options = {{.name = "file",
+                  .type = VALUE_FILE,
+                  .many = true,
+                  .help = "networks, one a line, `#` begins a comment; may be repeated"}},
+     .help = "Clients that are served. Of the `allow` and `deny` of a block the first that matches "
+             "decides; whom none speaks of is served. What the blocks around it refuse stays "
+             "refused. Of `listen … tcp`, connections; else requests, with 403.",
+     .example = "allow 10.0.0.0/8 file=partners.txt;"},
+    {.name = "deny",
+     .id = DIRECTIVE_DENY,
+     .contexts = PLACES,
+     .many = true,
+     .arguments = {{.name = "NETWORK",
+                    .type = VALUE_NETWORK,
+                    .choices = "all",
+                    .many = true,
+                    .optional = true}},
+     .options = {{.name = "file",
+                  .type = VALUE_FILE,
+                  .many = true,
+                  .help = "networks, one a line, `#` begins a comment; may be repeated"}},
+     .help = "Clients that are refused; see `allow`.",
+     .example = "deny all;"},
+    {.name = "limit",
+     .id = DIRECTIVE_GUARD_LIMIT,
+     .contexts = PLACES,
+     .many = true,
+     .arguments = {{.name = "RATE", .type = VALUE_RATE, .optional = true, .low = 1}},
+     .options =
+         {{.name = "burst",
+           .type = VALUE_INTEGER,
+           .low = 1,
+           .high = 1000000000,
+           .help = "so many at once, after a pause; without it as many as the rate has in its unit "
+                   "of time: 100 of 100/s"},
+          {.name = "by",
+           .type = VALUE_PATTERN,
+           .fallback = "client",
+           .help = "what has a limit of its own: each client (its address; of IPv6 the /64), "
+                   "header:NAME, cookie:NAME, path, host, text with variables of the request, or "
+                   "all: one limit for everybody"},
+          {.name = "requests",
+           .type = VALUE_INTEGER,
+           .low = 1,
+           .high = 1000000,
+           .help = "under way at a time"},
+          {.name = "status",
+           .type = VALUE_INTEGER,
+           .low = 400,
+           .high = 599,
+           .fallback = "429",
+           .help = "of the answer to what is too much"}},
+     .help = "How many requests there may be: in the long run RATE, at once `burst`, at the same "
+             "time `requests`. All of the gateway's threads count together. What is too much is "
+             "answered with 429 and Retry-After.",
+     .example = "limit 100/s burst=50 by=client;"},
+};
+
+const struct directive_rows directive_rows_guard = {
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .contexts = PLACES,
+};

@@ -1,0 +1,22 @@
+/* What guards (gateway/guard/) know of an exchange: where they are with it, what they found out
+ * about who asks, and what they want of the response. In the exchange's arena; only exchanges whose
+ * route has guards have one. */
+#pragma once
+
+#include "gateway/http/exchange.h"
+
+struct guard;
+struct guard_hold; /* counted while the exchange lives: gateway/guard/ */
+
+struct guarded {
+    size_t at;                                /* the guard that is asked, of the route's */
+    void *own;                                /* of one that waits, and */
+    void (*abort)(struct exchange *exchange); /* what it does when the client is gone; NULL: none
+                                                 waits */
+    const struct guard *refused;              /* by whom; NULL: it passed, or is not through yet */
+    struct guard_hold *holds;
+};
+
+extern const struct handler handler_guards;
+/* The exchange ends: counts are given back. */
+void guards_done(struct exchange *exchange);

@@ -1,0 +1,7 @@
+#include "topology/guard.h"
+
+const char *const guard_names[GUARD_KINDS] = {
+    [GUARD_ACCESS] = "access",
+    [GUARD_RATE] = "rate",
+    [GUARD_REQUESTS] = "requests",
+};

@@ -1,0 +1,43 @@
+/* Guards: what a request has to pass before the handler of its route gets it — `allow`, `deny`,
+ * `limit`, `auth`, `cors`. Values of a topology, made by guard_build.c, immutable; gateway/guard/
+ * carries them out.
+ *
+ * A route has those of the blocks around it and its own: the listener's first, then the host's,
+ * then the route's, in each block in the order of the file; `cors` stands before all others. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "topology/access.h"
+
+enum { GUARDS_MAX = 64 }; /* of a route, with those around it */
+
+enum guard_kind {
+    GUARD_ACCESS,   /* `allow` and `deny` of one block */
+    GUARD_RATE,     /* `limit RATE` */
+    GUARD_REQUESTS, /* `limit requests=N` */
+    GUARD_KINDS
+};
+
+/* "access", "rate", …: as logs and metrics call them; by kind. */
+extern const char *const guard_names[GUARD_KINDS];
+
+struct guard_limit {
+    uint64_t identity;    /* of its counters: the same over reloads while it stands in that block */
+    uint64_t interval_ns; /* GUARD_RATE: between two requests in the long run */
+    uint32_t burst;       /* GUARD_RATE: so many at once, after a pause */
+    uint32_t requests;    /* GUARD_REQUESTS: so many under way */
+    const char *key;      /* pattern; NULL: the client's address, of IPv6 its /64 */
+    uint16_t status;      /* of the refusal */
+};
+
+struct guard {
+    enum guard_kind kind;
+    const char *text; /* for logs: "limit 10/s" */
+    union {
+        const struct access_list *access;
+        const struct guard_limit *limit;
+    };
+};

@@ -1,0 +1,202 @@
+/* Guards as the configuration says them. */
+#include <unistd.h>
+
+#include "topology/parse_fixture.h"
+
+#define SERVICES    "service a { run a; } service b { run b; }\n"
+#define SITE(block) SERVICES "listen 80 http {\n" block "\n}"
+
+static const struct route *route_named(const struct topology *topology, const char *name)
+{
+    const struct site *site = topology->listeners[0].site;
+    for (size_t i = 0; i < site->host_count; i++)
+        for (size_t k = 0; k < site->hosts[i].route_count; k++)
+            if (strcmp(site->hosts[i].routes[k].name, name) == 0)
+                return &site->hosts[i].routes[k];
+    fail_msg("no route %s", name);
+    return NULL;
+}
+
+static enum access_verdict verdict(const struct access_list *list, uint8_t a, uint8_t b)
+{
+    const uint8_t address[16] = {[10] = 0xff, [11] = 0xff, [12] = a, [13] = b};
+    return access_list_find(list, address);
+}
+
+static void they_come_from_outside_to_inside(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("limit 5/m; deny 10.1.0.0/16; host x { allow 10.0.0.0/8; route /a -> a { limit "
+                  "requests=3; deny 10.2.0.0/16; } route /b -> b; } route / -> a;"));
+    const struct route *inner = route_named(topology, "x /a");
+    static const enum guard_kind kinds[] = {GUARD_RATE, GUARD_ACCESS, GUARD_ACCESS, GUARD_REQUESTS,
+                                            GUARD_ACCESS};
+    assert_int_equal(inner->guard_count, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(inner->guards[i].kind, kinds[i]);
+    assert_int_equal(verdict(inner->guards[1].access, 10, 1), ACCESS_DENY);
+    assert_int_equal(verdict(inner->guards[2].access, 10, 1), ACCESS_ALLOW);
+    assert_int_equal(verdict(inner->guards[2].access, 11, 1), ACCESS_NONE);
+    assert_int_equal(verdict(inner->guards[4].access, 10, 2), ACCESS_DENY);
+    assert_int_equal(route_named(topology, "x /b")->guard_count, 3);
+    assert_int_equal(route_named(topology, "* /")->guard_count, 2);
+    topology_free(topology);
+    topology = good(SITE("route / -> a;"));
+    assert_int_equal(route_named(topology, "* /")->guard_count, 0);
+    topology_free(topology);
+}
+
+static void limits_have_their_numbers(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("route /a -> a { limit 100/s burst=50 requests=7 status=503; } route /b -> a { "
+                  "limit 30/m by=header:X-Key; limit 9/h by=cookie:s; limit 1/s by=path; limit "
+                  "1/s by=all; limit 1/s by=$arg.q-$host; }"));
+    const struct route *a = route_named(topology, "* /a"), *b = route_named(topology, "* /b");
+    assert_int_equal(a->guard_count, 2);
+    assert_int_equal(a->guards[0].limit->interval_ns, 10000000);
+    assert_int_equal(a->guards[0].limit->burst, 50);
+    assert_int_equal(a->guards[0].limit->status, 503);
+    assert_null(a->guards[0].limit->key);
+    assert_int_equal(a->guards[1].limit->requests, 7);
+    assert_string_equal(a->guards[0].text, "limit 100/s");
+    static const char *const keys[] = {"${header.X-Key}", "${cookie.s}", "${path}", "",
+                                       "${arg.q}-${host}"};
+    for (size_t i = 0; i < 5; i++)
+        assert_string_equal(b->guards[i].limit->key, keys[i]);
+    assert_int_equal(b->guards[0].limit->burst, 30);
+    assert_int_equal(b->guards[0].limit->interval_ns, 2000000000);
+    assert_int_equal(b->guards[0].limit->status, 429);
+    assert_int_equal(b->guards[1].limit->burst, 9);
+    topology_free(topology);
+}
+
+static uint64_t identity(const char *text, const char *route, size_t number)
+{
+    struct topology *topology = good(text);
+    uint64_t found = route_named(topology, route)->guards[number].limit->identity;
+    topology_free(topology);
+    return found;
+}
+
+/* A changed rate goes on from what was counted; limits of different blocks count apart. */
+static void counts_belong_to_the_block(void **state)
+{
+    (void)state;
+    const char *text = SITE("limit 5/s; route /a -> a { limit 5/s; limit 6/s; } route /b -> a;");
+    uint64_t outer = identity(text, "* /a", 0), inner = identity(text, "* /a", 1);
+    assert_int_equal(outer, identity(text, "* /b", 0));
+    assert_int_not_equal(outer, inner);
+    assert_int_not_equal(inner, identity(text, "* /a", 2));
+    assert_int_equal(inner, identity(SITE("route /a -> b { limit 9/m burst=3; }"), "* /a", 0));
+    assert_int_not_equal(inner, identity(SITE("route /a -> b { limit 5/s by=path; }"), "* /a", 0));
+}
+
+static void tcp_has_allow_and_deny(void **state)
+{
+    (void)state;
+    struct topology *topology = good("service a { run a; }\n"
+                                     "listen 80 tcp -> a { allow 10.0.0.0/8; deny all; }");
+    const struct listener *listener = &topology->listeners[0];
+    assert_int_equal(listener->path, LISTENER_RELAY);
+    assert_int_equal(verdict(listener->access, 10, 1), ACCESS_ALLOW);
+    assert_int_equal(verdict(listener->access, 11, 1), ACCESS_DENY);
+    topology_free(topology);
+    bad("service a { run a; }\nlisten 80 tcp -> a { limit 1/s; }",
+        "shop.conf:2:22: error: `limit` is for requests, and this is no `listen … http`");
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *block, *line;
+    } rows[] = {
+        {"allow; route / -> a;", "shop.conf:3:1: error: `allow` names nobody"},
+        {"deny 10.0.0.1/8; route / -> a;",
+         "shop.conf:3:6: error: deny: `10.0.0.1/8` has bits beyond the network's length"},
+        {"limit burst=3; route / -> a;", "shop.conf:3:1: error: `limit` needs a rate, or "
+                                         "requests=N"},
+        {"limit burst=3 requests=2; route / -> a;",
+         "shop.conf:3:13: error: `burst=` belongs to a rate"},
+        {"limit 1/s by=header:; route / -> a;",
+         "shop.conf:3:14: error: `by=header:` is nothing that requests differ in"},
+        {"limit 1/s by=me; route / -> a;",
+         "shop.conf:3:14: error: `by=me` is nothing that requests differ in"},
+        {"route / -> a { limit 1/s by=$1; }",
+         "shop.conf:3:29: error: `$1` has a value only with a regular expression that has `(…)`"},
+    };
+    char text[512];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(text, sizeof text, SITE("%s"), rows[i].block);
+        bad(text, rows[i].line);
+    }
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/enginx-guard-XXXXXX";
+
+static void file_write(const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static struct topology *loaded(const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/shop.conf", folder);
+    file_write("shop.conf", text);
+    struct diagnostics *diagnostics = diagnostics_new();
+    return fixture_finish(topology_load(path, NULL, diagnostics), diagnostics);
+}
+
+static void networks_come_from_files(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    file_write("bad.txt", "# who\n\n 10.1.0.0/16 # all of it\r\n2001:db8::/32\n11.0.0.0/8");
+    struct topology *topology = loaded(SITE("deny file=bad.txt; allow all; route / -> a;"));
+    assert_non_null(topology);
+    const struct access_list *list = route_named(topology, "* /")->guards[0].access;
+    assert_int_equal(verdict(list, 10, 1), ACCESS_DENY);
+    assert_int_equal(verdict(list, 11, 200), ACCESS_DENY);
+    assert_int_equal(verdict(list, 10, 2), ACCESS_ALLOW);
+    topology_free(topology);
+    file_write("bad.txt", "10.0.0.0/8\n10.0.0/8\n");
+    const char *text = SITE("deny file=bad.txt;\nroute / -> a;");
+    assert_null(loaded(text));
+    if (!strstr(said, "line 2 of `bad.txt`: "))
+        fail_msg("%s", said);
+    assert_null(loaded(SITE("deny file=none.txt;\nroute / -> a;")));
+    if (!strstr(said, "none.txt` cannot be read: No such file"))
+        fail_msg("%s", said);
+    char command[256];
+    snprintf(command, sizeof command, "%s/shop.conf", folder);
+    unlink(command);
+    snprintf(command, sizeof command, "%s/bad.txt", folder);
+    unlink(command);
+    rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(they_come_from_outside_to_inside),
+        cmocka_unit_test(limits_have_their_numbers),
+        cmocka_unit_test(counts_belong_to_the_block),
+        cmocka_unit_test(tcp_has_allow_and_deny),
+        cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(networks_come_from_files),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(said);
+    return failed;
+}

@@ -1,0 +1,136 @@
+"""What stands before routes: who may, how often, and how many at a time — over HTTP/1.1 and HTTP/2, on
+all workers together, over reloads; what is refused is counted and logged."""
+
+import concurrent.futures
+import http.client
+import json
+import re
+import socket
+import subprocess
+
+import pytest
+
+from harness import clients, processes
+from harness.origins import resident
+from reload_test import reload
+
+PORT, METRICS = 18080, 18081
+
+HEAD = "gateway threads=2; metrics 127.0.0.1:18081; service web {{ run {web}; env WHO=web; }}\n"
+
+
+def configured(programs, block):
+    return (HEAD.format(web=programs.python("web")) +
+            f"listen 127.0.0.1:{PORT} http {{ access-log json; {block} }}")
+
+
+@pytest.fixture
+def site(cluster, programs):
+    def start(block):
+        cluster.up(configured(programs, block))
+        cluster.wait_up(1, "web")
+        processes.wait_for(lambda: not clients.refused(PORT), 5, "the listener")
+    return start
+
+
+def ask(path="/whoami", method="GET", headers=None, source="127.0.0.1", port=PORT, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(source, 0))
+    connection.request(method, path, body=body, headers=headers or {})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def metric(pattern):
+    page = clients.ask(METRICS, path="/metrics")
+    return sum(float(value) for value in re.findall(pattern + r"\} (\S+)$", page, re.M))
+
+
+def curl(*arguments):
+    return subprocess.run(["curl", "-s", *map(str, arguments)], capture_output=True, text=True, timeout=30)
+
+
+def logged(cluster, count):
+    path = cluster.state / "log" / "access.log"
+    processes.wait_for(lambda: path.exists() and len(path.read_text().splitlines()) >= count, 5, "the log")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_addresses(cluster, programs, site):
+    networks = cluster.file("partners.txt", "# who is let in\n127.0.0.2\n")
+    block = f"route / -> web {{ allow 127.0.0.9 file={networks}; deny all; }} route /open -> web;"
+    site(block)
+    assert ask(source="127.0.0.2").status == 200
+    refused = ask(source="127.0.0.3")
+    assert (refused.status, refused.getheader("Cache-Control")) == (403, "no-store")
+    assert ask("/open", source="127.0.0.3").status == 200
+    done = curl("--http2-prior-knowledge", "--interface", "127.0.0.3", "-o", "/dev/null",
+                "-w", "%{http_version} %{http_code}", f"http://127.0.0.1:{PORT}/")
+    assert done.stdout == "2 403"
+    cluster.file("partners.txt", "127.0.0.3\n")
+    reload(cluster, configured(programs, block))
+    cluster.wait(lambda: ask(source="127.0.0.3").status == 200)
+    assert ask(source="127.0.0.2").status == 403
+    assert metric(r'enginx_route_guard_refused_total\{.*route="\* /",guard="access"') == 3
+    refusals = [line for line in logged(cluster, 6) if line["status"] == 403]
+    assert {line["failure"] for line in refusals} == {"client: deny"}
+
+
+def test_connections_of_tcp(cluster, programs):
+    cluster.up(f"service web {{ run {programs.python('web')}; env WHO=web; }}\n"
+               f"listen 127.0.0.1:{PORT} tcp -> web {{ allow 127.0.0.2; deny all; }}")
+    cluster.wait_up(1, "web")
+    cluster.wait(lambda: ask(source="127.0.0.2").status == 200)
+    with socket.create_connection(("127.0.0.1", PORT), timeout=5, source_address=("127.0.0.3", 0)) as other:
+        try:
+            assert other.recv(1) == b""
+        except ConnectionResetError:
+            pass
+
+
+def test_a_rate_holds_over_all_workers(cluster, programs, site):
+    """Each request has a connection of its own, so both workers get some."""
+    block = "route / -> web; limit 20/h by=header:X-Key;"
+    site(block)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: ask(headers={"X-Key": "one"}), range(60)))
+    assert sorted(answer.status for answer in answers) == [200] * 20 + [429] * 40
+    waits = {int(answer.getheader("Retry-After")) for answer in answers if answer.status == 429}
+    assert all(150 <= wait <= 180 for wait in waits), waits
+    done = curl("--http2-prior-knowledge", "-H", "X-Key: one", "-o", "/dev/null", "-D", "-",
+                "-w", "%{http_version}", f"http://127.0.0.1:{PORT}/whoami")
+    assert "429" in done.stdout.split("\n")[0] and "retry-after: " in done.stdout
+    assert ask(headers={"X-Key": "other"}).status == 200
+    reload(cluster, configured(programs, block + "header response set X-New yes;"))
+    cluster.wait(lambda: ask(headers={"X-Key": "third"}).getheader("X-New") == "yes")
+    assert ask(headers={"X-Key": "one"}).status == 429, "what was counted goes on over a reload"
+    assert metric(r'enginx_listener_guard_refused_total\{.*guard="rate"') == 42
+
+
+def test_so_many_at_a_time(cluster, site):
+    site("route / -> web { limit requests=2 by=client status=503; }")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        slow = [pool.submit(ask, "/sleep?1.5") for _ in range(2)]
+        processes.wait_for(lambda: ask("/none").status == 503, 5, "two to be under way")
+        assert ask("/whoami", source="127.0.0.2").status == 200
+        assert {answer.result().status for answer in slow} == {200}
+    assert ask("/whoami").status == 200
+
+
+def test_a_flood_of_keys_takes_no_memory(cluster, site):
+    """Keys are in a table of fixed size (2 MiB), which a test of its own fills."""
+    site("limit 1/h burst=1 by=header:X-Key; route / { respond 200 x; }")
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+
+    def status(key):
+        connection.request("GET", "/", headers={"X-Key": str(key)})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    gateway = cluster.status()["gateway_pid"]
+    assert {status(key) for key in range(100)} == {200}
+    before = resident(gateway)
+    assert {status(key) for key in range(100, 15000)} == {200}
+    assert resident(gateway) - before < 3 << 20
+    assert status(14999) == status(0) == 429
