@@ -467,6 +467,17 @@ int steer_gate_set(struct steer *steer, const struct steer_target_key *key, int 
     return error ? error : steer_target_set(steer, key, &target);
 }
 
+int steer_waiting_set(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd)
+{
+    assert(slot < steer->slots_max && (family == 4 || family == 6));
+    struct steer_socket_key key = {
+        .slot = STEER_WAITING | slot, .port = port, .protocol = STEER_TCP, .family = family};
+    uint64_t value = (uint64_t)fd;
+    uint32_t one = 1;
+    int error = steer_map_set(steer, MAP_SOCKETS, &key, &value);
+    return error ? error : steer_map_set(steer, MAP_SPREADS, &key, &one);
+}
+
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
                         uint8_t family)
 {

@@ -92,6 +92,11 @@ void steer_settle_slot(struct steer *steer, uint32_t slot);
 
 /* Puts a bound UDP socket (a descriptor of it; stays the caller's) into `sockets`. */
 int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);
+/* A listener of ours in which connections wait for the slot's next start. A rotation that has
+ * STEER_WAITING | slot in place of the slot leads there. `fd` stays the caller's; what is closed is
+ * gone. */
+enum { STEER_WAITING = 0x40000000 };
+int steer_waiting_set(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);
 /* Is there a listener of this slot? (family 4 or 6) */
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
                         uint8_t family);

@@ -35,11 +35,6 @@ static void kept_drop(struct bpf_steering *steering, struct slot *slot, struct k
     free(kept);
 }
 
-static bool same_port(const struct heard *one, const struct heard *other)
-{
-    return one->port == other->port && one->family == other->family;
-}
-
 /* Closes those of epochs before `epoch`; with `replacement`, only those that it replaces. */
 void bpf_kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t epoch,
                     const struct heard *replacement)
@@ -47,11 +42,21 @@ void bpf_kept_close(struct bpf_steering *steering, struct slot *slot, uint32_t e
     struct kept **place = &slot->kept;
     while (*place) {
         struct kept *kept = *place;
-        if (kept->epoch < epoch && (!replacement || same_port(&kept->socket, replacement)))
+        if (kept->epoch < epoch && (!replacement || kept_same_port(&kept->socket, replacement)))
             kept_drop(steering, slot, place);
         else
             place = &kept->next;
     }
+}
+
+void bpf_kept_close_waiting(struct bpf_steering *steering, struct slot *slot)
+{
+    struct kept **place = &slot->kept;
+    while (*place)
+        if ((*place)->waiting)
+            kept_drop(steering, slot, place);
+        else
+            place = &(*place)->next;
 }
 
 void bpf_kept_close_all(struct bpf_steering *steering, struct slot *slot)
@@ -98,6 +103,13 @@ int bpf_socket_fetch(struct bpf_steering *steering, const struct slot *slot, uin
     return process_socket_find(pids, count, cookie);
 }
 
+void bpf_kept_tell(struct bpf_steering *steering, const struct slot *slot, const struct kept *kept)
+{
+    char name[KEPT_NAME_BYTES];
+    steering->setup.callbacks->keep(steering->setup.owner, kept_name(steering, slot, kept, name),
+                                    kept->fd);
+}
+
 void bpf_listener_keep(struct bpf_steering *steering, struct slot *slot, const struct heard *socket)
 {
     if (kept_has(slot, socket->cookie))
@@ -112,9 +124,7 @@ void bpf_listener_keep(struct bpf_steering *steering, struct slot *slot, const s
                  strerror(fd < 0 ? -fd : ENOMEM));
         return;
     }
-    char name[KEPT_NAME_BYTES];
-    steering->setup.callbacks->keep(steering->setup.owner, kept_name(steering, slot, kept, name),
-                                    fd);
+    bpf_kept_tell(steering, slot, kept);
 }
 
 /* Do connections wait in a listener? (Of a listening socket, tcpi_unacked is the length of the
@@ -132,9 +142,8 @@ static void slot_sweep(struct bpf_steering *steering, struct slot *slot)
     struct kept **place = &slot->kept;
     while (*place) {
         struct kept *kept = *place;
-        int found = listener_has_queue(kept->fd)
-                        ? bpf_socket_fetch(steering, slot, kept->socket.cookie)
-                        : -EAGAIN;
+        bool looked = !kept->waiting && listener_has_queue(kept->fd);
+        int found = looked ? bpf_socket_fetch(steering, slot, kept->socket.cookie) : -EAGAIN;
         if (found == -ENOENT) {
             kept_drop(steering, slot, place);
             continue;
@@ -165,7 +174,7 @@ static bool slot_is_crowded(const struct slot *slot)
 {
     for (const struct kept *one = slot->kept; one; one = one->next)
         for (const struct kept *other = one->next; other; other = other->next)
-            if (same_port(&one->socket, &other->socket))
+            if (kept_same_port(&one->socket, &other->socket))
                 return true;
     return false;
 }
@@ -186,6 +195,8 @@ void bpf_wanted(struct steering *base, uint32_t service, uint32_t wanted)
 {
     struct bpf_steering *steering = of(base);
     steering->rotated[service].wanted = wanted;
+    if (wanted != 1)
+        bpf_rotation_apply(steering, service); /* nobody is led to what closes now */
     for (uint32_t i = 0; i < steering->setup.slots_max; i++) {
         struct slot *slot = steering->slots[i];
         if (!slot || !slot->present || slot->instance.service != service)

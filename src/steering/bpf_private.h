@@ -1,6 +1,7 @@
 /* What the files of steering with BPF share: steering_bpf.c (the operations, rotations, what the
- * kernel reports), bpf_missed.c (what it could not report), bpf_settle.c (listeners that open) and
- * bpf_kept.c (duplicates of listeners that bridge a restart). */
+ * kernel reports), bpf_missed.c (what it could not report), bpf_settle.c (listeners that open),
+ * bpf_kept.c (duplicates of listeners that bridge a restart) and bpf_waiting.c (listeners of ours
+ * that bridge the draining before it). */
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +34,7 @@ struct kept { /* a listener of which we hold a duplicate */
     struct kept *next;
     int fd;
     uint32_t epoch;
+    bool waiting; /* one of ours, in which connections wait for the next start */
     struct heard socket;
 };
 
@@ -121,6 +123,10 @@ bool bpf_kept_is_former(const struct slot *slot, uint64_t cookie);
 void bpf_kept_close_all(struct bpf_steering *steering, struct slot *slot);
 /* Takes fd. NULL: no memory. */
 struct kept *bpf_kept_add(struct slot *slot, const struct heard *socket, int fd);
+/* The keeper has it, too. */
+void bpf_kept_tell(struct bpf_steering *steering, const struct slot *slot, const struct kept *kept);
+/* Closes those in which connections wait. */
+void bpf_kept_close_waiting(struct bpf_steering *steering, struct slot *slot);
 /* A duplicate of the instance's socket with this cookie, or -errno. */
 int bpf_socket_fetch(struct bpf_steering *steering, const struct slot *slot, uint64_t cookie);
 /* It listens: what an earlier start left may go, and this one is kept, if it is the only instance.
@@ -133,3 +139,14 @@ void bpf_slot_watch_crowd(struct bpf_steering *steering, struct slot *slot);
 uint32_t bpf_wanted_of(const struct bpf_steering *steering, const struct slot *slot);
 /* The operation `wanted` of steering.h. */
 void bpf_wanted(struct steering *base, uint32_t service, uint32_t wanted);
+static inline bool kept_same_port(const struct heard *one, const struct heard *other)
+{
+    return one->port == other->port && one->family == other->family;
+}
+
+/* ---- bpf_waiting.c ---- */
+
+/* The operation `hold` of steering.h. */
+void bpf_hold(struct steering *base, uint32_t number);
+/* Do new connections wait while this start drains? */
+bool bpf_slot_waits(const struct bpf_steering *steering, const struct slot *slot);

@@ -93,6 +93,10 @@ struct steering_operations {
                   const struct rotation_member *members, const uint32_t *numbers, size_t count);
     /* The number of wanted instances changed: 1 means keep the listener from now on. */
     void (*wanted)(struct steering *steering, uint32_t service, uint32_t wanted);
+    /* The service's only instance is about to drain, and will be started again: new connections
+     * wait for that, so that those that are open can end, until it listens anew or is in rotation
+     * again. What cannot wait is given to it as ever. NULL: as ever. */
+    void (*hold)(struct steering *steering, uint32_t slot);
     /* Connections now, and in all (or STEERING_TOTAL_UNKNOWN); false: unknown. */
     bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live,
                    uint64_t *ret_total);

@@ -59,7 +59,7 @@ static size_t rotation_build(const struct bpf_steering *steering, uint32_t servi
 }
 
 /* Nobody is in rotation: then those serve whose kept listener lets connections wait, or whose
- * program is on its way out or in. */
+ * program is on its way out or in; on the way out in a listener of ours. */
 static void members_bridge(const struct bpf_steering *steering, struct rotation_member *members,
                            size_t count)
 {
@@ -68,8 +68,11 @@ static void members_bridge(const struct bpf_steering *steering, struct rotation_
             return;
     for (size_t i = 0; i < count; i++) {
         const struct slot *slot = steering->slots[members[i].slot];
-        if (slot && slot->served && slot->kept)
-            members[i].weight = 1;
+        if (!slot || !slot->served || !slot->kept)
+            continue;
+        members[i].weight = 1;
+        if (bpf_slot_waits(steering, slot))
+            members[i].slot |= STEER_WAITING;
     }
 }
 
@@ -115,7 +118,11 @@ static int bpf_rotate(struct steering *base, uint32_t service,
         }
     }
     rotated->count = count;
-    return bpf_rotation_apply(steering, service);
+    int error = bpf_rotation_apply(steering, service);
+    for (size_t i = 0; i < count && !error; i++)
+        if (members[i].weight > 0 && steering->slots[members[i].slot])
+            bpf_kept_close_waiting(steering, steering->slots[members[i].slot]);
+    return error;
 }
 
 /* ---- what instances do
@@ -147,7 +154,9 @@ static void tcp_listens(struct bpf_steering *steering, struct slot *slot,
 {
     if (bpf_wanted_of(steering, slot) == 1)
         bpf_listener_keep(steering, slot, socket);
-    /* What waits in the old one comes over to the new. */
+    /* What waits in the old ones comes over to the new, once nobody is led to them any more. */
+    if (slot->kept)
+        bpf_rotation_apply(steering, slot->instance.service);
     bpf_kept_close(steering, slot, slot->instance.epoch, socket);
     bpf_slot_watch_crowd(steering, slot);
 }
@@ -602,6 +611,7 @@ static const struct steering_operations bpf_operations = {
     .gone = bpf_gone,
     .rotate = bpf_rotate,
     .wanted = bpf_wanted,
+    .hold = bpf_hold,
     .counts = bpf_counts,
     .found = bpf_found,
     .block = bpf_block,

@@ -640,6 +640,93 @@ static void datagrams_are_answered_from_the_instances_own_address(void **state)
     }
 }
 
+/* The only instance drains: it is in rotation no more, and lives. */
+static void drain_only(bool drains)
+{
+    struct rotation_member member = {.slot = 0, .weight = !drains};
+    uint32_t number = 1;
+    if (drains)
+        steering->operations->hold(steering, 0);
+    assert_int_equal(steering->operations->rotate(steering, 0, &member, &number, 1), 0);
+}
+
+static void answered(int report)
+{
+    int who = -1;
+    assert_int_equal(read(report, &who, sizeof who), sizeof who);
+    assert_int_equal(who, 0);
+}
+
+/* Nobody answers them, but the instance goes on with the connection that it has. */
+static void two_wait(int open, pid_t clients[2], int reports[2])
+{
+    char byte = 'x';
+    for (int i = 0; i < 2; i++) {
+        clients[i] = waiting_client(&reports[i]);
+        fcntl(reports[i], F_SETFL, O_NONBLOCK);
+    }
+    usleep(100000);
+    for (int i = 0; i < 2; i++) {
+        int who;
+        assert_int_equal(read(reports[i], &who, sizeof who), -1);
+        assert_int_equal(errno, EAGAIN);
+        fcntl(reports[i], F_SETFL, 0);
+    }
+    assert_int_equal(send(open, &byte, 1, MSG_NOSIGNAL), 1);
+    assert_int_equal(recv(open, &byte, 1, 0), 1);
+}
+
+static void two_end(pid_t clients[2], int reports[2])
+{
+    for (int i = 0; i < 2; i++) {
+        answered(reports[i]);
+        close(reports[i]);
+        client_end(clients[i]);
+    }
+}
+
+static void connections_wait_while_the_only_instance_drains(void **state)
+{
+    (void)state;
+    assert_int_equal(begin(), 0);
+    const struct rig_server servers[] = {{.kind = RIG_V4, .port = PORT, .uid = NOBODY},
+                                         {.kind = RIG_DUAL, .port = PORT},
+                                         {.kind = RIG_V4_LOOPBACK, .port = PORT, .workers = 2}};
+    for (size_t i = 0; i < 3; i++) {
+        pid_t clients[2];
+        int reports[2];
+        int open = -1;
+        start(0, 0, 1, &servers[i]);
+        assert_int_equal(rig_connect("127.0.0.1", PORT, &open), 0);
+        /* It is started again. */
+        drain_only(true);
+        two_wait(open, clients, reports);
+        counts_wait(1, 1);
+        rig_instance_kill(&instances[0]);
+        steering->operations->gone(steering, 0, true);
+        start(0, 0, 1, &servers[i]);
+        two_end(clients, reports);
+        close(open);
+        /* It comes back as it is. */
+        assert_int_equal(rig_connect("127.0.0.1", PORT, &open), 0);
+        drain_only(true);
+        two_wait(open, clients, reports);
+        drain_only(false);
+        two_end(clients, reports);
+        close(open);
+        /* Further ones are wanted. */
+        assert_int_equal(rig_connect("127.0.0.1", PORT, &open), 0);
+        drain_only(true);
+        two_wait(open, clients, reports);
+        steering->operations->wanted(steering, 0, 2);
+        two_end(clients, reports);
+        close(open);
+        assert_int_equal(kept_count("listener:"), 0);
+        rig_instance_kill(&instances[0]);
+        steering->operations->gone(steering, 0, false);
+    }
+}
+
 static int tests(struct rig *with)
 {
     rig = with;
@@ -652,6 +739,7 @@ static int tests(struct rig *with)
         steering_test(a_taken_port_is_named),
         steering_test(users_of_a_service_are_led_to_its_home),
         steering_test(connections_wait_for_the_only_instance),
+        steering_test(connections_wait_while_the_only_instance_drains),
         steering_test(a_listener_that_its_program_closed_is_closed),
         steering_test(what_is_kept_follows_the_number_wanted),
         steering_test(a_new_supervisor_finds_everything),

@@ -256,8 +256,19 @@ void instance_start(struct instance *instance)
     instance_feed(instance, EVENT_START);
 }
 
+/* An only instance that comes back: who connects from now on waits for the next start. */
+static void only_listener_hold(const struct instance *instance)
+{
+    struct steering *steering;
+    const struct steering_operations *operations = steering_of(instance, &steering);
+    if (instance->unit->wanted == 1 && operations->hold)
+        operations->hold(steering, instance->slot);
+}
+
 void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abrupt)
 {
+    if (goal == GOAL_RESTART && !abrupt && instance->life.state == STATE_UP)
+        only_listener_hold(instance);
     instance->life.goal = goal;
     instance->life.abrupt = abrupt;
     instance_feed(instance, EVENT_STOP);

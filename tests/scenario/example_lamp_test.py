@@ -230,12 +230,10 @@ def restart(stack, service):
         stack.wait_restarted(number, pid, service, within=40)
 
 
-@pytest.mark.parametrize("service", ["php"])
+@pytest.mark.parametrize("service", ["php", "db", "cache"])
 def test_readers_notice_no_restart(stack, service):
     with Readers(pages_of(stack), b"Lamp") as readers:
-        readers.wait_more(50)
+        readers.wait_more(20)
         restart(stack, service)
-        readers.wait_more(50)
-        restart(stack, service)
-        readers.wait_more(50)
+        readers.wait_more(20)
     assert readers.errors == []
