@@ -264,11 +264,12 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "PROTOCOL",
                     .type = VALUE_CHOICE,
-                    .choices = "http fastcgi !http2 !uwsgi !scgi",
+                    .choices = "http fastcgi uwsgi scgi !http2",
                     .fallback = "http"}},
      .help = "The protocol that the gateway speaks with the service when it passes requests on. "
              "With `fastcgi` (PHP-FPM), routes to it need `root=`, and connections are kept only "
-             "where `capacity idle=` says how many.",
+             "where `capacity idle=` says how many; with `uwsgi` and `scgi`, each request has one "
+             "of its own.",
      .example = "speaks http;"},
     {.name = "tls",
      .id = DIRECTIVE_SERVICE_TLS,

@@ -5,11 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "base/scoped.h"
-
-enum { MESSAGE_DESCRIPTORS_MAX = 2 }; /* what fits below; one more than any message may have */
+#include "kernel/packet.h"
 
 struct head { /* native byte order: both ends are on this machine */
     uint16_t kind;
@@ -79,23 +77,6 @@ int message_init(struct message *message, enum message_kind kind, const char *na
     return 0;
 }
 
-union control { /* the union aligns the bytes for a cmsghdr */
-    struct cmsghdr head;
-    char bytes[CMSG_SPACE(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)];
-};
-
-static void control_put(struct msghdr *packet, union control *control, int fd)
-{
-    memset(control, 0, sizeof *control);
-    packet->msg_control = control->bytes;
-    packet->msg_controllen = CMSG_SPACE(sizeof fd);
-    struct cmsghdr *part = CMSG_FIRSTHDR(packet);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(part), &fd, sizeof fd);
-}
-
 int message_send(int socket, enum message_party sender, const struct message *message)
 {
     assert(message->kind > 0 && message->kind < MESSAGE_KINDS);
@@ -114,40 +95,11 @@ int message_send(int socket, enum message_party sender, const struct message *me
         {(void *)(uintptr_t)message->name, name_bytes},
         {(void *)(uintptr_t)message->bytes, message->length},
     };
-    struct msghdr packet = {.msg_iov = parts, .msg_iovlen = 3};
-    union control control;
-    if (message->fd >= 0)
-        control_put(&packet, &control, message->fd);
-    ssize_t sent;
-    do
-        sent = sendmsg(socket, &packet, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
-        return 0;
-    if (errno == ENOBUFS) /* no kernel memory just now: the same to us as a full queue */
+    int error =
+        packet_send(socket, parts, sizeof parts / sizeof parts[0], MSG_DONTWAIT, message->fd);
+    if (error == -ENOBUFS) /* no kernel memory just now: the same to us as a full queue */
         return -EAGAIN;
-    return errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
-}
-
-/* Collects what came along; the number of descriptors, of which *ret_fd is the first. The others
- * are closed: no message has more than one. */
-static int control_take(struct msghdr *packet, int *ret_fd)
-{
-    int count = 0;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(packet); part; part = CMSG_NXTHDR(packet, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t here = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < here; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-            if (count++ == 0)
-                *ret_fd = fd;
-            else
-                close(fd);
-        }
-    }
-    return count;
+    return error == -ECONNRESET || error == -ENOTCONN ? -EPIPE : error;
 }
 
 /* Does the packet follow its row of the table? */
@@ -169,35 +121,29 @@ static bool packet_follows(const struct head *head, size_t body_bytes, unsigned 
 int message_receive(int socket, unsigned senders, enum message_party receiver, char *packet_bytes,
                     size_t size, struct message *ret_message)
 {
-    struct iovec part = {packet_bytes, size};
-    union control control;
-    struct msghdr packet = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = control.bytes,
-                            .msg_controllen = sizeof control.bytes};
+    struct packet_descriptors descriptors;
     ssize_t length;
     do
-        length = recvmsg(socket, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (length < 0 && (errno == EINTR || errno == ECONNRESET));
+        length = packet_receive(socket, packet_bytes, size, MSG_DONTWAIT, &descriptors);
+    while (length == -ECONNRESET);
     /* A reset (the other end closed with answers unread) is told once, and before what it had still
      * sent: that is read first. */
     if (length < 0)
-        return -errno;
+        return length == -EMSGSIZE ? -EPROTO : (int)length;
 
-    scoped_fd int fd = -1;
-    int descriptors = control_take(&packet, &fd);
+    scoped_fd int fd = descriptors.fd;
     if (length == 0) /* the end; also an empty packet, which nobody sends */
         return -EPIPE;
     struct head head;
-    if ((size_t)length < sizeof head || packet.msg_flags & MSG_TRUNC)
+    if ((size_t)length < sizeof head)
         return -EPROTO;
     memcpy(&head, packet_bytes, sizeof head);
     const char *body = packet_bytes + sizeof head;
     size_t body_bytes = (size_t)length - sizeof head;
     if (!packet_follows(&head, body_bytes, senders, receiver, body))
         return -EPROTO;
-    bool lost_here = descriptors == 0 && packet.msg_flags & MSG_CTRUNC;
-    if (!lost_here && descriptors != (rules[head.kind].descriptor ? 1 : 0))
+    unsigned wanted = rules[head.kind].descriptor ? 1 : 0;
+    if (!descriptors.lost && descriptors.count != wanted)
         return -EPROTO;
 
     ret_message->kind = head.kind;

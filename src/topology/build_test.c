@@ -430,7 +430,6 @@ static const struct {
     {"run x; check exec y every=1s every=1s;",
      "shop.conf:1:42: error: check: `every=` is given twice"},
     {"run x; check exec y fall=0;", "shop.conf:1:38: error: check fall=: `0` is too small"},
-    {"run x; speaks uwsgi;", "shop.conf:1:27: error: speaks: `uwsgi` is not in this version yet"},
     {"run x; start;", "shop.conf:1:20: error: `start` needs at least one option"},
     {"run x; start wihtin=1s;", "       hint: did you mean `within=`?"},
     {"run x; quota;", "shop.conf:1:20: error: `quota` needs at least one option"},

@@ -235,10 +235,9 @@ bool route_build(struct builder *builder, const struct publication *publication,
 /* Of `listen … http -> SERVICE`. */
 bool route_of_listener(struct builder *builder, const struct publication *publication,
                        const struct site_scope *scope, struct route *ret_route);
-/* route_target.c: what stands behind `->`; false: reported. `*ret_speaks`: what they speak. */
+/* route_target.c: what stands behind `->`; false: reported. */
 bool route_targets_build(struct builder *builder, const struct publication *publication,
-                         const struct value *values, size_t count, struct route *route,
-                         enum service_speaks *ret_speaks);
+                         const struct value *values, size_t count, struct route *route);
 struct script_options {
     const struct value *root, *index, *split;
 };

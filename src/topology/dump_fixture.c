@@ -216,6 +216,7 @@ static void route_dump(const struct route *route, FILE *out)
         NUMBER(&route->targets[i], service);
         NUMBER(&route->targets[i], weight);
     }
+    NUMBER(route, speaks);
     TEXT(route, root);
     TEXT(route, index);
     TEXT(route, split);

@@ -224,10 +224,9 @@ static bool targets_build(struct builder *builder, const struct publication *pub
                           const struct statement *statement, struct route *route)
 {
     const struct script_options script = script_options(statement);
-    enum service_speaks speaks;
     return route_targets_build(builder, publication, &statement->arguments[ARGUMENT_TARGETS],
-                               statement->argument_count - ARGUMENT_TARGETS, route, &speaks) &&
-           route_script_build(builder, statement, speaks == SPEAKS_FASTCGI, &script, route);
+                               statement->argument_count - ARGUMENT_TARGETS, route) &&
+           route_script_build(builder, statement, route->speaks == SPEAKS_FASTCGI, &script, route);
 }
 
 /* `-> files DIR …`; `index=` stands among the route's own options. */
@@ -377,6 +376,7 @@ bool route_of_listener(struct builder *builder, const struct publication *public
     }
     struct route_target *targets = arena_alloc(builder->arena, sizeof *targets);
     *targets = (struct route_target){.service = draft->service.index, .weight = 1};
+    ret_route->speaks = draft->service.gateway.speaks;
     ret_route->targets = targets;
     ret_route->target_count = 1;
     return rest_claim(builder, "*", scope, &place, ret_route);

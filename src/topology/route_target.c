@@ -111,8 +111,7 @@ static void word_take(struct targets *targets, const struct value *value)
 }
 
 bool route_targets_build(struct builder *builder, const struct publication *publication,
-                         const struct value *values, size_t count, struct route *route,
-                         enum service_speaks *ret_speaks)
+                         const struct value *values, size_t count, struct route *route)
 {
     struct targets targets = {
         .builder = builder, .publication = publication, .expects_name = true, .good = true};
@@ -132,6 +131,6 @@ bool route_targets_build(struct builder *builder, const struct publication *publ
     memcpy(copy, targets.targets, targets.count * sizeof *copy);
     route->targets = copy;
     route->target_count = targets.count;
-    *ret_speaks = targets.speaks;
+    route->speaks = targets.speaks;
     return true;
 }

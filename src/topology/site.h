@@ -38,6 +38,15 @@ struct header_rule { /* `header request set X-Real-IP $client;` */
     const char *value; /* pattern; NULL: HEADER_REMOVE */
 };
 
+/* The protocol of requests to a service, by the choices of `speaks`. */
+enum service_speaks { SPEAKS_HTTP, SPEAKS_FASTCGI, SPEAKS_UWSGI, SPEAKS_SCGI };
+
+/* Is what it is told a set of CGI variables? */
+static inline bool speaks_cgi(enum service_speaks speaks)
+{
+    return speaks == SPEAKS_FASTCGI || speaks == SPEAKS_UWSGI || speaks == SPEAKS_SCGI;
+}
+
 struct route_target { /* `-> api weight=95` */
     uint32_t service; /* index in the topology */
     uint32_t weight;  /* 0 … 1000 */
@@ -87,6 +96,7 @@ struct route {
     enum route_kind kind;
     const struct route_target *targets; /* ROUTE_PROXY */
     size_t target_count;
+    enum service_speaks speaks; /* what all of them speak */
     const char *root;     /* of a service that speaks FastCGI: where its scripts lie; NULL: HTTP */
     const char *index;    /* with root: "index.php", or "/index.php" for all that is no script */
     const char *split;    /* with root: what a script's name ends with */

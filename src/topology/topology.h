@@ -87,9 +87,6 @@ struct service_tls { /* `tls name=… ca=…;` in a service: TLS to its endpoint
 
 enum retry_methods { RETRY_SAFE, RETRY_IDEMPOTENT, RETRY_ALL };
 
-/* The protocol of requests to a service. */
-enum service_speaks { SPEAKS_HTTP, SPEAKS_FASTCGI };
-
 /* What only the gateway does with a service. */
 struct service_gateway {
     const struct remote *remotes; /* with any, the service has no instances */

@@ -17,6 +17,7 @@
 
 #include "base/scoped.h"
 #include "kernel/landlock.h"
+#include "kernel/packet.h"
 #include "kernel/syscalls.h"
 
 enum {
@@ -36,54 +37,19 @@ struct answer {
 
 static int control_fd = -1; /* of the process; set before there are threads */
 
-/* ---- packets with a descriptor ----------------------------------------------------------------
- */
-
-union control { /* the union aligns the bytes for a cmsghdr */
-    struct cmsghdr head;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-static int packet_send(int socket, const void *bytes, size_t length, int fd)
+/* As packet_receive (kernel/packet.h), of which an opener's packet has one descriptor at most. */
+static ssize_t receive(int socket, void *bytes, size_t size, int *ret_fd)
 {
-    struct iovec part = {(void *)(uintptr_t)bytes, length};
-    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
-    union control control;
-    if (fd >= 0) {
-        memset(&control, 0, sizeof control);
-        packet.msg_control = control.bytes;
-        packet.msg_controllen = sizeof control.bytes;
-        control.head = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-    }
-    ssize_t sent;
-    do
-        sent = sendmsg(socket, &packet, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    struct packet_descriptors descriptors;
+    ssize_t length = packet_receive(socket, bytes, size, 0, &descriptors);
+    *ret_fd = descriptors.fd;
+    return length;
 }
 
-/* The packet's length; 0: the other end is gone; -errno. */
-static ssize_t packet_receive(int socket, void *bytes, size_t size, int *ret_fd)
+static int send_one(int socket, const void *bytes, size_t length, int fd)
 {
-    struct iovec part = {bytes, size};
-    union control control;
-    struct msghdr packet = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = control.bytes,
-                            .msg_controllen = sizeof control.bytes};
-    ssize_t length;
-    do
-        length = recvmsg(socket, &packet, MSG_CMSG_CLOEXEC);
-    while (length < 0 && errno == EINTR);
-    if (length < 0)
-        return -errno;
-    const struct cmsghdr *head = CMSG_FIRSTHDR(&packet);
-    *ret_fd = -1;
-    if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(ret_fd, CMSG_DATA(head), sizeof *ret_fd);
-    return length;
+    const struct iovec part = {(void *)(uintptr_t)bytes, length};
+    return packet_send(socket, &part, 1, 0, fd);
 }
 
 /* ---- the process ------------------------------------------------------------------------------
@@ -109,7 +75,7 @@ static bool request_serve(int socket)
 {
     struct request request;
     scoped_fd int directory = -1;
-    ssize_t length = packet_receive(socket, &request, sizeof request, &directory);
+    ssize_t length = receive(socket, &request, sizeof request, &directory);
     if (length <= (ssize_t)offsetof(struct request, path) ||
         ((const char *)&request)[length - 1] != 0)
         return false;
@@ -117,7 +83,7 @@ static bool request_serve(int socket)
     struct answer answer = {.sequence = request.sequence, .error = -EBADF};
     if (directory >= 0)
         answer.error = beneath_open(directory, request.path, &fd);
-    return packet_send(socket, &answer, sizeof answer, fd) == 0;
+    return send_one(socket, &answer, sizeof answer, fd) == 0;
 }
 
 static void *worker_serve(void *argument)
@@ -176,7 +142,7 @@ static _Noreturn void opener_main(int socket)
     for (;;) {
         char byte;
         int fd = -1;
-        ssize_t length = packet_receive(STDIN_FILENO, &byte, sizeof byte, &fd);
+        ssize_t length = receive(STDIN_FILENO, &byte, sizeof byte, &fd);
         if (length <= 0)
             _exit(0);
         if (fd >= 0)
@@ -220,7 +186,7 @@ static int opener_connect(struct opener *opener)
                                  .tv_usec = OPENER_WAIT_MS % 1000 * 1000};
     if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) < 0)
         return -errno;
-    int error = packet_send(control_fd, "", 1, theirs);
+    int error = send_one(control_fd, "", 1, theirs);
     if (!error)
         opener->fd = fd_take(&ours);
     return error;
@@ -237,7 +203,7 @@ static int answer_take(struct opener *opener, int *ret_fd)
 {
     struct answer answer;
     scoped_fd int fd = -1;
-    ssize_t length = packet_receive(opener->fd, &answer, sizeof answer, &fd);
+    ssize_t length = receive(opener->fd, &answer, sizeof answer, &fd);
     if (length == -EAGAIN)
         return -ETIMEDOUT;
     if (length < 0)
@@ -260,8 +226,8 @@ int opener_open(struct opener *opener, int directory_fd, const char *path, int *
     memcpy(request.path, path, length);
     int error = opener_connect(opener);
     if (!error)
-        error = packet_send(opener->fd, &request, offsetof(struct request, path) + length,
-                            directory_fd);
+        error =
+            send_one(opener->fd, &request, offsetof(struct request, path) + length, directory_fd);
     if (!error)
         error = answer_take(opener, ret_fd);
     if (error == -ETIMEDOUT || error == -EPIPE || error == -ECONNRESET)

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "gateway/http/fcgi_response.h"
+#include "gateway/http/cgi_response.h"
 #include "gateway/http/h1_client_private.h"
 #include "gateway/http/http_worker.h"
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/http/cgi_response.h"
 #include "gateway/http/fcgi_record.h"
-#include "gateway/http/fcgi_response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,7 +59,7 @@ static void head_verify(char *bytes, size_t length)
     size_t scanned = 0, head_length = 0;
     if (h1_head_end(bytes, length, &scanned, &head_length) != H1_DONE)
         return;
-    if (fcgi_response_parse(bytes, head_length, METHOD_GET, &head, &why) != H1_DONE) {
+    if (cgi_response_parse(bytes, head_length, METHOD_GET, &head, &why) != H1_DONE) {
         verify(why != NULL);
         return;
     }

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "gateway/http/fastcgi.h"
+#include "gateway/http/cgi_response.h"
+#include "gateway/http/cgi_script.h"
 #include "gateway/http/fcgi_record.h"
-#include "gateway/http/fcgi_response.h"
 
 /* ---- records -------------------------------------------------------------------------------- */
 
@@ -102,7 +102,7 @@ static enum h1_result parse(const char *text, enum http_method method, struct he
     static struct field fields[HEAD_FIELDS_MAX];
     const char *why = NULL;
     *head = (struct head){.fields = fields, .fields_room = HEAD_FIELDS_MAX};
-    enum h1_result result = fcgi_response_parse(text, strlen(text), method, head, &why);
+    enum h1_result result = cgi_response_parse(text, strlen(text), method, head, &why);
     assert_true((result == H1_DONE) == !why);
     return result;
 }
@@ -181,9 +181,9 @@ static void paths_are_split(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char joined[64];
-        struct fastcgi_script script;
+        struct cgi_script script;
         struct slice path = {cases[i].path, (uint32_t)strlen(cases[i].path)};
-        bool found = fastcgi_script_split(path, cases[i].index, ".php", joined, &script);
+        bool found = cgi_script_split(path, cases[i].index, ".php", joined, &script);
         assert_int_equal(found, cases[i].name != NULL);
         if (!found)
             continue;
@@ -199,12 +199,11 @@ static void decoded_paths_do_not_climb(void **state)
     static const char *const bad[] = {"/..%2Fa", "/a/..%2F..%2Fb", "/a%2F..", "/a%2F.%2Fb"};
     char out[64];
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        assert_true(fastcgi_path_decode((struct slice){good[i], (uint32_t)strlen(good[i])}, out) >
-                    0);
+        assert_true(cgi_path_decode((struct slice){good[i], (uint32_t)strlen(good[i])}, out) > 0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(fastcgi_path_decode((struct slice){bad[i], (uint32_t)strlen(bad[i])}, out),
+        assert_int_equal(cgi_path_decode((struct slice){bad[i], (uint32_t)strlen(bad[i])}, out),
                          -1);
-    assert_int_equal(fastcgi_path_decode(SLICE("/a%20b"), out), 4);
+    assert_int_equal(cgi_path_decode(SLICE("/a%20b"), out), 4);
     assert_memory_equal(out, "/a b", 4);
 }
 

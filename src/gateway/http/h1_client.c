@@ -279,7 +279,7 @@ void h1_client_begin(struct h1_client *client, const struct courier_calls *calls
     client->scanned = 0;
     client->keep_ms = UINT32_MAX;
     client->sent = client->send_broken = client->room_wanted = client->received = false;
-    client->chunks_over = client->fastcgi = client->records_over = false;
+    client->chunks_over = client->cgi = client->fastcgi = client->records_over = false;
     client->output.chunked = chunked;
     client->output.records = false;
     client->trailer_room = NULL;
@@ -290,9 +290,14 @@ void h1_client_begin(struct h1_client *client, const struct courier_calls *calls
 
 void h1_client_fastcgi(struct h1_client *client, bool keeps)
 {
-    client->fastcgi = client->output.records = true;
+    client->cgi = client->fastcgi = client->output.records = true;
     client->records_keep = keeps;
     client->reader = (struct fcgi_reader){0};
+}
+
+void h1_client_cgi(struct h1_client *client)
+{
+    client->cgi = client->private = true;
 }
 
 struct courier *h1_client_courier(struct h1_client *client)

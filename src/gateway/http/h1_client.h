@@ -33,7 +33,10 @@ struct courier *h1_client_courier(struct h1_client *client);
  * them, and what the program writes to its standard error is logged. Such a connection carries
  * another request when `keeps`. */
 void h1_client_fastcgi(struct h1_client *client, bool keeps);
-/* Of a kept one: did it carry that before? */
+/* After begin: the endpoint speaks uwsgi or SCGI. Head and body are sent as they are; the response
+ * is one of CGI or HTTP, and the connection's last. */
+void h1_client_cgi(struct h1_client *client);
+/* Of a kept one: did it carry FastCGI before? */
 bool h1_client_fastcgi_was(const struct h1_client *client);
 /* As courier_kind.send. `piece.last`: that is the whole request. */
 ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece);

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "gateway/http/fcgi_response.h"
+#include "gateway/http/cgi_response.h"
 #include "gateway/http/h1_client_private.h"
 #include "gateway/http/h1_fields.h"
 #include "gateway/http/http_worker.h"
@@ -219,6 +219,15 @@ static bool final_process(struct h1_client *client, const struct head *head, cha
     return true;
 }
 
+static enum h1_result head_parse(const struct h1_client *client, const char *bytes, size_t length,
+                                 struct head *head, const char **ret_why)
+{
+    if (!client->cgi)
+        return h1_response_parse(bytes, length, client->method, head, ret_why);
+    return client->fastcgi ? cgi_response_parse(bytes, length, client->method, head, ret_why)
+                           : cgi_http_response_parse(bytes, length, client->method, head, ret_why);
+}
+
 static bool head_process(struct h1_client *client, char *bytes, size_t length, size_t *used)
 {
     size_t scanned = client->scanned, head_length = 0;
@@ -235,8 +244,7 @@ static bool head_process(struct h1_client *client, char *bytes, size_t length, s
     struct head head = {.fields = client->worker->http->response_fields,
                         .fields_room = HEAD_FIELDS_MAX};
     const char *why = NULL;
-    result = client->fastcgi ? fcgi_response_parse(bytes, head_length, client->method, &head, &why)
-                             : h1_response_parse(bytes, head_length, client->method, &head, &why);
+    result = head_parse(client, bytes, head_length, &head, &why);
     if (result != H1_DONE) {
         client_fail(client, false, why);
         return false;

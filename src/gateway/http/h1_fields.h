@@ -17,6 +17,9 @@ bool h1_list_next(struct slice *list, struct slice *ret_member);
  * Connection names. False: it names too many. */
 bool h1_connection_read(struct head *head);
 
+/* "404 Not Found", or "404": status and reason, which is "" when it lacks. False: it is none. */
+bool h1_status_read(struct slice text, struct head *head);
+
 /* Content-Length. False: not a number that is to be trusted. */
 bool h1_length_read(struct slice value, uint64_t *ret_length);
 

@@ -6,24 +6,29 @@ static bool digit(char byte)
     return byte >= '0' && byte <= '9';
 }
 
+bool h1_status_read(struct slice text, struct head *head)
+{
+    const char *at = text.bytes;
+    if (text.length < 3 || !digit(at[0]) || !digit(at[1]) || !digit(at[2]) ||
+        (text.length > 3 && at[3] != ' '))
+        return false;
+    head->status = (uint16_t)((at[0] - '0') * 100 + (at[1] - '0') * 10 + (at[2] - '0'));
+    head->reason = text.length > 4 ? (struct slice){at + 4, text.length - 4} : SLICE("");
+    return head->status >= 100 && head->status <= 599;
+}
+
 /* HTTP/1.x SP 3DIGIT SP reason CRLF. A space before no reason may lack: many origins forget it. */
 static const char *line_read(const char *at, const char *end, struct head *head)
 {
-    if (end - at < 14 || memcmp(at, "HTTP/1.", 7) != 0 || !digit(at[7]) || at[8] != ' ' ||
-        !digit(at[9]) || !digit(at[10]) || !digit(at[11]))
+    if (end - at < 14 || memcmp(at, "HTTP/1.", 7) != 0 || !digit(at[7]) || at[8] != ' ')
         return NULL;
     head->version_minor = at[7] != '0';
-    head->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
-    at += 12;
-    if (*at == ' ')
-        at++;
-    else if (*at != '\r')
+    at += 9;
+    const char *line_end = h1_value_end(at, end);
+    if (end - line_end < 2 || line_end[0] != '\r' || line_end[1] != '\n')
         return NULL;
-    const char *reason_end = h1_value_end(at, end);
-    if (end - reason_end < 2 || reason_end[0] != '\r' || reason_end[1] != '\n')
-        return NULL;
-    head->reason = (struct slice){at, (uint32_t)(reason_end - at)};
-    return head->status >= 100 && head->status <= 599 ? reason_end + 2 : NULL;
+    return h1_status_read((struct slice){at, (uint32_t)(line_end - at)}, head) ? line_end + 2
+                                                                               : NULL;
 }
 
 /* RFC 9112 §6.3, but that both lengths at once, and codings that we do not know, are an error. */

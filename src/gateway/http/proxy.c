@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "gateway/http/bump.h"
-#include "gateway/http/fastcgi.h"
+#include "gateway/http/cgi_script.h"
 #include "gateway/http/h1_fields.h"
 
 static void proxy_try(struct proxy *proxy);
@@ -317,7 +317,15 @@ static void options_answer(struct exchange *exchange)
 static const struct proxy_protocol *const protocols[] = {
     [SPEAKS_HTTP] = &proxy_http1,
     [SPEAKS_FASTCGI] = &proxy_fastcgi,
+    [SPEAKS_UWSGI] = &proxy_uwsgi,
+    [SPEAKS_SCGI] = &proxy_scgi,
 };
+
+/* As the exchange's generation has it, of which its route is, too. */
+static const struct proxy_protocol *protocol_of(const struct exchange *exchange, uint32_t service)
+{
+    return protocols[exchange->use->generation->topology->services[service].gateway.speaks];
+}
 
 static struct proxy *proxy_new(struct exchange *exchange)
 {
@@ -327,7 +335,7 @@ static struct proxy *proxy_new(struct exchange *exchange)
     if (!upstream)
         return NULL;
     *proxy = (struct proxy){.exchange = exchange, .upstream = upstream, .service = service};
-    proxy->protocol = protocols[proxy_service(proxy)->gateway.speaks];
+    proxy->protocol = protocol_of(exchange, service);
     exchange->handler_own = proxy;
     exchange->service_tally = upstream_tally(upstream);
     tally_add(&exchange->service_tally->requests_now, 1);
@@ -338,9 +346,9 @@ static struct proxy *proxy_new(struct exchange *exchange)
 }
 
 /* Which script it is for. False: answered. */
-static bool script_start(struct exchange *exchange, const struct fastcgi_script **ret_script)
+static bool script_start(struct exchange *exchange, const struct cgi_script **ret_script)
 {
-    int error = fastcgi_script_find(exchange, ret_script);
+    int error = cgi_script_find(exchange, ret_script);
     if (!error)
         return true;
     if (error == -ENOENT)
@@ -348,7 +356,7 @@ static bool script_start(struct exchange *exchange, const struct fastcgi_script 
     else if (error == -EINVAL)
         exchange_fail(exchange, 400, BLAME_CLIENT, "the rewritten path is none");
     else
-        exchange_fail(exchange, 503, BLAME_ENGINX, "no memory for a FastCGI request");
+        exchange_fail(exchange, 503, BLAME_ENGINX, "no memory for a CGI request");
     exchange_release(exchange);
     return false;
 }
@@ -366,8 +374,8 @@ static void proxy_start(struct exchange *exchange)
         options_answer(exchange);
         return;
     }
-    const struct fastcgi_script *script = NULL;
-    if (exchange->route->root && !script_start(exchange, &script))
+    const struct cgi_script *script = NULL;
+    if (speaks_cgi(exchange->route->speaks) && !script_start(exchange, &script))
         return;
     struct proxy *proxy = proxy_new(exchange);
     if (!proxy) {
@@ -382,10 +390,11 @@ static void proxy_start(struct exchange *exchange)
     proxy_try(proxy);
 }
 
-/* A program that speaks FastCGI asks nobody to go on, and is told the body's length first, which a
- * chunked one says last: then the body is collected. False: it is not complete, or refused. */
-static bool fastcgi_body(struct proxy *proxy, const char *bytes, size_t length, bool last,
-                         size_t *ret_taken)
+/* A program that is told CGI variables asks nobody to go on, and is told the body's length first,
+ * which a chunked one says last: then the body is collected. False: it is not complete, or refused.
+ */
+static bool cgi_body(struct proxy *proxy, const char *bytes, size_t length, bool last,
+                     size_t *ret_taken)
 {
     struct exchange *exchange = proxy->exchange;
     if (exchange->request.expect_continue && !exchange->bytes_in && !length && !last) {
@@ -412,7 +421,7 @@ static size_t proxy_request_body(struct exchange *exchange, const char *bytes, s
         return proxy->courier ? proxy_body_send(proxy, bytes, length, last) : 0;
     struct given given = {.bytes = bytes, .length = length, .last = last};
     size_t collected;
-    if (proxy->script && !fastcgi_body(proxy, bytes, length, last, &collected))
+    if (proxy->script && !cgi_body(proxy, bytes, length, last, &collected))
         return collected;
     if (proxy->script && proxy->body_over) { /* collected: it goes as that of another try would */
         proxy->begun = true;

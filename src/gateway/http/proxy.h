@@ -1,10 +1,11 @@
 /* The handler that passes a request to a service's endpoint, for its own files:
  *   proxy.c           its life: choosing, trying, trying again
  *   proxy_request.c   which fields the endpoint gets, and the body
- *   proxy_h1.c        connections and heads of HTTP/1.1, connections of FastCGI
+ *   proxy_h1.c        connections and heads of HTTP/1.1
+ *   proxy_cgi.c       connections of FastCGI, uwsgi and SCGI
  *   proxy_response.c  what the endpoint answers, to the client
  *   proxy_key.c       what `balance hash` and `sticky` choose by
- *   fastcgi.h         the request, when the service speaks FastCGI
+ *   cgi.h             the request, when the service speaks FastCGI, uwsgi or SCGI
  *   forwarded.c       X-Forwarded-… and Forwarded
  *
  *   start ─▶ pick ─▶ (wait: `hold`) ─▶ connection: pooled or new ─▶ request ─▶ response ─▶ released
@@ -42,16 +43,16 @@ struct proxy_protocol {
      * head does not fit; -EINVAL: the rewritten path is none; -ENOMEM; else the connect failed. */
     ssize_t (*request)(struct proxy *proxy, const struct courier_piece *piece);
 };
-extern const struct proxy_protocol proxy_http1, proxy_fastcgi;
+extern const struct proxy_protocol proxy_http1, proxy_fastcgi, proxy_uwsgi, proxy_scgi;
 
 struct proxy { /* in the exchange's arena */
     struct exchange *exchange;
     struct upstream *upstream;
     struct endpoint *endpoint; /* begun; NULL: none just now */
     const struct proxy_protocol *protocol;
-    struct courier *courier;             /* NULL: none just now */
-    const struct fastcgi_script *script; /* NULL: HTTP */
-    struct tunnel *tunnel;               /* after an upgrade */
+    struct courier *courier;         /* NULL: none just now */
+    const struct cgi_script *script; /* of a service that is told CGI variables; NULL: HTTP */
+    struct tunnel *tunnel;           /* after an upgrade */
     struct waiter waiter;
     struct pick pick;
     uint64_t sent_us;

@@ -1,13 +1,10 @@
-/* HTTP/1.1 and FastCGI to endpoints: their connections, and the head of a request in HTTP/1.1
- * (FastCGI's is fastcgi.c's). */
+#include "gateway/http/proxy_h1.h"
+
 #include <errno.h>
 
 #include "gateway/http/bump.h"
-#include "gateway/http/fastcgi.h"
 #include "gateway/http/h1_client.h"
 #include "gateway/http/h1_fields.h"
-#include "gateway/http/h1_text.h"
-#include "gateway/http/proxy.h"
 #include "gateway/relay/proxy_header.h"
 
 /* ---- a connection --------------------------------------------------------------------------- */
@@ -25,7 +22,8 @@ static bool kept_fits(const struct proxy *proxy, struct h1_client *client)
 
 static struct h1_client *kept_take(struct proxy *proxy)
 {
-    if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol)
+    bool once = proxy->script && proxy->protocol != &proxy_fastcgi; /* uwsgi, SCGI */
+    if (proxy->fresh_only || proxy_service(proxy)->gateway.proxy_protocol || once)
         return NULL;
     struct h1_client *client = h1_client_take(proxy->endpoint);
     while (client && !kept_fits(proxy, client)) {
@@ -63,7 +61,7 @@ static bool trailers_want(struct proxy *proxy, struct h1_client *client)
 }
 
 /* A reload may have made another protocol of the service's, but not of this request's. */
-static int connection_begin(struct proxy *proxy, bool chunked)
+int proxy_connection_begin(struct proxy *proxy, bool chunked)
 {
     const struct exchange *exchange = proxy->exchange;
     const struct service_gateway *gateway = &proxy_service(proxy)->gateway;
@@ -91,16 +89,7 @@ static int connection_begin(struct proxy *proxy, bool chunked)
 
 static int http1_begin(struct proxy *proxy)
 {
-    return connection_begin(proxy, proxy->exchange->request.body == BODY_CHUNKED);
-}
-
-static int fastcgi_begin(struct proxy *proxy)
-{
-    int error = connection_begin(proxy, true);
-    if (!error)
-        h1_client_fastcgi((struct h1_client *)proxy->courier,
-                          proxy_service(proxy)->gateway.idle_max > 0);
-    return error;
+    return proxy_connection_begin(proxy, proxy->exchange->request.body == BODY_CHUNKED);
 }
 
 /* ---- the head ------------------------------------------------------------------------------- */
@@ -216,8 +205,8 @@ static int head_put(struct proxy *proxy, struct text *text)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static ssize_t head_send(struct proxy *proxy, const struct text *text,
-                         const struct courier_piece *piece)
+ssize_t proxy_head_send(struct proxy *proxy, const struct text *text,
+                        const struct courier_piece *piece)
 {
     bool trails = piece->last && piece->trailer_count;
     const struct h1_piece first = {.head = text->bytes,
@@ -239,24 +228,11 @@ static ssize_t http1_request(struct proxy *proxy, const struct courier_piece *pi
 {
     struct text text = {.bytes = proxy->exchange->worker->output};
     int error = head_put(proxy, &text);
-    return error ? error : head_send(proxy, &text, piece);
-}
-
-static ssize_t fastcgi_request(struct proxy *proxy, const struct courier_piece *piece)
-{
-    struct text text = {.bytes = proxy->exchange->worker->output};
-    int error = fastcgi_head_put(proxy, &text);
-    return error ? error : head_send(proxy, &text, piece);
+    return error ? error : proxy_head_send(proxy, &text, piece);
 }
 
 const struct proxy_protocol proxy_http1 = {
     .name = "HTTP/1.1",
     .begin = http1_begin,
     .request = http1_request,
-};
-
-const struct proxy_protocol proxy_fastcgi = {
-    .name = "FastCGI",
-    .begin = fastcgi_begin,
-    .request = fastcgi_request,
 };

@@ -2,7 +2,6 @@
 
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
-#include "gateway/http/fastcgi.h"
 #include "gateway/http/h1_fields.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/proxy.h"

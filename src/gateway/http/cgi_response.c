@@ -1,24 +1,6 @@
-#include "gateway/http/fcgi_response.h"
+#include "gateway/http/cgi_response.h"
 
 #include "gateway/http/h1_fields.h"
-
-static bool digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
-/* "404 Not Found", or "404". An interim or other protocol's answer (1xx) is none of CGI's. */
-static bool status_read(struct slice value, struct head *head)
-{
-    const char *at = value.bytes;
-    if (value.length < 3 || !digit(at[0]) || !digit(at[1]) || !digit(at[2]) ||
-        (value.length > 3 && at[3] != ' '))
-        return false;
-    head->status = (uint16_t)((at[0] - '0') * 100 + (at[1] - '0') * 10 + (at[2] - '0'));
-    if (value.length > 4)
-        head->reason = (struct slice){at + 4, value.length - 4};
-    return head->status >= 200 && head->status <= 599;
-}
 
 /* Without Status: RFC 3875 §6.2. False: a broken one, or two. */
 static bool status_find(struct head *head)
@@ -30,7 +12,8 @@ static bool status_find(struct head *head)
         struct field *field = &head->fields[i];
         if (!slice_is_nocase(field->name, name))
             continue;
-        if (found || !status_read(field->value, head))
+        /* An interim or other protocol's answer (1xx) is none of CGI's. */
+        if (found || !h1_status_read(field->value, head) || head->status < 200)
             return false;
         field->dropped = found = true;
     }
@@ -51,8 +34,8 @@ static bool framing_read(struct head *head, enum http_method method)
     return true;
 }
 
-enum h1_result fcgi_response_parse(const char *bytes, size_t length, enum http_method method,
-                                   struct head *head, const char **ret_why)
+enum h1_result cgi_response_parse(const char *bytes, size_t length, enum http_method method,
+                                  struct head *head, const char **ret_why)
 {
     *head =
         (struct head){.fields = head->fields, .fields_room = head->fields_room, .version_minor = 1};
@@ -67,4 +50,16 @@ enum h1_result fcgi_response_parse(const char *bytes, size_t length, enum http_m
                : !h1_connection_read(head)          ? "too many names in Connection"
                                                     : NULL;
     return *ret_why ? H1_BAD : H1_DONE;
+}
+
+enum h1_result cgi_http_response_parse(const char *bytes, size_t length, enum http_method method,
+                                       struct head *head, const char **ret_why)
+{
+    if (length < 5 || memcmp(bytes, "HTTP/", 5) != 0)
+        return cgi_response_parse(bytes, length, method, head, ret_why);
+    enum h1_result result = h1_response_parse(bytes, length, method, head, ret_why);
+    if (result != H1_DONE || head->status >= 200)
+        return result;
+    *ret_why = "an interim response of a program";
+    return H1_BAD;
 }

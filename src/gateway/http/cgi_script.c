@@ -1,8 +1,10 @@
+#include "gateway/http/cgi_script.h"
+
 #include <errno.h>
+#include <string.h>
 
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
-#include "gateway/http/fastcgi.h"
 #include "gateway/http/path.h"
 
 /* ---- decoding ------------------------------------------------------------------------------- */
@@ -26,7 +28,7 @@ static bool climbs(const char *path, size_t length)
     return false;
 }
 
-ssize_t fastcgi_path_decode(struct slice path, char *out)
+ssize_t cgi_path_decode(struct slice path, char *out)
 {
     size_t length = 0;
     for (uint32_t i = 0; i < path.length; i++) {
@@ -55,12 +57,12 @@ static uint32_t name_end(struct slice path, const char *split)
     return 0;
 }
 
-bool fastcgi_script_split(struct slice path, const char *index, const char *split, char *joined,
-                          struct fastcgi_script *ret_script)
+bool cgi_script_split(struct slice path, const char *index, const char *split, char *joined,
+                      struct cgi_script *ret_script)
 {
     uint32_t end = name_end(path, split);
     size_t index_length = strlen(index);
-    *ret_script = (struct fastcgi_script){{path.bytes, end}, SLICE("")};
+    *ret_script = (struct cgi_script){{path.bytes, end}, SLICE("")};
     if (end) {
         ret_script->info = (struct slice){path.bytes + end, path.length - end};
         return true;
@@ -91,24 +93,40 @@ static struct slice path_of(struct exchange *exchange)
     return target;
 }
 
-int fastcgi_script_find(struct exchange *exchange, const struct fastcgi_script **ret_script)
+/* The path, decoded, in the arena. 0; -ENOENT: it would climb; -EINVAL; -ENOMEM. */
+static int path_find(struct exchange *exchange, struct slice *ret_path)
 {
-    const struct route *route = exchange->route;
     struct slice path = path_of(exchange);
     size_t room = (size_t)path.length * PATH_GROWTH_MAX + PATH_GROWTH_MAX;
     char *normal = bump_alloc(exchange->arena, room);
     char *decoded = bump_alloc(exchange->arena, room);
-    char *joined = bump_alloc(exchange->arena, room + strlen(route->index));
-    struct fastcgi_script *script = bump_alloc(exchange->arena, sizeof *script);
-    if (!normal || !decoded || !joined || !script)
+    if (!normal || !decoded)
         return -ENOMEM;
     ssize_t length = path.length ? path_normalise(path, normal, room) : -1;
     if (length < 0)
         return -EINVAL;
-    length = fastcgi_path_decode((struct slice){normal, (uint32_t)length}, decoded);
-    if (length < 0 || !fastcgi_script_split((struct slice){decoded, (uint32_t)length}, route->index,
-                                            route->split, joined, script))
-        return -ENOENT;
+    length = cgi_path_decode((struct slice){normal, (uint32_t)length}, decoded);
+    *ret_path = (struct slice){decoded, (uint32_t)length};
+    return length < 0 ? -ENOENT : 0;
+}
+
+int cgi_script_find(struct exchange *exchange, const struct cgi_script **ret_script)
+{
+    const struct route *route = exchange->route;
+    struct cgi_script *script = bump_alloc(exchange->arena, sizeof *script);
+    struct slice path;
+    int error = script ? path_find(exchange, &path) : -ENOMEM;
+    if (error)
+        return error;
+    if (route->speaks != SPEAKS_FASTCGI) {
+        *script = (struct cgi_script){SLICE(""), path};
+    } else {
+        char *joined = bump_alloc(exchange->arena, path.length + strlen(route->index) + 1);
+        if (!joined)
+            return -ENOMEM;
+        if (!cgi_script_split(path, route->index, route->split, joined, script))
+            return -ENOENT;
+    }
     *ret_script = script;
     return 0;
 }
