@@ -50,15 +50,17 @@ static const struct directive rows[] = {
            .type = VALUE_WORD,
            .fallback = ".php",
            .help = "what scripts end with: behind it a path goes on as PATH_INFO"}},
-     .syntax =
-         "route PATTERN [method=METHODS] [header=HEADER] -> SERVICE [weight=N][, SERVICE "
-         "[weight=N]]… [root=DIRECTORY [index=FILE] [split=ENDING]]; or -> files DIR [index=FILE] "
-         "[listing=on|off] [fallback=/PATH]; or with { … }",
-     .help = "Where requests go whose path matches, the longest match first, whatever the order: "
-             "/text is a prefix, =/text the whole path, text with `*` or `?` a pattern, ~text a "
-             "regular expression. With weights each service gets its share. Instead of a service, "
-             "its block may say `redirect` or `respond`. `-> files DIR` answers with the files "
-             "below a folder; a relative one starts at the topology's.",
+     .syntax = "route PATTERN [method=METHODS] [header=HEADER] -> SERVICE [weight=N] [role=ROLE][, "
+               "SERVICE [weight=N]]… [root=DIRECTORY [index=FILE] [split=ENDING]]; or -> files DIR "
+               "[index=FILE] "
+               "[listing=on|off] [fallback=/PATH]; or with { … }",
+     .help =
+         "Where requests go whose path matches, the longest match first, whatever the order: "
+         "/text is a prefix, =/text the whole path, text with `*` or `?` a pattern, ~text a "
+         "regular expression. With weights each service gets its share; with role=primary, replica "
+         "or replica-or-primary only instances that have it. Instead of a service, "
+         "its block may say `redirect` or `respond`. `-> files DIR` answers with the files "
+         "below a folder; a relative one starts at the topology's.",
      .example = "route /api/ -> api weight=95, canary weight=5;"},
     {.name = "redirect",
      .id = DIRECTIVE_REDIRECT,

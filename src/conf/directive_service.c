@@ -125,9 +125,15 @@ static const struct directive rows[] = {
                     .help =
                         "of hash: client, path, uri, host, header:NAME, cookie:NAME or query:NAME, "
                         "without it client; of sticky: cookie or cookie:NAME, without it enginx"}},
-     .syntax =
-         "balance least|round-robin|random|weighted|ewma; balance hash "
-         "client|path|uri|host|header:NAME|cookie:NAME|query:NAME; balance sticky cookie[:NAME];",
+     .options = {{.name = "bound",
+                  .type = VALUE_FACTOR,
+                  .low = 100,
+                  .high = 10000,
+                  .help = "of hash: no instance has more than so many times the mean of what is "
+                          "under way, like 1.25; what is more goes to the next one for its key"}},
+     .syntax = "balance least|round-robin|random|weighted|ewma; balance hash "
+               "client|path|uri|host|header:NAME|cookie:NAME|query:NAME [bound=FACTOR]; balance "
+               "sticky cookie[:NAME];",
      .help = "Which instance gets the next connection or request: the one with the least, the next "
              "one, any, the next one by weight, the one with the least latency times load (ewma), "
              "always the same one for a key, or for a browser that has our cookie. What looks at "
@@ -193,6 +199,42 @@ static const struct directive rows[] = {
          "path (http), to a connection (tcp), to PING (redis), to a datagram (udp). With notify, "
          "STATUS=, STOPPING=1 and MAINPID= (of one of its own processes) are heeded too.",
      .example = "check http /healthz every=1s timeout=500ms rise=2;"},
+    {.name = "role",
+     .id = DIRECTIVE_ROLE,
+     .contexts = CONTEXT_SERVICE,
+     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "exec postgres redis"},
+                   {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
+     .options = {{.name = "every",
+                  .type = VALUE_DURATION,
+                  .low = 10,
+                  .high = 86400000,
+                  .fallback = "1s",
+                  .help = "from one question to the next"},
+                 {.name = "timeout",
+                  .type = VALUE_DURATION,
+                  .low = 1,
+                  .high = 3600000,
+                  .fallback = "1s",
+                  .help = "a question that is not answered in this time has failed"},
+                 {.name = "fall",
+                  .type = VALUE_INTEGER,
+                  .low = 1,
+                  .high = 1000,
+                  .fallback = "3",
+                  .help = "failures in a row until the role is unknown"},
+                 {.name = "user",
+                  .type = VALUE_WORD,
+                  .help = "postgres: who asks, without a password; without it, postgres"},
+                 {.name = "database",
+                  .type = VALUE_WORD,
+                  .help = "postgres: where; without it, postgres"}},
+     .syntax = "role exec COMMAND… [every=DURATION] [timeout=DURATION] [fall=N]; role postgres "
+               "[user=NAME] [database=NAME] [every=…]; role redis [every=…];",
+     .help = "Who of the instances is the primary, and who are its replicas, for listeners and "
+             "routes with `role=`. A command prints `primary` or `replica`, and may add a number "
+             "that grows with each promotion; or the gateway asks PostgreSQL (14 or newer) or "
+             "Redis. Who newly says that it is the primary takes the place of the one before.",
+     .example = "role postgres user=monitor every=500ms;"},
     {.name = "start",
      .id = DIRECTIVE_START,
      .contexts = CONTEXT_SERVICE,

@@ -148,10 +148,16 @@ static const struct directive rows[] = {
                   .choices = "client source token",
                   .help = "udp: what stays with one instance: a client's address and port, its "
                           "address alone, or a token in the packet; without it client"},
-                 {.name = "token", .type = VALUE_BYTES, .help = "udp: where the token stands"}},
+                 {.name = "token", .type = VALUE_BYTES, .help = "udp: where the token stands"},
+                 {.name = "role",
+                  .type = VALUE_CHOICE,
+                  .choices = "primary replica replica-or-primary",
+                  .help = "tcp and http: only to instances that have this role (`role` of the "
+                          "service); replica-or-primary: to the primary if there is no replica"}},
      .syntax =
-         "listen ADDRESS tcp|udp|http [tls] [-> SERVICE] [port=PORT] [path=auto|direct|relay] "
-         "[idle=DURATION] [sticky=client|source|token] [token=AT:BYTES]; or with { … }",
+         "listen ADDRESS tcp|udp|http [tls] [-> SERVICE] [role=ROLE] [port=PORT] "
+         "[path=auto|direct|relay] [idle=DURATION] [sticky=client|source|token] [token=AT:BYTES]; "
+         "or with { … }",
      .help = "Publishes services at an address of this machine; a port alone, or with `*`, means "
              "all addresses of IPv4 and IPv6. `http` takes requests: its block says which hosts "
              "and routes lead where, and `-> SERVICE` sends all to one. `tcp` and `udp` pass bytes "

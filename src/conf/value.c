@@ -125,6 +125,9 @@ static const struct type_row types[] = {
                      .sign = "AT:BYTES",
                      .shape = "AT:BYTES, like 0:8 for the first eight; AT up to 255, BYTES 1 to "
                               "16"},
+    [VALUE_FACTOR] = {.noun = "a factor",
+                      .sign = "FACTOR",
+                      .shape = "a number like 1.25, with two digits behind the point at most"},
 };
 
 enum expansion value_expansion(enum value_type type)
@@ -174,6 +177,8 @@ const char *value_allowed(const struct value_spec *spec, char *text, size_t size
             snprintf(text, size, "%s or more", low);
         else
             snprintf(text, size, "%s to %s", low, high);
+    } else if (spec->type == VALUE_FACTOR) {
+        snprintf(text, size, "%g to %g", (double)spec->low / 100, (double)spec->high / 100);
     } else if (spec->type == VALUE_OCTAL) {
         snprintf(text, size, "0 to %llo", (unsigned long long)spec->high);
     } else if (type->shape) {
@@ -302,6 +307,25 @@ static bool octal_parse(const struct value_spec *spec, const char *text, struct 
     return true;
 }
 
+static bool factor_parse(const struct value_spec *spec, const char *text, struct value *ret_value,
+                         struct value_problem *problem)
+{
+    size_t whole = strspn(text, "0123456789");
+    size_t digits = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
+    bool pointed = text[whole] == '.';
+    if (!whole || whole > 9 || digits > 2 || (pointed && !digits) || text[whole + pointed + digits])
+        return value_wrong(spec, text, problem);
+    uint64_t number = 0;
+    for (size_t i = 0; i < whole; i++)
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    for (size_t i = 0; i < 2; i++)
+        number = number * 10 + (i < digits ? (uint64_t)(text[whole + 1 + i] - '0') : 0);
+    if (number < spec->low || number > spec->high)
+        return problem_bounds(spec, text, number < spec->low, problem);
+    ret_value->number = number;
+    return true;
+}
+
 static bool name_parse(const struct value_spec *spec, const char *text,
                        struct value_problem *problem)
 {
@@ -419,6 +443,8 @@ bool value_parse(const struct value_spec *spec, const char *text, struct value *
     case VALUE_HEADER_MATCH:
     case VALUE_STATUS:
         return value_http_parse(spec, text, ret_value, ret_problem);
+    case VALUE_FACTOR:
+        return factor_parse(spec, text, ret_value, ret_problem);
     case VALUE_SIGNAL:
         return signal_parse(spec, text, ret_value, ret_problem);
     case VALUE_ARROW:

@@ -42,6 +42,7 @@ enum value_type {
     VALUE_HEADER_MATCH,   /* `Name`, or `Name: value` */
     VALUE_STATUS,         /* 200 or 200-399 */
     VALUE_BYTES,          /* AT:COUNT, of a datagram */
+    VALUE_FACTOR,         /* 1.25; kept as hundredths */
 };
 
 enum { NAME_BYTES_MAX = 63 };

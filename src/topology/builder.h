@@ -152,6 +152,13 @@ void balance_apply(struct builder *builder, struct service *service,
 /* draft_check.c: `check`. */
 void check_apply(struct builder *builder, struct service *service,
                  const struct statement *statement);
+/* draft_role.c: `role`. */
+void role_apply(struct builder *builder, struct service *service,
+                const struct statement *statement);
+/* What a listener or a route asks for at this place, can it be had of the service? False: reported.
+ */
+bool role_wish_check(struct builder *builder, const struct place *place,
+                     const struct service *service, enum role_wish wish);
 /* draft_remote.c: `at`, and what must not stand beside it. The block's statements are in
  * builder.first. */
 void remotes_gather(struct builder *builder, struct draft *draft);
@@ -194,7 +201,14 @@ enum {
     LISTEN_OPTION_IDLE,
     LISTEN_OPTION_STICKY,
     LISTEN_OPTION_TOKEN,
+    LISTEN_OPTION_ROLE,
 };
+/* Of the service behind `->`. */
+static inline enum role_wish listen_role(const struct statement *statement)
+{
+    const struct value *role = &statement->options[LISTEN_OPTION_ROLE];
+    return role->given ? (enum role_wish)(role->choice + 1) : ROLE_WISH_ANY;
+}
 static inline bool listen_has_tls(const struct statement *statement)
 {
     return statement->argument_count > LISTEN_TLS && statement->arguments[LISTEN_TLS].choice == 0;

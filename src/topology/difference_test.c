@@ -43,6 +43,7 @@ static void compare(const char *before, const char *after, const char *expected)
 }
 
 #define A "service a { run a; port 3000; }\n"
+#define R "service r { run r; role exec x; }\n"
 #define B "service b { run b; port 4000; }\n"
 
 static void the_same_is_no_change_wherever_it_stands(void **state)
@@ -68,6 +69,25 @@ static void services_come_go_and_change(void **state)
             "~ service a: its settings; no restart\n");
     compare(A, "service a { run a; port 3000; check tcp every=3s; }",
             "~ service a: its settings; no restart\n");
+    static const char *const settings[] = {
+        "role redis;",
+        "role redis every=2s;",
+        "role redis timeout=2s;",
+        "role redis fall=2;",
+        "role postgres;",
+        "role postgres user=x;",
+        "role postgres database=x;",
+        "role exec ./role.sh;",
+        "role exec ./role.sh x;",
+        "balance hash path;",
+        "balance hash path bound=1.5;",
+    };
+    for (size_t i = 1; i < sizeof settings / sizeof settings[0]; i++) {
+        char was[128], now[128];
+        snprintf(was, sizeof was, "service a { run a; port 3000; %s }", settings[i - 1]);
+        snprintf(now, sizeof now, "service a { run a; port 3000; %s }", settings[i]);
+        compare(was, now, "~ service a: its settings; no restart\n");
+    }
     compare(A, "service a { run a; port 3000; timeout response=9s; }",
             "~ service a: its settings; no restart\n");
 }
@@ -84,6 +104,11 @@ static void listeners_come_go_move_and_change(void **state)
     compare(A B "listen 80 tcp -> a;", A B "listen 80 tcp -> b;",
             "~ listen tcp:80: where it leads, or how\n");
     compare(A B "listen 80 http { route /x -> a; }", A B "listen 80 http { route /x -> b; }",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare(R "listen 80 tcp -> r role=primary;", R "listen 80 tcp -> r role=replica;",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare(R "listen 80 http { route /x -> r; }",
+            R "listen 80 http { route /x -> r role=replica; }",
             "~ listen tcp:80: where it leads, or how\n");
     compare(A "listen 80 http { route /x -> a; }",
             A "listen 80 http { route /x -> a { header request set X-Y z; } }",

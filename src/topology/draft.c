@@ -108,6 +108,9 @@ static void statement_apply(struct builder *builder, struct service *service,
     case DIRECTIVE_CHECK:
         check_apply(builder, service, statement);
         break;
+    case DIRECTIVE_ROLE:
+        role_apply(builder, service, statement);
+        break;
     case DIRECTIVE_START:
         service->start_within_ms = option_number(statement, 0);
         break;

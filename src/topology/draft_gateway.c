@@ -92,6 +92,7 @@ void balance_apply(struct builder *builder, struct service *service,
                    const struct statement *statement)
 {
     const struct value *key = statement->argument_count > 1 ? &statement->arguments[1] : NULL;
+    const struct value *bound = &statement->options[0];
     service->balance = balance_policies[statement->arguments[0].choice];
     service->gateway.cookie_name = cookie_name_default;
     if (service->balance == BALANCE_HASH && key)
@@ -101,6 +102,11 @@ void balance_apply(struct builder *builder, struct service *service,
     else if (key)
         value_refuse(builder, key, "balance hash client;",
                      "only `balance hash` and `balance sticky` have a key");
+    if (service->balance == BALANCE_HASH && bound->given)
+        service->gateway.hash_bound_percent = (uint32_t)bound->number;
+    else if (bound->word)
+        value_refuse(builder, bound, "balance hash path bound=1.25;",
+                     "`bound=` belongs to `balance hash`");
 }
 
 /* The gateway opens no file, so the system's authorities must be named to be in the bundle. */

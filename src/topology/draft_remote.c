@@ -102,6 +102,11 @@ void remotes_gather(struct builder *builder, struct draft *draft)
         value_refuse(builder, &check->arguments[0], "check tcp; or check http PATH;",
                      "this check looks at a program, and `at` names servers that somebody else "
                      "runs");
+    const struct statement *role = builder->first[DIRECTIVE_ROLE];
+    if (role && role->valid && !role_check_by_gateway(draft->service.role.check))
+        value_refuse(builder, &role->arguments[0], "role postgres; or role redis;",
+                     "the command runs beside a program, and `at` names servers that somebody else "
+                     "runs");
     size_t count = remotes_count(first);
     if (count > SERVICE_REMOTES_MAX)
         statement_refuse(builder, first, NULL, "%zu endpoints are too many: at most %d", count,

@@ -52,6 +52,7 @@ static void gateway_dump(const struct service_gateway *gateway, FILE *out)
     NUMBER(gateway, speaks);
     NUMBER(gateway, proxy_protocol);
     NUMBER(gateway, hash_key);
+    NUMBER(gateway, hash_bound_percent);
     TEXT(gateway, hash_name);
     TEXT(gateway, cookie_name);
     NUMBER(gateway, slow_start_ms);
@@ -106,6 +107,13 @@ static void life_dump(const struct service *service, FILE *out)
     NUMBER(service, check_timeout_ms);
     NUMBER(service, check_rise);
     NUMBER(service, check_fall);
+    NUMBER(&service->role, check);
+    texts_dump(out, "role_argv", (const char *const *)service->role.argv);
+    NUMBER(&service->role, every_ms);
+    NUMBER(&service->role, timeout_ms);
+    NUMBER(&service->role, fall);
+    TEXT(&service->role, user);
+    TEXT(&service->role, database);
     NUMBER(service, start_within_ms);
     NUMBER(service, restart);
     NUMBER(service, backoff_min_ms);
@@ -215,6 +223,7 @@ static void route_dump(const struct route *route, FILE *out)
     for (size_t i = 0; i < route->target_count; i++) {
         NUMBER(&route->targets[i], service);
         NUMBER(&route->targets[i], weight);
+        NUMBER(&route->targets[i], role);
     }
     NUMBER(route, speaks);
     TEXT(route, root);

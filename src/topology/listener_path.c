@@ -21,6 +21,8 @@ static bool listener_needs(const struct statement *statement, const struct liste
         text = "not everybody may connect (`allow`, `deny`)";
     else if (listener->connections_max || listener->connections_per_client)
         text = "its connections are bounded";
+    else if (listener->role != ROLE_WISH_ANY)
+        text = "its connections go by role";
     else if (statement->options[LISTEN_OPTION_IDLE].given)
         text = "`idle=` needs somebody who sees whether anything moves";
     else if (listener->sticky == STICKY_SOURCE)
@@ -54,6 +56,8 @@ static const char *balance_needs(const struct service *service)
         return "balance ewma";
     if (service->balance == BALANCE_HASH && service->gateway.hash_key != HASH_CLIENT)
         return "balance hash";
+    if (service->gateway.hash_bound_percent)
+        return "bound=";
     return NULL;
 }
 

@@ -5,7 +5,8 @@
     "service far { at far.example:1; } service b { run b; balance hash client; }"                  \
     "service tls { run x; tls verify=no; } service proxy { run x; proxy-protocol v1; }"            \
     "service ewma { run x; balance ewma; } service hash { run x; balance hash path; }"             \
-    "service sticky { run x; balance sticky cookie; }\n"
+    "service sticky { run x; balance sticky cookie; }"                                             \
+    "service bound { run x; balance hash client bound=1.5; } service db { run x; role exec y; }\n"
 
 static void paths_are_chosen_by_need(void **state)
 {
@@ -46,6 +47,8 @@ static void paths_are_chosen_by_need(void **state)
         {"80 tcp -> proxy;", LISTENER_RELAY, "`proxy` gets a PROXY header"},
         {"80 tcp -> ewma;", LISTENER_RELAY, "`balance ewma` of `ewma` needs the gateway"},
         {"80 tcp -> ewma path=direct;", LISTENER_DIRECT, NULL},
+        {"80 tcp -> db role=primary;", LISTENER_RELAY, "its connections go by role"},
+        {"80 tcp -> bound;", LISTENER_RELAY, "`bound=` of `bound` needs the gateway"},
         {"80 http -> a;", LISTENER_GATEWAY_HTTP, "requests are led by host and path"},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -84,6 +87,27 @@ static void a_check_by_the_network_needs_the_gateway(void **state)
     topology_free(topology);
     topology = good("service a { run a; check exec x; }");
     assert_false(topology_needs_gateway(topology));
+    topology_free(topology);
+    topology = good("service a { run a; role redis; }");
+    assert_true(topology_needs_gateway(topology));
+    topology_free(topology);
+}
+
+static void roles_are_wishes_of_listeners_and_routes(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SERVICES "listen 1 tcp -> db role=primary; listen 2 tcp -> db role=replica;"
+                      "listen 3 http -> db role=replica-or-primary; listen 4 tcp -> db;"
+                      "listen 5 http { route /a -> db role=primary; route / -> db; }");
+    assert_int_equal(topology->listeners[0].role, ROLE_WISH_PRIMARY);
+    assert_int_equal(topology->listeners[1].role, ROLE_WISH_REPLICA);
+    assert_int_equal(topology->listeners[2].site->hosts[0].routes[0].targets[0].role,
+                     ROLE_WISH_REPLICA_OR_PRIMARY);
+    assert_int_equal(topology->listeners[3].role, ROLE_WISH_ANY);
+    const struct route *routes = topology->listeners[4].site->hosts[0].routes;
+    assert_int_equal(routes[0].targets[0].role, ROLE_WISH_PRIMARY);
+    assert_int_equal(routes[1].targets[0].role, ROLE_WISH_ANY);
     topology_free(topology);
 }
 
@@ -225,6 +249,19 @@ static const struct {
     {"80 http tls { certificate x; tls client-ca=y; route / -> a; }",
      "shop.conf:2:51: error: clients are not asked for a certificate"},
     {"80 tcp -> a; listen 80 http -> a;", "shop.conf:2:28: error: two listeners at `80`"},
+    {"80 tcp -> a role=primary;",
+     "shop.conf:2:25: error: nothing finds out who is the primary of `a`"},
+    {"80 tcp -> db role=master;",
+     "shop.conf:2:26: error: listen role=: `master` is not known here"},
+    {"80 tcp -> db role=primary path=direct;",
+     "shop.conf:2:39: error: path=direct is not possible: its connections go by role"},
+    {"80 udp -> db role=primary;", "shop.conf:2:26: error: `role=` is for tcp and http"},
+    {"80 tcp role=primary { sni * -> db; }",
+     "shop.conf:2:20: error: `role=` is of the service behind `->`"},
+    {"80 http role=primary { route / -> db; }",
+     "shop.conf:2:21: error: `role=` is of the service behind `->`"},
+    {"80 http -> a role=replica;",
+     "shop.conf:2:19: error: nothing finds out who is the primary of `a`"},
     {"80 tcp -> a; metrics 80;", "shop.conf:2:29: error: two listeners at `80`"},
 };
 
@@ -255,6 +292,7 @@ int main(void)
         cmocka_unit_test(paths_are_chosen_by_need),
         cmocka_unit_test(metrics_are_a_listener),
         cmocka_unit_test(a_check_by_the_network_needs_the_gateway),
+        cmocka_unit_test(roles_are_wishes_of_listeners_and_routes),
         cmocka_unit_test(targets_are_stated_or_learnt),
         cmocka_unit_test(idle_times_have_their_defaults),
         cmocka_unit_test(names_of_tls_lead_to_services),

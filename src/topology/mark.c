@@ -80,6 +80,7 @@ static void mark_action(uint64_t *mark, const struct topology *topology, const s
     for (size_t i = 0; i < route->target_count; i++) {
         mark_service(mark, topology, route->targets[i].service);
         mark_number(mark, route->targets[i].weight);
+        mark_number(mark, route->targets[i].role);
     }
     mark_text(mark, route->root);
     mark_text(mark, route->index);
@@ -219,6 +220,7 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
                                 listener->protocol,
                                 listener->port,
                                 listener->target_port,
+                                listener->role,
                                 listener->connections_max,
                                 listener->connections_per_client,
                                 listener->sticky,
@@ -263,17 +265,15 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
                                  gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
     mark_number(mark, gateway->speaks);
-    const uint64_t numbers[] = {gateway->proxy_protocol,   gateway->hash_key,
-                                gateway->slow_start_ms,    gateway->connections_max,
-                                gateway->requests_max,     gateway->idle_max,
-                                gateway->connect_ms,       gateway->send_ms,
-                                gateway->response_ms,      gateway->read_ms,
-                                gateway->idle_ms,          gateway->tunnel_ms,
-                                gateway->retry_tries,      gateway->retry_budget_percent,
-                                gateway->retry_methods,    gateway->hold_max,
-                                gateway->hold_ms,          gateway->eject_failures,
-                                gateway->eject_ms,         gateway->check_status_low,
-                                gateway->check_status_high};
+    const uint64_t numbers[] = {
+        gateway->proxy_protocol,   gateway->hash_key,        gateway->hash_bound_percent,
+        gateway->slow_start_ms,    gateway->connections_max, gateway->requests_max,
+        gateway->idle_max,         gateway->connect_ms,      gateway->send_ms,
+        gateway->response_ms,      gateway->read_ms,         gateway->idle_ms,
+        gateway->tunnel_ms,        gateway->retry_tries,     gateway->retry_budget_percent,
+        gateway->retry_methods,    gateway->hold_max,        gateway->hold_ms,
+        gateway->eject_failures,   gateway->eject_ms,        gateway->check_status_low,
+        gateway->check_status_high};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
 }
@@ -285,10 +285,14 @@ static void mark_life(uint64_t *mark, const struct service *service)
         service->check_rise,     service->check_fall,       service->start_within_ms,
         service->restart,        service->backoff_min_ms,   service->backoff_max_ms,
         service->restart_tries,  service->restart_reset_ms, (uint64_t)service->stop_signal,
-        service->stop_within_ms, service->stop_drain_ms};
+        service->stop_within_ms, service->stop_drain_ms,    service->role.check,
+        service->role.every_ms,  service->role.timeout_ms,  service->role.fall};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
     mark_list(mark, service->check_argv);
+    mark_list(mark, service->role.argv);
+    mark_text(mark, service->role.user);
+    mark_text(mark, service->role.database);
 }
 
 uint64_t service_mark(const struct service *service)

@@ -138,6 +138,22 @@ static void sticky_settle(struct builder *builder, const struct statement *state
     listener->sticky = stickies[sticky->choice];
 }
 
+static void role_settle(struct builder *builder, const struct statement *statement,
+                        const struct service *service, struct listener *listener)
+{
+    const struct value *role = &statement->options[LISTEN_OPTION_ROLE];
+    if (!role->word)
+        return;
+    struct place place = value_place(role);
+    listener->role = listen_role(statement);
+    if (listener->protocol == PROTOCOL_UDP)
+        value_refuse(builder, role, NULL, "`role=` is for tcp and http");
+    else if (listener->sni_count)
+        value_refuse(builder, role, NULL, "`role=` is of the service behind `->`");
+    else if (service)
+        role_wish_check(builder, &place, service, listener->role);
+}
+
 /* The service behind `->`; NULL: none, or not known; reported where one is needed. */
 static const struct service *stream_service(struct builder *builder,
                                             const struct publication *publication,
@@ -187,6 +203,7 @@ static void stream_finish(struct builder *builder, const struct publication *pub
         sticky_settle(builder, statement, listener);
     const struct service *service = stream_service(builder, publication, listener);
     idle_settle(statement, service, listener);
+    role_settle(builder, statement, service, listener);
     listener_path_settle(builder, publication, service, listener);
     if (port->given)
         listener->target_port = (uint16_t)port->number;
@@ -210,6 +227,10 @@ static void http_finish(struct builder *builder, const struct publication *publi
     listener_block_apply(builder, publication, block, listener);
     listener->site = site_build(builder, publication, block);
     listener_tls_settle(builder, publication, block, listener);
+    if (statement->options[LISTEN_OPTION_ROLE].word && statement->argument_count <= LISTEN_SERVICE)
+        value_refuse(builder, &statement->options[LISTEN_OPTION_ROLE],
+                     "in its block: route / -> db role=primary;",
+                     "`role=` is of the service behind `->`");
 }
 
 static void metrics_finish(struct listener *listener)

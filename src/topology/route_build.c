@@ -374,8 +374,11 @@ bool route_of_listener(struct builder *builder, const struct publication *public
             "the service speaks FastCGI: `root=` of a route must say where its scripts lie");
         return false;
     }
+    if (!role_wish_check(builder, &place, &draft->service, listen_role(statement)))
+        return false;
     struct route_target *targets = arena_alloc(builder->arena, sizeof *targets);
-    *targets = (struct route_target){.service = draft->service.index, .weight = 1};
+    *targets = (struct route_target){
+        .service = draft->service.index, .weight = 1, .role = listen_role(statement)};
     ret_route->speaks = draft->service.gateway.speaks;
     ret_route->targets = targets;
     ret_route->target_count = 1;

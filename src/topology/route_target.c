@@ -12,9 +12,11 @@ struct targets {
     bool expects_name;
     bool good;
     enum service_speaks speaks; /* of the first one */
+    const struct service *last;
 };
 
 static const char weight_prefix[] = "weight=";
+static const char role_prefix[] = "role=";
 
 static void refuse(struct targets *targets, const struct place *place, const char *hint,
                    const char *message)
@@ -47,8 +49,26 @@ static void target_add(struct targets *targets, const char *name, const struct p
         refuse(targets, place, NULL, "too many services of one route: at most 16");
         return;
     }
+    targets->last = &draft->service;
     targets->targets[targets->count++] =
         (struct route_target){.service = draft->service.index, .weight = 1};
+}
+
+static void role_set(struct targets *targets, const char *text, const struct place *place)
+{
+    static const struct value_spec spec = {.type = VALUE_CHOICE, .choices = ROLE_WISH_CHOICES};
+    struct value value;
+    struct value_problem problem;
+    if (!value_parse(&spec, text, &value, &problem)) {
+        refuse(targets, place, problem.hint, problem.message);
+        return;
+    }
+    if (!targets->count || !targets->good)
+        return;
+    enum role_wish wish = (enum role_wish)(value.choice + 1);
+    targets->targets[targets->count - 1].role = wish;
+    if (!role_wish_check(targets->builder, place, targets->last, wish))
+        targets->good = false;
 }
 
 static void weight_set(struct targets *targets, const char *text, const struct place *place)
@@ -67,16 +87,21 @@ static void weight_set(struct targets *targets, const char *text, const struct p
 static void piece_take(struct targets *targets, const char *piece, const struct place *place)
 {
     bool weight = strncmp(piece, weight_prefix, strlen(weight_prefix)) == 0;
+    bool role = strncmp(piece, role_prefix, strlen(role_prefix)) == 0;
     if (targets->expects_name && weight)
         refuse(targets, place, "-> api weight=95, canary weight=5", "a weight follows its service");
+    else if (targets->expects_name && role)
+        refuse(targets, place, "-> db role=primary", "a role follows its service");
     else if (targets->expects_name)
         target_add(targets, piece, place);
     else if (weight)
         weight_set(targets, piece + strlen(weight_prefix), place);
+    else if (role)
+        role_set(targets, piece + strlen(role_prefix), place);
     else if (!targets->good)
         return; /* what was wrong before may have taken its own words */
     else if (strchr(piece, '='))
-        refuse(targets, place, "method= and header= of the route, weight= of a service",
+        refuse(targets, place, "method= and header= of the route, weight= and role= of a service",
                "this is not known here");
     else
         refuse(targets, place, "-> api weight=95, canary weight=5",

@@ -232,6 +232,19 @@ static const struct {
      "shop.conf:1:35: error: `balance sticky` goes by a cookie"},
     {"run x; balance ewma x;",
      "shop.conf:1:33: error: only `balance hash` and `balance sticky` have a key"},
+    {"run x; balance least bound=2;", "shop.conf:1:40: error: `bound=` belongs to `balance hash`"},
+    {"run x; balance hash path bound=0.9;",
+     "shop.conf:1:44: error: balance bound=: `0.9` is too small"},
+    {"run x; balance hash path bound=1.255;",
+     "shop.conf:1:44: error: balance bound=: `1.255` is not a factor"},
+    {"run x; balance hash path bound=101;", "       hint: allowed: 1 to 100"},
+    {"run x; role exec;",
+     "shop.conf:1:25: error: `role exec` needs a command, which prints `primary` or `replica`"},
+    {"run x; role redis a;", "shop.conf:1:31: error: this kind of role has no arguments"},
+    {"run x; role redis user=a;", "shop.conf:1:36: error: `user=` belongs to `role postgres`"},
+    {"run x; role exec psql user=a;", "       hint: in quotation marks it is an argument"},
+    {"run x; role mysql;", "shop.conf:1:25: error: role: `mysql` is not known here"},
+    {"at a:1; role exec x;", "       hint: role postgres; or role redis;"},
     {"run x; check http;", "shop.conf:1:26: error: `check http` needs one path"},
     {"run x; check http a;", "shop.conf:1:31: error: a path starts with `/` and has no blanks in "
                              "it"},
@@ -266,6 +279,34 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
     }
 }
 
+static void roles_are_found_by_checks(void **state)
+{
+    (void)state;
+    struct topology *topology = good(
+        "service a { run x; role postgres user=monitor every=500ms; }"
+        "service b { run x; role exec ./role.sh $instance timeout=3s fall=2; }"
+        "service c { at x:1; role redis; } service d { run x; }"
+        "service e { run x; balance hash path bound=1.25; } service f { run x; balance hash; }");
+    const struct service *services = topology->services;
+    assert_int_equal(services[0].role.check, ROLE_CHECK_POSTGRES);
+    assert_string_equal(services[0].role.user, "monitor");
+    assert_string_equal(services[0].role.database, "postgres");
+    assert_int_equal(services[0].role.every_ms, 500);
+    assert_int_equal(services[0].role.timeout_ms, 1000);
+    assert_int_equal(services[0].role.fall, 3);
+    assert_int_equal(services[1].role.check, ROLE_CHECK_EXEC);
+    assert_string_equal(services[1].role.argv[0], "./role.sh");
+    assert_string_equal(services[1].role.argv[1], "${instance}");
+    assert_null(services[1].role.argv[2]);
+    assert_int_equal(services[1].role.timeout_ms, 3000);
+    assert_int_equal(services[1].role.fall, 2);
+    assert_int_equal(services[2].role.check, ROLE_CHECK_REDIS);
+    assert_int_equal(services[3].role.check, ROLE_CHECK_NONE);
+    assert_int_equal(services[4].gateway.hash_bound_percent, 125);
+    assert_int_equal(services[5].gateway.hash_bound_percent, 0);
+    topology_free(topology);
+}
+
 static void long_paths_of_sockets_are_refused(void **state)
 {
     (void)state;
@@ -286,6 +327,7 @@ int main(void)
         cmocka_unit_test(checks_by_the_network_have_their_words),
         cmocka_unit_test(what_the_gateway_does_is_no_reason_for_a_restart),
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
+        cmocka_unit_test(roles_are_found_by_checks),
         cmocka_unit_test(long_paths_of_sockets_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "topology/endpoint_role.h"
+
 enum {
     SITE_HOSTS_MAX = 20000,
     SITE_ROUTES_MAX = 1000000, /* of a listener, all hosts together */
@@ -50,6 +52,7 @@ static inline bool speaks_cgi(enum service_speaks speaks)
 struct route_target { /* `-> api weight=95` */
     uint32_t service; /* index in the topology */
     uint32_t weight;  /* 0 … 1000 */
+    enum role_wish role;
 };
 
 struct rewrite {             /* at most one of the three is set in a rule */

@@ -22,7 +22,8 @@ bool topology_needs_gateway(const struct topology *topology)
         if (topology->listeners[i].path != LISTENER_DIRECT)
             return true;
     for (size_t i = 0; i < topology->service_count; i++)
-        if (check_by_gateway(topology->services[i].check))
+        if (check_by_gateway(topology->services[i].check) ||
+            role_check_by_gateway(topology->services[i].role.check))
             return true;
     return false;
 }

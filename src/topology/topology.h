@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "topology/endpoint_role.h"
 #include "topology/guard.h"
 
 enum {
@@ -85,6 +86,16 @@ struct service_tls { /* `tls name=… ca=…;` in a service: TLS to its endpoint
     const char *key_file;
 };
 
+struct service_role { /* `role …` in a service: who is its primary */
+    enum role_check check;
+    const char **argv; /* ROLE_CHECK_EXEC; templates; ends with NULL */
+    uint32_t every_ms;
+    uint32_t timeout_ms;
+    uint32_t fall;        /* failures in a row, before what was known counts no more */
+    const char *user;     /* ROLE_CHECK_POSTGRES: who asks, */
+    const char *database; /* and where */
+};
+
 enum retry_methods { RETRY_SAFE, RETRY_IDEMPOTENT, RETRY_ALL };
 
 /* What only the gateway does with a service. */
@@ -95,12 +106,13 @@ struct service_gateway {
     enum service_speaks speaks;
     uint8_t proxy_protocol; /* header to send: 0 none, 1, 2 */
     enum hash_key hash_key;
-    const char *hash_name;    /* of the header, cookie or query argument */
-    const char *cookie_name;  /* BALANCE_STICKY */
-    uint32_t slow_start_ms;   /* 0: none */
-    uint32_t connections_max; /* per endpoint; 0: no bound */
-    uint32_t requests_max;    /* under way, per endpoint; 0: no bound */
-    uint32_t idle_max;        /* kept alive per endpoint and thread */
+    uint32_t hash_bound_percent; /* no endpoint has more than so much of the mean; 0: no bound */
+    const char *hash_name;       /* of the header, cookie or query argument */
+    const char *cookie_name;     /* BALANCE_STICKY */
+    uint32_t slow_start_ms;      /* 0: none */
+    uint32_t connections_max;    /* per endpoint; 0: no bound */
+    uint32_t requests_max;       /* under way, per endpoint; 0: no bound */
+    uint32_t idle_max;           /* kept alive per endpoint and thread */
     uint32_t connect_ms;
     uint32_t send_ms;              /* between two writes that it takes */
     uint32_t response_ms;          /* from the request's last byte to the response's head */
@@ -187,6 +199,7 @@ struct service {
     uint32_t check_timeout_ms;
     uint32_t check_rise;
     uint32_t check_fall;
+    struct service_role role;
     uint32_t start_within_ms;
     enum restart_policy restart;
     uint32_t backoff_min_ms;
@@ -242,6 +255,7 @@ struct listener { /* `listen ADDRESS tcp -> service` */
     uint16_t port;
     enum protocol protocol;
     uint32_t service;
+    enum role_wish role;  /* of `service` */
     uint16_t target_port; /* of the program; 0: its stated or first learnt one */
     const char *text;     /* as shown to people: "tcp:8080", "tcp:127.0.0.1:8080" */
     size_t line;
