@@ -93,6 +93,16 @@ static void health_told(void *owner, uint32_t slot, uint32_t epoch, bool well, c
     tell(well ? MESSAGE_WELL : MESSAGE_ILL, number, well ? NULL : why);
 }
 
+static void role_told(void *owner, uint32_t slot, uint32_t epoch, const char *word, const char *why)
+{
+    (void)owner;
+    uint64_t number = (uint64_t)slot << 32 | epoch;
+    if (*word)
+        tell(MESSAGE_IS, number, word);
+    else
+        tell(MESSAGE_IS_UNKNOWN, number, why);
+}
+
 /* ---- generations -------------------------------------------------------------------------------
  */
 
@@ -244,8 +254,9 @@ static int parts_make(void)
         gateway.resolver =
             resolver_new(gateway.loop, gateway.resolved, gateway.tally, resolved_changed, NULL);
     if (gateway.resolver)
-        gateway.checker = checker_new(gateway.loop, gateway.board, gateway.resolved,
-                                      gateway.resolver, gateway.tally, health_told, NULL);
+        gateway.checker =
+            checker_new(gateway.loop, gateway.board, gateway.resolved, gateway.resolver,
+                        gateway.tally, health_told, role_told, NULL);
     if (!gateway.tickets)
         gateway.tickets = tls_tickets_new(-1);
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;

@@ -95,6 +95,12 @@ static void thread_drain(struct thread *thread)
     timer_start(thread->worker.loop, &thread->drain_look, 0, drain_look, thread);
 }
 
+static void thread_news(struct thread *thread)
+{
+    if (worker_news(&thread->worker))
+        relay_revoke(&thread->worker);
+}
+
 static void mail_ready(struct watch *watch, unsigned events)
 {
     (void)events;
@@ -105,7 +111,7 @@ static void mail_ready(struct watch *watch, unsigned events)
     if (generation)
         thread_switch(thread, generation);
     if (bits & MAIL_NEWS)
-        worker_news(&thread->worker);
+        thread_news(thread);
     if (bits & MAIL_DRAIN)
         thread_drain(thread);
 }
@@ -114,8 +120,7 @@ static void mail_ready(struct watch *watch, unsigned events)
 static void bell_rings(struct watch *watch, unsigned events)
 {
     (void)events;
-    struct thread *thread = watch->owner;
-    worker_news(&thread->worker);
+    thread_news(watch->owner);
 }
 
 static void *thread_run(void *argument)

@@ -55,6 +55,8 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_COMMITTED] = {"committed", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_WELL] = {"well", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_ILL] = {"ill", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 512},
+    [MESSAGE_IS] = {"is", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 64},
+    [MESSAGE_IS_UNKNOWN] = {"is-unknown", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 512},
     [MESSAGE_DIRECTORY] = {"directory", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 

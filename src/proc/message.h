@@ -53,6 +53,9 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_ILL,       /* the same; bytes: why */
                     MESSAGE_DIRECTORY, /* supervisor → gateway: a folder of files of the next
                                           generation; number: its place there; descriptor */
+                    /* gateway → supervisor: what a role check found */
+                    MESSAGE_IS,         /* number: slot << 32 | epoch; bytes: "primary 7" */
+                    MESSAGE_IS_UNKNOWN, /* the same; bytes: why */
                     MESSAGE_KINDS,
 };
 

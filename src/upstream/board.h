@@ -35,7 +35,9 @@ struct board_instance {     /* a cache line */
         ports[BOARD_PORTS_MAX]; /* TCP ports where it listens, the first learnt first; 0: none */
     uint16_t udp_ports[BOARD_PORTS_MAX];
     uint64_t up_ms; /* CLOCK_MONOTONIC: when it came into rotation, for slow start */
-    uint8_t reserved[8];
+    uint32_t term;  /* with which it said that it is the primary; 0: none known */
+    uint8_t role;   /* enum endpoint_role */
+    uint8_t reserved[3];
 };
 _Static_assert(sizeof(struct board_instance) == 64, "a cache line each");
 

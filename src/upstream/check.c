@@ -16,6 +16,7 @@
 #include "tls/client.h"
 #include "tls/session.h"
 #include "upstream/checker.h"
+#include "upstream/role_answer.h"
 
 enum { REQUEST_BYTES_MAX = 16 * 1024, PIECE_BYTES = 16 * 1024 };
 
@@ -31,6 +32,9 @@ struct check {
     struct timer timer;
     struct deferred failing; /* it failed while it was started */
     int error;               /* why */
+    bool role;               /* it asks for the role */
+    bool datagram;
+    uint32_t timeout_ms;
     bool connect_only;
     bool connected;
     struct tls_session *tls; /* NULL: plain */
@@ -65,8 +69,10 @@ static void check_end(struct check *check, bool well)
     void *owner = check->owner;
     char why[CHECK_WHY_BYTES];
     memcpy(why, check->why, sizeof why);
+    if (well && !check->role)
+        why[0] = 0;
     check_free(check);
-    over(owner, well, well ? "" : why);
+    over(owner, well, why);
 }
 
 /* "connection refused", as in the middle of a sentence. */
@@ -134,17 +140,29 @@ static void put_proxy_header(struct buffer *request, const struct service *servi
         buffer_append(request, local, sizeof local - 1);
 }
 
+static void put_role(struct buffer *request, const struct service *service)
+{
+    char bytes[ROLE_QUESTION_BYTES_MAX];
+    const struct service_role *role = &service->role;
+    if (role->check == ROLE_CHECK_REDIS)
+        buffer_puts(request, "ROLE\r\n");
+    else
+        buffer_append(request, bytes, role_question_postgres(role->user, role->database, bytes));
+}
+
 static void put_request(struct check *check, const struct check_target *target)
 {
     struct buffer *request = &check->request;
     const struct service *service = target->service;
-    if (service->check == CHECK_UDP && service->gateway.check_send)
+    if (!check->role && service->check == CHECK_UDP && service->gateway.check_send)
         buffer_puts(request, service->gateway.check_send);
-    if (service->check == CHECK_UDP || check->connect_only)
+    if (check->datagram || check->connect_only)
         return;
     put_proxy_header(request, service);
     check->plain = request->length;
-    if (service->check == CHECK_HTTP)
+    if (check->role)
+        put_role(request, service);
+    else if (service->check == CHECK_HTTP)
         put_http(request, target);
     else if (service->check == CHECK_REDIS)
         buffer_puts(request, "PING\r\n");
@@ -200,8 +218,24 @@ static enum check_verdict udp_read(struct check *check)
     return CHECK_ILL;
 }
 
+static enum check_verdict role_read(struct check *check, bool end)
+{
+    struct role_answer answer;
+    const struct buffer *bytes = &check->answer;
+    enum check_verdict verdict =
+        check->service->role.check == ROLE_CHECK_REDIS
+            ? role_answer_redis(bytes->data, bytes->length, end, &answer, check->why)
+            : role_answer_postgres(bytes->data, bytes->length, end, &answer, check->why);
+    if (verdict == CHECK_WELL)
+        snprintf(check->why, sizeof check->why, "%s %u", endpoint_role_name(answer.role),
+                 answer.term);
+    return verdict;
+}
+
 static enum check_verdict check_read(struct check *check, bool end)
 {
+    if (check->role)
+        return role_read(check, end);
     switch (check->service->check) {
     case CHECK_HTTP:
         return check_http_read(check->service, check->answer.data, check->answer.length, end,
@@ -320,7 +354,8 @@ static enum step step_receive(struct check *check)
     size_t room = CHECK_ANSWER_BYTES_MAX - check->answer.length;
     size_t size = room < sizeof piece ? room : sizeof piece;
     ssize_t count = check_receive(check, piece, size, &wants_write);
-    if (check->tls && check->service->check == CHECK_TCP && tls_session_done(check->tls)) {
+    if (check->tls && !check->role && check->service->check == CHECK_TCP &&
+        tls_session_done(check->tls)) {
         check_end(check, true);
         return STEP_OVER;
     }
@@ -338,17 +373,16 @@ static enum step step_receive(struct check *check)
         check_fail(check, ENOMEM);
         return STEP_OVER;
     }
-    return step_judge(check, count == 0 && check->service->check != CHECK_UDP);
+    return step_judge(check, count == 0 && !check->datagram);
 }
 
 static void check_ready(struct watch *watch, unsigned events)
 {
     (void)events;
     struct check *check = watch->owner;
-    bool datagram = check->service->check == CHECK_UDP;
     enum step step = check->connected ? STEP_ON : step_connect(check);
     if (step == STEP_ON)
-        step = datagram ? step_send_datagram(check) : step_send(check);
+        step = check->datagram ? step_send_datagram(check) : step_send(check);
     while (step == STEP_ON)
         step = step_receive(check);
 }
@@ -357,7 +391,7 @@ static void check_late(struct timer *timer)
 {
     struct check *check = timer->owner;
     snprintf(check->why, sizeof check->why, "no %s in %u ms",
-             check->connected ? "answer" : "connection", check->service->check_timeout_ms);
+             check->connected ? "answer" : "connection", check->timeout_ms);
     check_end(check, false);
 }
 
@@ -373,14 +407,14 @@ static void check_failing(struct deferred *deferred)
 static bool is_connect_only(const struct check_target *target)
 {
     const struct service *service = target->service;
-    if (service->check == CHECK_UDP || target->tls)
+    if (target->role || service->check == CHECK_UDP || target->tls)
         return false;
     return service->check == CHECK_TCP || service->gateway.tls.on;
 }
 
 static int check_connect(struct check *check, const struct check_target *target)
 {
-    int kind = check->service->check == CHECK_UDP ? SOCK_DGRAM : SOCK_STREAM;
+    int kind = check->datagram ? SOCK_DGRAM : SOCK_STREAM;
     check->fd = socket(target->address->sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (check->fd < 0)
         return -errno;
@@ -411,6 +445,10 @@ struct check *check_start(struct loop *loop, const struct check_target *target, 
         .over = over,
         .owner = owner,
         .fd = -1,
+        .role = target->role,
+        .timeout_ms =
+            target->role ? target->service->role.timeout_ms : target->service->check_timeout_ms,
+        .datagram = !target->role && target->service->check == CHECK_UDP,
         .connect_only = is_connect_only(target),
     };
     buffer_init(&check->request, REQUEST_BYTES_MAX);
@@ -418,8 +456,7 @@ struct check *check_start(struct loop *loop, const struct check_target *target, 
     put_request(check, target);
     int error = check->request.overflowed ? -EMSGSIZE : check_connect(check, target);
     if (!error)
-        error =
-            timer_start(loop, &check->timer, check->service->check_timeout_ms, check_late, check);
+        error = timer_start(loop, &check->timer, check->timeout_ms, check_late, check);
     if (error) {
         check->error = -error;
         deferred_start(loop, &check->failing, check_failing, check);

@@ -13,13 +13,15 @@ struct tls_client;
 
 struct check_target {
     const struct service *service; /* must live until the check is over */
+    bool role;                     /* the question is its role, by `service->role` */
     const struct sockaddr *address;
     socklen_t address_length;
     const char *host;       /* of a remote, for Host and TLS; NULL: the address */
     struct tls_client *tls; /* NULL: plain */
 };
 
-/* `why` is "" when well. The check is gone already. */
+/* `why` is "" when well; of a question after a role: the word for it ("primary 7"). The check is
+ * gone already. */
 typedef void check_over(void *owner, bool well, const char *why);
 
 /* NULL: no memory. `over` is called later, never from within; not at all after check_stop. */

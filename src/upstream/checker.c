@@ -1,159 +1,18 @@
-#include "upstream/checker.h"
-#include "upstream/tally.h"
+#include "upstream/checker_private.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#include "base/log.h"
 #include "base/random.h"
 #include "base/scoped.h"
 #include "base/table.h"
 #include "upstream/address_text.h"
-#include "upstream/check.h"
-
-enum {
-    INSTANCES_MAX = 4096, /* of a service, more are not looked at */
-    LOOK_MS = 1000,       /* so often is looked at what the resolver knows */
-    FIRST_FACTOR = 10,    /* before it was well, it is asked so many times as often */
-    JITTER_PERCENT = 10,
-};
-
-enum verdict { VERDICT_NONE, VERDICT_WELL, VERDICT_ILL };
-
-struct checked { /* a service */
-    TAILQ_ENTRY(checked) next;
-    struct checker *checker;
-    const struct service *service;
-    struct tls_client *tls; /* NULL: plain */
-    char *name;
-    uint32_t number; /* on the board; BOARD_NONE: not there */
-    LIST_HEAD(, target) targets;
-    bool wanted; /* while a topology is settled */
-};
-
-struct target { /* an instance's start, or an address of a remote */
-    LIST_ENTRY(target) next;
-    TAILQ_ENTRY(target) queued_next;
-    struct checked *checked;
-    struct sockaddr_storage address;
-    socklen_t address_length;
-    uint32_t slot;  /* BOARD_NONE: remote */
-    uint32_t epoch; /* of an instance */
-    uint32_t place; /* of a remote, in `resolved` */
-    uint32_t row;   /* in the tally */
-    char *host;     /* of a remote; NULL: none */
-    struct timer timer;
-    struct check *check; /* that runs; NULL */
-    bool queued;         /* it is time, but too many run */
-    bool seen;           /* while the board or what is resolved is read */
-    bool was_well;       /* ever */
-    enum verdict verdict;
-    uint32_t good; /* in a row */
-    uint32_t bad;
-};
-
-TAILQ_HEAD(queue, target);
-
-struct checker {
-    struct loop *loop;
-    const struct board *board;
-    struct resolved *resolved;
-    struct resolver *resolver;
-    struct tally *tally;
-    checker_instance *instance;
-    void *owner;
-    struct random_state random;
-    TAILQ_HEAD(, checked) services;
-    struct target **by_slot;
-    struct queue queue;
-    unsigned under_way;
-    struct timer look;
-    uint32_t changes; /* of `resolved` */
-    bool ending;
-};
 
 static void target_due(struct timer *timer);
 static void queue_go_on(struct checker *checker);
-
-/* ---- what is found -------------------------------------------------------------------------- */
-
-static void remote_log(const struct target *target, const char *why)
-{
-    char address[ADDRESS_TEXT_BYTES];
-    char reason[CHECK_WHY_BYTES];
-    address_text((const struct sockaddr *)&target->address, address);
-    if (target->verdict == VERDICT_ILL)
-        log_warn("remote-ill", "service=%s endpoint=%s why=%s", target->checked->name, address,
-                 log_text(why, reason, sizeof reason));
-    else
-        log_info("remote-well", "service=%s endpoint=%s", target->checked->name, address);
-}
-
-/* Where the address stands now: the list may have changed since the check began. */
-static void remote_tell(const struct target *target, bool ill)
-{
-    const struct checker *checker = target->checked->checker;
-    struct resolved_address addresses[RESOLVE_ADDRESSES_MAX];
-    uint32_t version;
-    uint32_t count = resolved_read(checker->resolved, target->place, addresses, &version);
-    for (uint32_t i = 0; i < count; i++)
-        if (addresses[i].length == target->address_length &&
-            memcmp(&addresses[i].address, &target->address, target->address_length) == 0)
-            resolver_health_set(checker->resolver, target->place, i, ill);
-}
-
-/* Does the board show what was found? */
-static bool instance_shows(const struct target *target, bool well)
-{
-    const struct board_instance *instance =
-        board_instance(target->checked->checker->board, target->slot);
-    uint32_t state = atomic_load_explicit(&instance->state, memory_order_acquire);
-    return well ? state != BOARD_STARTING : state != BOARD_UP;
-}
-
-static void target_tell(struct target *target, const char *why)
-{
-    const struct checker *checker = target->checked->checker;
-    bool well = target->verdict == VERDICT_WELL;
-    if (target->slot == BOARD_NONE) {
-        remote_log(target, why);
-        remote_tell(target, !well);
-        return;
-    }
-    checker->instance(checker->owner, target->slot, target->epoch, well, well ? "" : why);
-}
-
-static void target_count(const struct target *target, bool well)
-{
-    struct tally_endpoint *counts = tally_endpoint(target->checked->checker->tally, 0, target->row);
-    tally_add(&counts->checks, 1);
-    if (!well)
-        tally_add(&counts->checks_failed, 1);
-}
-
-static void target_judge(struct target *target, bool well, const char *why)
-{
-    target_count(target, well);
-    const struct service *service = target->checked->service;
-    uint32_t rise = service->check_rise ? service->check_rise : 1;
-    uint32_t fall = service->check_fall ? service->check_fall : 1;
-    target->good = well ? target->good + 1 : 0;
-    target->bad = well ? 0 : target->bad + 1;
-    enum verdict before = target->verdict;
-    if (target->good >= rise)
-        target->verdict = VERDICT_WELL;
-    else if (target->bad >= fall)
-        target->verdict = VERDICT_ILL;
-    target->was_well = target->was_well || target->verdict == VERDICT_WELL;
-    bool decided = well ? target->good >= rise : target->bad >= fall;
-    bool again = target->slot != BOARD_NONE && !instance_shows(target, well);
-    if (decided && (before != target->verdict || again))
-        target_tell(target, why);
-}
 
 /* ---- when ----------------------------------------------------------------------------------- */
 
@@ -165,10 +24,9 @@ static void target_later(struct target *target, uint64_t delay_ms)
 
 static uint64_t pause_ms(struct target *target)
 {
-    const struct service *service = target->checked->service;
-    uint64_t every_ms = service->check_every_ms ? service->check_every_ms : 1;
-    bool begins =
-        !target->was_well && target->bad < service->check_fall && target->slot != BOARD_NONE;
+    uint64_t every_ms = checked_every_ms(target->checked);
+    bool begins = !target->was_well && target->bad < checked_fall(target->checked) &&
+                  target->slot != BOARD_NONE;
     if (begins && every_ms > FIRST_FACTOR)
         every_ms /= FIRST_FACTOR;
     uint64_t span = every_ms * 2 * JITTER_PERCENT / 100;
@@ -192,10 +50,11 @@ static void target_check(struct target *target)
     struct checker *checker = checked->checker;
     const struct check_target asked = {
         .service = checked->service,
+        .role = checked->role,
         .address = (const struct sockaddr *)&target->address,
         .address_length = target->address_length,
         .host = target->host,
-        .tls = checked->service->check == CHECK_UDP ? NULL : checked->tls,
+        .tls = !checked->role && checked->service->check == CHECK_UDP ? NULL : checked->tls,
     };
     target->check = check_start(checker->loop, &asked, check_is_over, target);
     if (target->check)
@@ -252,9 +111,9 @@ static void target_drop(struct target *target)
     struct checker *checker = target->checked->checker;
     target_halt(target);
     if (target->slot != BOARD_NONE)
-        checker->by_slot[target->slot] = NULL;
-    else if (target->verdict == VERDICT_ILL && !checker->ending)
-        remote_tell(target, false); /* nobody looks any more: as good as any */
+        checker->by_slot[target->checked->role][target->slot] = NULL;
+    else if (!checker->ending)
+        target_unsay(target); /* nobody looks any more */
     LIST_REMOVE(target, next);
     free(target->host);
     free(target);
@@ -294,9 +153,10 @@ static void unseen_drop(struct checked *checked)
 
 /* ---- instances ------------------------------------------------------------------------------ */
 
-static uint16_t instance_port(const struct service *service, const struct board_instance *instance)
+static uint16_t instance_port(const struct checked *checked, const struct board_instance *instance)
 {
-    bool datagram = service->check == CHECK_UDP;
+    const struct service *service = checked->service;
+    bool datagram = !checked->role && service->check == CHECK_UDP;
     for (size_t i = 0; i < service->port_count; i++)
         if ((service->ports[i].protocol == PROTOCOL_UDP) == datagram)
             return service->ports[i].port;
@@ -308,13 +168,14 @@ static void instance_see(struct checked *checked, const struct board_instance *i
 {
     struct checker *checker = checked->checker;
     uint32_t state = atomic_load_explicit(&instance->state, memory_order_relaxed);
-    uint16_t port = instance_port(checked->service, instance);
+    uint16_t port = instance_port(checked, instance);
     if (port == 0 || (state != BOARD_STARTING && state != BOARD_UP))
         return;
     const struct sockaddr_in address = {.sin_family = AF_INET,
                                         .sin_port = htons(port),
                                         .sin_addr.s_addr = htonl(instance->address)};
-    struct target *target = checker->by_slot[slot];
+    struct target **by_slot = checker->by_slot[checked->role];
+    struct target *target = by_slot[slot];
     if (target && (target->checked != checked || target->epoch != instance->epoch ||
                    memcmp(&target->address, &address, sizeof address) != 0)) {
         target_drop(target);
@@ -326,12 +187,12 @@ static void instance_see(struct checked *checked, const struct board_instance *i
             return;
         target->slot = target->row = slot;
         target->epoch = instance->epoch;
-        checker->by_slot[slot] = target;
-        /* One that is up was well: this gateway is new, and need not hurry. */
-        target->was_well = state == BOARD_UP;
-        target->verdict = state == BOARD_UP ? VERDICT_WELL : VERDICT_NONE;
-        uint64_t every_ms = checked->service->check_every_ms;
-        target_later(target, state == BOARD_UP ? random_below(&checker->random, every_ms + 1) : 0);
+        by_slot[slot] = target;
+        /* What the board shows was found before: this gateway is new, and need not hurry. */
+        target->was_well = checked->role ? instance->role != ROLE_NONE : state == BOARD_UP;
+        target->verdict = target->was_well ? VERDICT_WELL : VERDICT_NONE;
+        uint64_t every_ms = checked_every_ms(checked);
+        target_later(target, target->was_well ? random_below(&checker->random, every_ms + 1) : 0);
     }
     target->seen = true;
 }
@@ -385,7 +246,7 @@ static void remote_see(struct checked *checked, const struct remote *remote)
                 continue;
             target->place = place;
             target->row = addresses[i].row;
-            uint64_t every_ms = checked->service->check_every_ms;
+            uint64_t every_ms = checked_every_ms(checked);
             target_later(target, random_below(&checker->random, every_ms / FIRST_FACTOR + 1));
         }
         target->seen = true;
@@ -419,16 +280,16 @@ static void service_drop(struct checked *checked)
     free(checked);
 }
 
-static struct checked *service_find(struct checker *checker, const char *name)
+static struct checked *service_find(struct checker *checker, const char *name, bool role)
 {
     struct checked *checked;
     TAILQ_FOREACH (checked, &checker->services, next)
-        if (strcmp(checked->name, name) == 0)
+        if (checked->role == role && strcmp(checked->name, name) == 0)
             break;
     return checked;
 }
 
-static struct checked *service_new(struct checker *checker, const char *name)
+static struct checked *service_new(struct checker *checker, const char *name, bool role)
 {
     struct checked *checked = calloc(1, sizeof *checked);
     char *copy = strdup(name);
@@ -439,6 +300,7 @@ static struct checked *service_new(struct checker *checker, const char *name)
     }
     checked->checker = checker;
     checked->name = copy;
+    checked->role = role;
     checked->number = BOARD_NONE;
     LIST_INIT(&checked->targets);
     TAILQ_INSERT_TAIL(&checker->services, checked, next);
@@ -460,21 +322,31 @@ static void service_settle(struct checked *checked, const struct service *servic
     }
 }
 
+static int service_asked(struct checker *checker, const struct service *service,
+                         struct tls_client *tls, bool role)
+{
+    struct checked *checked = service_find(checker, service->name, role);
+    if (!checked)
+        checked = service_new(checker, service->name, role);
+    if (!checked)
+        return -ENOMEM;
+    service_settle(checked, service, tls);
+    return 0;
+}
+
 static int services_settle(struct checker *checker, const struct topology *topology,
                            struct tls_client *const *tls_to)
 {
-    for (size_t i = 0; i < topology->service_count; i++) {
+    int error = 0;
+    for (size_t i = 0; i < topology->service_count && !error; i++) {
         const struct service *service = &topology->services[i];
-        if (!check_by_gateway(service->check))
-            continue;
-        struct checked *checked = service_find(checker, service->name);
-        if (!checked)
-            checked = service_new(checker, service->name);
-        if (!checked)
-            return -ENOMEM;
-        service_settle(checked, service, tls_to ? tls_to[service->index] : NULL);
+        struct tls_client *tls = tls_to ? tls_to[service->index] : NULL;
+        if (check_by_gateway(service->check))
+            error = service_asked(checker, service, tls, false);
+        if (!error && role_check_by_gateway(service->role.check))
+            error = service_asked(checker, service, tls, true);
     }
-    return 0;
+    return error;
 }
 
 int checker_settle(struct checker *checker, const struct topology *topology,
@@ -515,7 +387,7 @@ static void look_due(struct timer *timer)
 
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
                             struct resolver *resolver, struct tally *tally,
-                            checker_instance *instance, void *owner)
+                            checker_instance *instance, checker_role *role, void *owner)
 {
     struct checker *checker = calloc(1, sizeof *checker);
     if (!checker)
@@ -526,12 +398,15 @@ struct checker *checker_new(struct loop *loop, const struct board *board, struct
                                 .resolver = resolver,
                                 .tally = tally,
                                 .instance = instance,
-                                .owner = owner,
-                                .by_slot = calloc(board_slots_max(board), sizeof(struct target *))};
+                                .role = role,
+                                .owner = owner};
+    for (int i = 0; i < 2; i++)
+        checker->by_slot[i] = calloc(board_slots_max(board), sizeof(struct target *));
     TAILQ_INIT(&checker->services);
     TAILQ_INIT(&checker->queue);
     random_init(&checker->random);
-    if (!checker->by_slot || timer_start(loop, &checker->look, LOOK_MS, look_due, checker) < 0) {
+    if (!checker->by_slot[0] || !checker->by_slot[1] ||
+        timer_start(loop, &checker->look, LOOK_MS, look_due, checker) < 0) {
         checker_free(checker);
         return NULL;
     }
@@ -546,6 +421,7 @@ void checker_free(struct checker *checker)
     while (!TAILQ_EMPTY(&checker->services))
         service_drop(TAILQ_FIRST(&checker->services));
     timer_stop(checker->loop, &checker->look);
-    free(checker->by_slot);
+    free(checker->by_slot[0]);
+    free(checker->by_slot[1]);
     free(checker);
 }

@@ -1,9 +1,10 @@
 /* The checker: active health checks over the network (`check tcp|http|redis|udp`) of instances and
- * of remote endpoints; one per machine, on the gateway's main thread. Instances are found on the
- * board and checked at their own address once they listen (BOARD_STARTING, BOARD_UP); what changes
- * is told through `instance` (the gateway tells the supervisor, which decides the state); remote
- * ones are written to `resolved`. Checks of one service are spread over its interval with jitter;
- * at most CHECKS_UNDER_WAY_MAX run at a time; rise and fall are counted here.
+ * of remote endpoints, and questions after their roles (`role postgres|redis`); one per machine, on
+ * the gateway's main thread. Instances are found on the board and checked at their own address once
+ * they listen (BOARD_STARTING, BOARD_UP); what changes is told through `instance` (the gateway
+ * tells the supervisor, which decides the state); remote ones are written to `resolved`. Checks of
+ * one service are spread over its interval with jitter; at most CHECKS_UNDER_WAY_MAX run at a time;
+ * rise and fall are counted here.
  *
  * Until an endpoint was well for the first time it is asked ten times as often, so that a start
  * does not wait long. A verdict that the board does not show yet is told again with each check,
@@ -31,9 +32,14 @@ struct checker;
 typedef void checker_instance(void *owner, uint32_t slot, uint32_t epoch, bool well,
                               const char *why);
 
+/* An instance said another role than the board shows: `word` is "primary 7" or "replica 0"; "": it
+ * is not known any more, and `why` says why. */
+typedef void checker_role(void *owner, uint32_t slot, uint32_t epoch, const char *word,
+                          const char *why);
+
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
                             struct resolver *resolver, struct tally *tally,
-                            checker_instance *instance, void *owner);
+                            checker_instance *instance, checker_role *role, void *owner);
 void checker_free(struct checker *checker);
 /* The services that are checked from now on; the topology must live until the next call, and so
  * must the TLS clients, by service index as in a generation (NULL: none; then a service with TLS is

@@ -44,6 +44,13 @@ static void told(void *owner, uint32_t slot, uint32_t epoch, bool well, const ch
              well ? "well" : "ill", slot, epoch, *why ? " " : "", why);
 }
 
+static void role_told(void *owner, uint32_t slot, uint32_t epoch, const char *word, const char *why)
+{
+    struct fixture *fixture = owner;
+    snprintf(fixture->told[fixture->told_count++ % 64], sizeof fixture->told[0], "%u.%u is %s%s",
+             slot, epoch, *word ? word : "unknown: ", why);
+}
+
 static const char *last_told(const struct fixture *fixture)
 {
     return fixture->told_count ? fixture->told[(fixture->told_count - 1) % 64] : "";
@@ -72,7 +79,7 @@ static int fixture_begin(void **state)
     fixture->resolver =
         resolver_new(fixture->loop, fixture->resolved, fixture->tally, changed, fixture);
     fixture->checker = checker_new(fixture->loop, fixture->board, fixture->resolved,
-                                   fixture->resolver, fixture->tally, told, fixture);
+                                   fixture->resolver, fixture->tally, told, role_told, fixture);
     assert_non_null(fixture->checker);
     rig_server_start(&fixture->server, fixture->loop, false);
     fixture->server.closes = true;
@@ -406,6 +413,118 @@ static void a_remote_that_is_checked_no_more_is_not_ill(void **state)
     assert_false(remote_ill(fixture));
 }
 
+/* ---- roles ---------------------------------------------------------------------------------- */
+
+static void role_settle(struct fixture *fixture)
+{
+    fixture->service.check = CHECK_LISTEN;
+    fixture->service.role = (struct service_role){
+        .check = ROLE_CHECK_REDIS, .every_ms = 1000, .timeout_ms = 500, .fall = 3};
+    fixture->server.answer = "*3\r\n$6\r\nmaster\r\n:1\r\n*0\r\n";
+    settle(fixture);
+}
+
+static void instance_role(struct fixture *fixture, enum endpoint_role role, uint32_t term)
+{
+    struct board_service *row = board_service(fixture->board, NUMBER);
+    board_write_begin(row);
+    board_instance(fixture->board, SLOT)->role = (uint8_t)role;
+    board_instance(fixture->board, SLOT)->term = term;
+    board_write_end(row);
+    checker_news(fixture->checker);
+}
+
+static void a_role_is_told_until_the_board_shows_it(void **state)
+{
+    struct fixture *fixture = *state;
+    role_settle(fixture);
+    instances(fixture, 1, BOARD_UP, 4);
+    rig_pass(fixture->loop, 0);
+    assert_string_equal(fixture->server.asked, "ROLE\r\n");
+    assert_string_equal(last_told(fixture), "5.4 is primary 0");
+    seconds(fixture, 3);
+    assert_in_range(fixture->told_count, 3, 5);
+    instance_role(fixture, ROLE_DEPOSED, 0); /* another one is, for the supervisor: it was heard */
+    fixture->told_count = 0;
+    seconds(fixture, 3);
+    assert_int_equal(fixture->told_count, 0);
+    fixture->server.answer = "*5\r\n$5\r\nslave\r\n";
+    seconds(fixture, 2);
+    assert_string_equal(last_told(fixture), "5.4 is replica 0");
+    instance_role(fixture, ROLE_REPLICA, 0);
+}
+
+static void a_role_is_unknown_after_fall(void **state)
+{
+    struct fixture *fixture = *state;
+    role_settle(fixture);
+    instances(fixture, 1, BOARD_UP, 4);
+    rig_pass(fixture->loop, 0);
+    instance_role(fixture, ROLE_PRIMARY, 0);
+    fixture->told_count = 0;
+    fixture->server.answer = "-LOADING it\r\n";
+    seconds(fixture, 2);
+    assert_int_equal(fixture->told_count, 0);
+    seconds(fixture, 2);
+    assert_string_equal(last_told(fixture), "5.4 is unknown: it said \"LOADING it\"");
+}
+
+static void health_and_role_are_asked_side_by_side(void **state)
+{
+    struct fixture *fixture = *state;
+    role_settle(fixture);
+    fixture->service.check = CHECK_TCP;
+    settle(fixture);
+    instances(fixture, 1, BOARD_STARTING, 4);
+    seconds(fixture, 1);
+    bool well = false, primary = false;
+    for (unsigned i = 0; i < fixture->told_count; i++) {
+        well |= strcmp(fixture->told[i], "well 5.4") == 0;
+        primary |= strcmp(fixture->told[i], "5.4 is primary 0") == 0;
+    }
+    assert_true(well && primary);
+}
+
+static enum endpoint_role remote_role(const struct fixture *fixture, uint32_t index)
+{
+    struct resolved_address addresses[RESOLVE_ADDRESSES_MAX];
+    uint32_t version;
+    uint32_t place = resolved_find(fixture->resolved, fixture->remote_text);
+    assert_true(resolved_read(fixture->resolved, place, addresses, &version) > index);
+    return addresses[index].role;
+}
+
+static void of_two_remote_primaries_the_newer_is_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rig_server other;
+    rig_server_start(&other, fixture->loop, false);
+    other.answer = "*5\r\n$5\r\nslave\r\n";
+    role_settle(fixture);
+    remote_settle(fixture);
+    struct resolved_address both[2] = {{.length = sizeof other.address},
+                                       {.length = sizeof other.address}};
+    memcpy(&both[0].address, &fixture->server.address, sizeof other.address);
+    memcpy(&both[1].address, &other.address, sizeof other.address);
+    resolved_write(fixture->resolved, resolved_find(fixture->resolved, fixture->remote_text), both,
+                   2);
+    seconds(fixture, 3);
+    assert_int_equal(remote_role(fixture, 0), ROLE_PRIMARY);
+    assert_int_equal(remote_role(fixture, 1), ROLE_REPLICA);
+    other.answer = fixture->server.answer;
+    seconds(fixture, 3);
+    assert_int_equal(remote_role(fixture, 0), ROLE_DEPOSED);
+    assert_int_equal(remote_role(fixture, 1), ROLE_PRIMARY);
+    other.answer = "-ERR\r\n";
+    seconds(fixture, 5); /* then the older one is it again */
+    assert_int_equal(remote_role(fixture, 0), ROLE_PRIMARY);
+    assert_int_equal(remote_role(fixture, 1), ROLE_NONE);
+    fixture->service.role.check = ROLE_CHECK_NONE;
+    settle(fixture);
+    assert_int_equal(remote_role(fixture, 0), ROLE_NONE);
+    rig_server_stop(&other);
+}
+
 static void an_address_that_comes_later_is_checked(void **state)
 {
     struct fixture *fixture = *state;
@@ -441,6 +560,10 @@ int main(void)
         WITH_CHECKER(the_end_may_come_while_checks_run),
         WITH_CHECKER(remotes_are_checked_alike),
         WITH_CHECKER(a_remote_that_is_checked_no_more_is_not_ill),
+        WITH_CHECKER(a_role_is_told_until_the_board_shows_it),
+        WITH_CHECKER(a_role_is_unknown_after_fall),
+        WITH_CHECKER(health_and_role_are_asked_side_by_side),
+        WITH_CHECKER(of_two_remote_primaries_the_newer_is_it),
         WITH_CHECKER(an_address_that_comes_later_is_checked),
     };
     return cmocka_run_group_tests_name("checker", tests, NULL, NULL);

@@ -9,6 +9,7 @@
  * a service with little to do shares it out by weights. Who comes back finds its clock set to the
  * roster's, and is not owed what it missed. */
 #include <assert.h>
+#include <math.h>
 
 #include "upstream/upstream_private.h"
 
@@ -28,6 +29,7 @@ struct choice {
     uint64_t now_ms;
     uint64_t turn;
     enum level level;
+    enum endpoint_role role; /* only those of it; ROLE_NONE: all of the roster */
 };
 
 /* ---- can it take a request? ----------------------------------------------------------------- */
@@ -107,6 +109,8 @@ static bool has_room(const struct choice *choice, struct endpoint_own *own)
 static bool eligible(const struct choice *choice, struct endpoint_own *own)
 {
     if (own->endpoint.weight == 0 || !endpoint_stands(own))
+        return false;
+    if (choice->role != ROLE_NONE && own->role != choice->role)
         return false;
     if (choice->level < LEVEL_PANIC && endpoint_ejected(own, choice->now_ms))
         return false;
@@ -248,25 +252,85 @@ static struct endpoint_own *choose_least(const struct choice *choice)
     return choice->roster->count <= SCAN_MAX ? choose_of_all(choice) : choose_of_two(choice);
 }
 
-/* Who cannot take it leaves its clients to those whose entries come next, that is, to all others
- * alike; when it is back they come back. Slow start would move clients twice: not here. */
+/* ---- placing by a hash ---- */
+
+static uint64_t mix64(uint64_t x) /* the finaliser of splitmix64, S. Vigna */
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+/* Rendezvous (Thaler and Ravishankar 1998; with weights, Schindelhauer and Schomaker 2005): the
+ * higher, the nearer an endpoint is to the key. -w / ln u rises with u, so without weights u does.
+ */
+static double nearness(const struct choice *choice, const struct endpoint_own *own)
+{
+    uint64_t mixed = mix64(choice->pick->hash ^ own->name_hash);
+    double u = ((double)(mixed >> 11) + 0.5) * 0x1p-53;
+    return choice->roster->weighted ? -(double)own->endpoint.weight / log(u) : u;
+}
+
+struct load { /* of those that stand */
+    uint64_t requests;
+    uint64_t weights;
+};
+
+static struct load load_of_all(const struct choice *choice)
+{
+    struct load load = {0};
+    for (uint32_t i = 0; i < choice->roster->count; i++) {
+        struct endpoint_own *own = choice->roster->endpoints[i];
+        if (own->endpoint.weight == 0 || !endpoint_stands(own))
+            continue;
+        load.requests += requests_now(choice, own);
+        load.weights += own->endpoint.weight;
+    }
+    return load;
+}
+
+/* Mirrokni, Thorup and Zadimoghaddam 2018: with one more it has no more than its share of all,
+ * times the bound, rounded up. */
+static bool within_bound(const struct choice *choice, struct endpoint_own *own,
+                         const struct load *load)
+{
+    double share = (double)(load->requests + 1) * own->endpoint.weight / (double)load->weights;
+    return (double)requests_now(choice, own) * 100 < share * choice->settings->hash_bound_percent;
+}
+
+/* Among those that can take it, the nearest; `load` NULL: without a bound. */
+static struct endpoint_own *choose_nearest(const struct choice *choice, const struct load *load)
+{
+    struct endpoint_own *best = NULL;
+    double best_nearness = 0;
+    for (uint32_t i = 0; i < choice->roster->count; i++) {
+        struct endpoint_own *own = choice->roster->endpoints[i];
+        double own_nearness = nearness(choice, own);
+        if ((best && own_nearness <= best_nearness) || !eligible(choice, own) ||
+            (load && !within_bound(choice, own, load)))
+            continue;
+        best = own;
+        best_nearness = own_nearness;
+    }
+    return best;
+}
+
+/* Who cannot take it leaves its clients to those that are next for each of them, that is, to all
+ * others alike; when it is back they come back. Slow start would move clients twice: not here. */
 static struct endpoint_own *choose_hashed(struct choice *choice)
 {
-    const struct roster *roster = choice->roster;
-    if (choice->pick->hash == 0 || roster->hashed_length == 0)
+    if (choice->pick->hash == 0)
         return choose_random(choice);
     enum level level = choice->level;
+    struct endpoint_own *found = NULL;
     if (level == LEVEL_STRICT)
         choice->level = LEVEL_SLOW;
-    uint32_t position = (uint32_t)(choice->pick->hash % roster->hashed_length);
-    struct endpoint_own *found = NULL;
-    for (uint32_t i = 0; i < roster->hashed_length && !found; i++) {
-        struct endpoint_own *own = roster->endpoints[roster->hashed[position]];
-        if (eligible(choice, own))
-            found = own;
-        if (++position == roster->hashed_length)
-            position = 0;
+    if (choice->settings->hash_bound_percent) {
+        struct load load = load_of_all(choice);
+        found = choose_nearest(choice, &load);
     }
+    if (!found)
+        found = choose_nearest(choice, NULL);
     choice->level = level;
     return found;
 }
@@ -311,6 +375,8 @@ static bool somebody_comes(const struct choice *choice)
 {
     const struct roster *roster = choice->roster;
     const struct upstream *upstream = roster->upstream;
+    if (roster->others > 0) /* one of them may be found to have the role, or be given it */
+        return true;
     if (upstream->service->gateway.remote_count)
         return roster->resolving;
     if (upstream->number == BOARD_NONE) /* it was not written there yet */
@@ -355,14 +421,27 @@ static struct choice choice_begin(struct roster *roster, const struct pick *pick
     };
 }
 
+/* At the first level at which anybody can. */
+static struct endpoint_own *choose_by_level(struct choice *choice)
+{
+    struct endpoint_own *own = NULL;
+    for (choice->level = LEVEL_STRICT; !own && choice->level < LEVEL_PANIC; choice->level++)
+        own = choose(choice);
+    return own;
+}
+
 enum pick_result roster_choose(struct roster *roster, const struct pick *pick,
                                struct endpoint **ret_endpoint)
 {
     struct choice choice = choice_begin(roster, pick);
     struct endpoint_own *own = NULL;
-    if (roster->count > 0)
-        for (; !own && choice.level < LEVEL_PANIC; choice.level++)
-            own = choose(&choice);
+    if (roster->count > 0 && roster->role == ROLE_WISH_REPLICA_OR_PRIMARY) {
+        choice.role = ROLE_REPLICA;
+        own = choose_by_level(&choice);
+        choice.role = ROLE_NONE;
+    }
+    if (roster->count > 0 && !own)
+        own = choose_by_level(&choice);
     if (!own) {
         enum pick_result result = choose_last(&choice);
         if (result != PICK_DONE)

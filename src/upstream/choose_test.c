@@ -210,6 +210,205 @@ static void a_hash_passes_over_who_is_full_or_was_tried(void **state)
     assert_int_not_equal(pick_hash("", 0), 0);
 }
 
+/* The keys that each of `count` instances gets. */
+static void place(struct rig *rig, unsigned keys, int *ret_places)
+{
+    for (unsigned i = 0; i < MEMBERS_MAX; i++)
+        times[i] = 0;
+    for (unsigned key = 0; key < keys; key++) {
+        ret_places[key] = rig_pick(rig, &(struct pick){.hash = hash_of(key)});
+        times[ret_places[key]]++;
+    }
+}
+
+static void another_instance_takes_its_share_of_keys_and_no_other_moves(void **state)
+{
+    struct rig *rig = *state;
+    enum { KEYS = 4000 };
+    static int before[KEYS], after[KEYS];
+    /* 15 to 16 as well as 3 to 4: it is no matter how many there are. */
+    static const uint32_t counts[] = {3, 15, 63};
+    rig_instances(rig, 2);
+    rig_start(rig, BALANCE_HASH);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        uint32_t count = counts[i];
+        rig_instances(rig, count);
+        place(rig, KEYS, before);
+        rig_instances(rig, count + 1);
+        place(rig, KEYS, after);
+        unsigned moved = 0;
+        for (unsigned key = 0; key < KEYS; key++) {
+            if (after[key] == before[key])
+                continue;
+            assert_int_equal(after[key], count + 1);
+            moved++;
+        }
+        assert_in_range(moved, KEYS / (count + 1) * 7 / 10, KEYS / (count + 1) * 13 / 10);
+        for (uint32_t number = 1; number <= count + 1; number++)
+            assert_in_range(times[number], KEYS / (count + 1) / 2, KEYS / (count + 1) * 2);
+    }
+}
+
+static void weights_share_out_keys(void **state)
+{
+    struct rig *rig = *state;
+    enum { KEYS = 4000 };
+    static int before[KEYS], after[KEYS];
+    rig_instances(rig, 4);
+    rig_start(rig, BALANCE_HASH);
+    place(rig, KEYS, before);
+    rig_weight(rig, 2, 3);
+    rig_weight(rig, 4, 0);
+    place(rig, KEYS, after);
+    assert_int_equal(times[4], 0);
+    assert_in_range(times[2], KEYS * 3 / 5 * 9 / 10, KEYS * 3 / 5 * 11 / 10);
+    /* Who has more weight only gains. */
+    for (unsigned key = 0; key < KEYS; key++)
+        if (before[key] != 4)
+            assert_true(after[key] == before[key] || after[key] == 2);
+}
+
+static void a_bound_sends_what_is_too_much_to_the_next(void **state)
+{
+    struct rig *rig = *state;
+    enum { COUNT = 4, REQUESTS = 400 };
+    rig_instances(rig, COUNT);
+    rig->service.gateway.hash_bound_percent = 125;
+    rig_start(rig, BALANCE_HASH);
+    for (unsigned i = 0; i < MEMBERS_MAX; i++)
+        times[i] = 0;
+    struct pick pick = {.hash = hash_of(5)};
+    int first = rig_pick(rig, &pick);
+    for (unsigned i = 1; i <= REQUESTS; i++) { /* all for one key */
+        struct endpoint *endpoint;
+        assert_int_equal(upstream_pick(rig->upstream, &pick, &endpoint), PICK_DONE);
+        rig_hold(rig, endpoint);
+        times[endpoint->number]++;
+        for (int number = 1; number <= COUNT; number++) /* 1.25 × the mean, rounded up */
+            assert_true(times[number] <= (i * 125 + COUNT * 100 - 1) / (COUNT * 100));
+    }
+    assert_int_equal(times[first], REQUESTS * 125 / (COUNT * 100));
+    /* In the order of the key, not spread: the last of it has what is left. */
+    unsigned full = 0;
+    for (int number = 1; number <= COUNT; number++)
+        full += times[number] == REQUESTS * 125 / (COUNT * 100);
+    assert_int_equal(full, 3);
+    rig_others(rig, (uint32_t)first, 0);
+    rig_state(rig, (uint32_t)first, BOARD_DOWN);
+    assert_int_not_equal(rig_pick(rig, &pick), first);
+    assert_int_not_equal(rig_pick(rig, &pick), -1);
+}
+
+static void a_bound_gives_way_where_nobody_else_can(void **state)
+{
+    struct rig *rig = *state;
+    rig_instances(rig, 2);
+    rig->service.gateway.hash_bound_percent = 100;
+    rig->service.gateway.requests_max = 3;
+    rig_start(rig, BALANCE_HASH);
+    rig_others(rig, 1, 3); /* full, and so has more than its share */
+    rig_others(rig, 2, 2);
+    assert_int_equal(rig_pick(rig, &(struct pick){.hash = hash_of(1)}), 2);
+    rig_others(rig, 1, 0);
+    rig_others(rig, 2, 0);
+    rig_pass(rig, 1);
+    struct endpoint *other;
+    const struct pick pick = {.hash = hash_of(1)};
+    assert_int_equal(upstream_pick(rig->upstream, &pick, &other), PICK_DONE);
+    rig_hold(rig, other);
+    struct endpoint *second;
+    assert_int_equal(upstream_pick(rig->upstream, &pick, &second), PICK_DONE);
+    assert_int_not_equal(second->number, other->number);
+    rig_state(rig, second->number, BOARD_DOWN);
+    assert_int_equal(rig_pick(rig, &pick), (int)other->number);
+}
+
+/* ---- roles ---------------------------------------------------------------------------------- */
+
+static void role_set(struct rig *rig, uint32_t number, enum endpoint_role role)
+{
+    board_write_begin(rig_row(rig));
+    rig_instance(rig, number)->role = (uint8_t)role;
+    board_write_end(rig_row(rig));
+}
+
+static const struct pick primary = {.role = ROLE_WISH_PRIMARY};
+static const struct pick replica = {.role = ROLE_WISH_REPLICA};
+static const struct pick either = {.role = ROLE_WISH_REPLICA_OR_PRIMARY};
+
+static void a_role_that_is_asked_for_is_what_one_gets(void **state)
+{
+    struct rig *rig = *state;
+    rig_instances(rig, 3);
+    rig_start(rig, BALANCE_LEAST);
+    assert_int_equal(rig_pick(rig, &primary), -1); /* nobody knows yet */
+    assert_int_equal(rig_pick(rig, &either), -1);
+    assert_true(rig_pick(rig, &any) > 0);
+    role_set(rig, 1, ROLE_REPLICA);
+    role_set(rig, 2, ROLE_PRIMARY);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(rig_pick(rig, &primary), 2);
+        assert_int_equal(rig_pick(rig, &replica), 1);
+        assert_int_equal(rig_pick(rig, &either), 1);
+    }
+    rig_state(rig, 1, BOARD_DOWN);
+    assert_int_equal(rig_pick(rig, &replica), -1);
+    assert_int_equal(rig_pick(rig, &either), 2);
+    rig_state(rig, 2, BOARD_DOWN);
+    rig_state(rig, 3, BOARD_DOWN);
+    rig_instances(rig, 0);
+    assert_int_equal(rig_pick(rig, &primary), 0);
+}
+
+static void who_is_demoted_is_revoked_and_who_is_unknown_is_not(void **state)
+{
+    struct rig *rig = *state;
+    struct endpoint *writes, *reads;
+    rig_instances(rig, 2);
+    role_set(rig, 1, ROLE_PRIMARY);
+    role_set(rig, 2, ROLE_REPLICA);
+    rig_start(rig, BALANCE_LEAST);
+    assert_int_equal(upstream_pick(rig->upstream, &primary, &writes), PICK_DONE);
+    rig_hold(rig, writes);
+    assert_int_equal(upstream_pick(rig->upstream, &replica, &reads), PICK_DONE);
+    rig_hold(rig, reads);
+    role_set(rig, 1, ROLE_NONE);
+    upstream_news(rig->upstream);
+    assert_false(upstream_revoked_take(rig->upstream));
+    assert_int_equal(rig_pick(rig, &primary), -1);
+    role_set(rig, 2, ROLE_PRIMARY);
+    upstream_news(rig->upstream);
+    assert_false(upstream_revoked_take(rig->upstream));
+    assert_int_equal(rig_pick(rig, &primary), 2);
+    role_set(rig, 1, ROLE_DEPOSED);
+    upstream_news(rig->upstream);
+    assert_true(upstream_revoked_take(rig->upstream));
+    assert_true(writes->revoked);
+    assert_false(reads->revoked); /* a reader of one that was promoted reads on */
+    assert_false(upstream_revoked_take(rig->upstream));
+    assert_false(endpoint_serves(writes));
+    role_set(rig, 1, ROLE_PRIMARY);
+    role_set(rig, 2, ROLE_REPLICA);
+    assert_int_equal(rig_pick(rig, &primary), 1);
+}
+
+/* Its slot is the same, and what runs there is another. */
+static void a_new_start_is_not_what_was_revoked(void **state)
+{
+    struct rig *rig = *state;
+    struct endpoint *writes;
+    rig_instances(rig, 1);
+    role_set(rig, 1, ROLE_PRIMARY);
+    rig_start(rig, BALANCE_LEAST);
+    assert_int_equal(upstream_pick(rig->upstream, &primary, &writes), PICK_DONE);
+    rig_hold(rig, writes);
+    rig_restart(rig, 1);
+    role_set(rig, 1, ROLE_REPLICA);
+    upstream_news(rig->upstream);
+    assert_false(upstream_revoked_take(rig->upstream));
+    assert_false(writes->revoked);
+}
+
 static void sticky_clients_stay_while_they_can(void **state)
 {
     struct rig *rig = *state;
@@ -458,6 +657,13 @@ int main(void)
         WITH_RIG(random_takes_by_weights),
         WITH_RIG(hash_keeps_clients_but_those_of_who_is_down),
         WITH_RIG(a_hash_passes_over_who_is_full_or_was_tried),
+        WITH_RIG(another_instance_takes_its_share_of_keys_and_no_other_moves),
+        WITH_RIG(weights_share_out_keys),
+        WITH_RIG(a_bound_sends_what_is_too_much_to_the_next),
+        WITH_RIG(a_bound_gives_way_where_nobody_else_can),
+        WITH_RIG(a_role_that_is_asked_for_is_what_one_gets),
+        WITH_RIG(who_is_demoted_is_revoked_and_who_is_unknown_is_not),
+        WITH_RIG(a_new_start_is_not_what_was_revoked),
         WITH_RIG(sticky_clients_stay_while_they_can),
         WITH_RIG(ewma_prefers_who_answers_fast),
         WITH_RIG(a_peak_is_forgotten_with_time),

@@ -220,6 +220,14 @@ void resolved_pending_set(struct resolved *resolved, uint32_t place, bool pendin
     row_end(resolved, row);
 }
 
+static void address_write(struct resolved *resolved, struct resolved_row *row, uint32_t index,
+                          const struct resolved_address *changed)
+{
+    row_begin(row);
+    words_store(&row->addresses[index], changed, sizeof *changed);
+    row_end(resolved, row);
+}
+
 bool resolved_ill_set(struct resolved *resolved, uint32_t place, uint32_t index, bool ill)
 {
     assert(place < RESOLVED_REMOTES_MAX);
@@ -228,8 +236,19 @@ bool resolved_ill_set(struct resolved *resolved, uint32_t place, uint32_t index,
         return false;
     struct resolved_address changed = row->addresses[index];
     changed.ill = ill;
-    row_begin(row);
-    words_store(&row->addresses[index], &changed, sizeof changed);
-    row_end(resolved, row);
+    address_write(resolved, row, index, &changed);
+    return true;
+}
+
+bool resolved_role_set(struct resolved *resolved, uint32_t place, uint32_t index,
+                       enum endpoint_role role)
+{
+    assert(place < RESOLVED_REMOTES_MAX);
+    struct resolved_row *row = &resolved->rows[place];
+    if (index >= row->count || row->addresses[index].role == role)
+        return false;
+    struct resolved_address changed = row->addresses[index];
+    changed.role = (uint8_t)role;
+    address_write(resolved, row, index, &changed);
     return true;
 }

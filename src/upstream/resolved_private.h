@@ -14,3 +14,5 @@ void resolved_write(struct resolved *resolved, uint32_t place,
 void resolved_pending_set(struct resolved *resolved, uint32_t place, bool pending);
 /* False: it was so already, or there is no such address. */
 bool resolved_ill_set(struct resolved *resolved, uint32_t place, uint32_t index, bool ill);
+bool resolved_role_set(struct resolved *resolved, uint32_t place, uint32_t index,
+                       enum endpoint_role role);

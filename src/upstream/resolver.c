@@ -147,7 +147,7 @@ static void name_known(struct name *name, const struct sockaddr_storage *address
         after[i] = address_made(name, &addresses[i]);
         for (uint32_t j = 0; j < before_count; j++)
             if (address_same(&after[i], &before[j]))
-                after[i].ill = before[j].ill;
+                after[i].ill = before[j].ill, after[i].role = before[j].role;
         same = same && address_same(&after[i], &before[i]);
     }
     if (same)
@@ -388,5 +388,12 @@ int resolver_settle(struct resolver *resolver, const struct topology *topology)
 void resolver_health_set(struct resolver *resolver, uint32_t place, uint32_t index, bool ill)
 {
     if (resolved_ill_set(resolver->resolved, place, index, ill))
+        resolver->changed(resolver->owner);
+}
+
+void resolver_role_set(struct resolver *resolver, uint32_t place, uint32_t index,
+                       enum endpoint_role role)
+{
+    if (resolved_role_set(resolver->resolved, place, index, role))
         resolver->changed(resolver->owner);
 }

@@ -10,7 +10,7 @@
  * What is known stands in `struct resolved`, which the threads read: a version and, per
  * remote, a list of addresses, written under a sequence lock.
  *
- * It also holds what the checker (checker.h) found of remote endpoints: well or ill. */
+ * It also holds what the checker (checker.h) found of remote endpoints: well or ill, and roles. */
 #pragma once
 
 #include <stdatomic.h>
@@ -33,6 +33,7 @@ struct resolved_address {
     struct sockaddr_storage address; /* with the remote's port; or AF_UNIX */
     socklen_t length;
     bool ill;     /* its check fails */
+    uint8_t role; /* enum endpoint_role */
     uint32_t row; /* in the tally */
 };
 
@@ -67,3 +68,5 @@ void resolver_free(struct resolver *resolver);
 int resolver_settle(struct resolver *resolver, const struct topology *topology);
 /* For the checker. `index`: of the address in the list. */
 void resolver_health_set(struct resolver *resolver, uint32_t place, uint32_t index, bool ill);
+void resolver_role_set(struct resolver *resolver, uint32_t place, uint32_t index,
+                       enum endpoint_role role);

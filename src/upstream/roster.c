@@ -14,14 +14,15 @@
 
 _Static_assert((int)ROSTER_MAX <= (int)ROTATION_MAX, "rotations take a whole roster");
 
-struct roster *roster_new(struct upstream *upstream, uint16_t port, bool datagram)
+struct roster *roster_new(struct upstream *upstream, const struct pick *pick)
 {
     struct roster *roster = calloc(1, sizeof *roster);
     if (!roster)
         return NULL;
     roster->upstream = upstream;
-    roster->port = port;
-    roster->datagram = datagram;
+    roster->port = upstream->service->gateway.remote_count ? 0 : pick->port;
+    roster->datagram = pick->datagram;
+    roster->role = pick->role;
     roster->stale = true;
     return roster;
 }
@@ -33,7 +34,6 @@ void roster_free(struct roster *roster)
     free(roster->endpoints);
     free(roster->remotes);
     free(roster->sequence);
-    free(roster->hashed);
     free(roster);
 }
 
@@ -50,6 +50,8 @@ struct wanted {
     uint32_t weight;
     uint32_t row;
     bool ill;
+    bool standing; /* as of now */
+    enum endpoint_role role;
     const char *host;
 };
 
@@ -109,6 +111,8 @@ static struct endpoint_own *endpoint_new(const struct roster *roster, const stru
         own->endpoint.host = own->texts + name_size;
     }
     own->instance = wanted->instance;
+    own->wish = roster->role;
+    own->name_hash = hash_bytes(own->texts, strlen(own->texts), hash_seed());
     own->others_turn = UINT64_MAX;
     own->clock = roster->clock;
     own->shelf = endpoint_shelf(roster, &own->endpoint);
@@ -124,6 +128,7 @@ struct gathering {
     struct endpoint_own **endpoints;
     uint32_t count;
     uint32_t room;
+    uint32_t others;
     bool failed; /* no memory */
 };
 
@@ -171,9 +176,31 @@ static bool gathering_room(struct gathering *gathering)
     return true;
 }
 
+/* It is none of those that are asked for. What was begun with it when it was, goes, if it is known
+ * that it is something else now. */
+static void role_refuse(struct gathering *gathering, const struct wanted *wanted)
+{
+    struct roster *roster = gathering->roster;
+    struct endpoint_own *own;
+    gathering->others += wanted->standing;
+    if (!endpoint_role_revokes(wanted->role, roster->role))
+        return;
+    LIST_FOREACH (own, &roster->upstream->all, all) {
+        if (own->wish != roster->role || own->endpoint.revoked ||
+            !endpoint_is(&own->endpoint, wanted))
+            continue;
+        own->endpoint.revoked = true;
+        roster->upstream->revoked = true;
+    }
+}
+
 /* Those that the old list has are taken over. */
 static void gather(struct gathering *gathering, const struct wanted *wanted)
 {
+    if (!endpoint_role_serves(wanted->role, gathering->roster->role)) {
+        role_refuse(gathering, wanted);
+        return;
+    }
     if (gathering->failed || gathering->count == ROSTER_MAX)
         return;
     struct endpoint_own *own = NULL;
@@ -190,6 +217,7 @@ static void gather(struct gathering *gathering, const struct wanted *wanted)
         own->up_ms = loop_now(gathering->roster->upstream->place.loop);
     own->gathered = true;
     own->ill = wanted->ill;
+    own->role = wanted->role;
     own->endpoint.number = wanted->number;
     own->endpoint.weight = wanted->weight;
     gathering->endpoints[gathering->count++] = own;
@@ -229,6 +257,8 @@ static void instance_gather(struct gathering *gathering, const struct board_inst
         .number = copy->number,
         .weight = copy->weight,
         .row = slot < slots_max ? slot : slots_max + tally_sizes(place->tally)->remotes_max - 1,
+        .standing = copy->state != BOARD_DOWN && copy->state != BOARD_FREE,
+        .role = (enum endpoint_role)copy->role,
     };
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(copy->address)};
@@ -287,6 +317,8 @@ static void remote_gather(struct gathering *gathering, size_t index)
             .weight = remote->weight,
             .row = addresses[i].row,
             .ill = addresses[i].ill,
+            .standing = !addresses[i].ill,
+            .role = (enum endpoint_role)addresses[i].role,
             .host = remote->host,
         };
         gather(gathering, &wanted);
@@ -331,43 +363,24 @@ static bool weights_differ(const struct roster *roster)
     return false;
 }
 
-/* What a member is hashed by: the same over restarts, reloads, and threads. */
-static uint64_t hash_name(const struct endpoint *endpoint)
-{
-    return hash_bytes(endpoint->name, strlen(endpoint->name), hash_seed());
-}
-
-/* Without memory for them, each endpoint has its turn once, and hashes choose by chance. */
+/* Without memory for it, each endpoint has its turn once. */
 static void roster_rotate(struct roster *roster)
 {
     free(roster->sequence);
-    free(roster->hashed);
     roster->sequence = NULL;
     roster->sequence_length = roster->count;
-    roster->hashed = NULL;
-    roster->hashed_length = 0;
-    enum balance_policy balance = roster->upstream->service->balance;
-    bool weighted = balance != BALANCE_ROUND_ROBIN && weights_differ(roster);
-    if (roster->count == 0 || (!weighted && balance != BALANCE_HASH))
+    roster->weighted =
+        roster->upstream->service->balance != BALANCE_ROUND_ROBIN && weights_differ(roster);
+    if (!roster->weighted)
         return;
     struct rotation_member members[ROSTER_MAX];
     uint32_t indexes[ROTATION_MAX];
     for (uint32_t i = 0; i < roster->count; i++)
         members[i] = (struct rotation_member){i, roster->endpoints[i]->endpoint.weight};
-    if (weighted) {
-        size_t length = rotation_weighted(members, roster->count, indexes);
-        roster->sequence = indexes_keep(indexes, length);
-        if (roster->sequence)
-            roster->sequence_length = (uint32_t)length;
-    }
-    if (balance == BALANCE_HASH) {
-        uint64_t names[ROSTER_MAX];
-        for (uint32_t i = 0; i < roster->count; i++)
-            names[i] = hash_name(&roster->endpoints[i]->endpoint);
-        size_t length = rotation_hash(members, names, roster->count, indexes);
-        roster->hashed = indexes_keep(indexes, length);
-        roster->hashed_length = roster->hashed ? (uint32_t)length : 0;
-    }
+    size_t length = rotation_weighted(members, roster->count, indexes);
+    roster->sequence = indexes_keep(indexes, length);
+    if (roster->sequence)
+        roster->sequence_length = (uint32_t)length;
 }
 
 /* ---- settling ------------------------------------------------------------------------------- */
@@ -458,6 +471,7 @@ void roster_refresh(struct roster *roster)
         gathering_drop(&gathering);
         return;
     }
+    roster->others = gathering.others;
     if (roster->count == 0 && gathering.count > 0) /* threads do not all begin with the same */
         roster->cursor = (uint32_t)random_below(roster->upstream->place.random, gathering.count);
     roster_replace(roster, gathering.endpoints, gathering.count);

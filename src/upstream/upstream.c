@@ -91,9 +91,10 @@ static struct roster *upstream_roster(struct upstream *upstream, const struct pi
     uint16_t port = upstream->service->gateway.remote_count ? 0 : pick->port;
     struct roster **last = &upstream->rosters;
     for (; *last; last = &(*last)->next)
-        if ((*last)->port == port && (*last)->datagram == pick->datagram)
+        if ((*last)->port == port && (*last)->datagram == pick->datagram &&
+            (*last)->role == pick->role)
             return *last;
-    *last = roster_new(upstream, port, pick->datagram);
+    *last = roster_new(upstream, pick);
     return *last;
 }
 
@@ -137,6 +138,21 @@ static void upstream_idle_settle(struct upstream *upstream)
     }
 }
 
+/* Reads those anew that go by role: who lost his is to be known now, not with the next choice. */
+static void upstream_roles_settle(struct upstream *upstream)
+{
+    for (struct roster *roster = upstream->rosters; roster; roster = roster->next)
+        if (roster->role != ROLE_WISH_ANY)
+            roster_refresh(roster);
+}
+
+bool upstream_revoked_take(struct upstream *upstream)
+{
+    bool revoked = upstream->revoked;
+    upstream->revoked = false;
+    return revoked;
+}
+
 void upstream_news(struct upstream *upstream)
 {
     if (upstream->number == BOARD_NONE) {
@@ -148,6 +164,8 @@ void upstream_news(struct upstream *upstream)
     }
     if (upstream->idle_total > 0 || upstream->looked_at > 0)
         upstream_idle_settle(upstream);
+    else
+        upstream_roles_settle(upstream);
     if (upstream->waiting > 0)
         waiters_wake(upstream);
 }

@@ -45,6 +45,7 @@ struct endpoint {
     const char *host;             /* of a remote: its name, for TLS; else NULL */
     uint32_t refs;
     bool listed;               /* still one of the upstream's */
+    bool revoked;              /* its role was taken from it: what it still has is to be closed */
     uint8_t failures;          /* in a row, of this thread's traffic */
     uint64_t ejected_until_ms; /* 0: not ejected */
     double ewma_us;            /* decayed latency; 0: nothing known yet */
@@ -103,6 +104,7 @@ struct pick {        /* what the choice is for; zero-initialised: nothing is kno
     uint32_t sticky; /* number of the instance that a cookie names; 0: none */
     uint16_t port;   /* of the program; 0: its stated or first learnt one */
     bool datagram;   /* a UDP port */
+    enum role_wish role;
     const struct endpoint *avoid[PICK_AVOID_MAX]; /* tried already; taken only if nobody else is */
     size_t avoid_count;
 };
@@ -153,6 +155,7 @@ typedef void waiter_call(struct waiter *waiter, enum pick_result result);
 
 struct waiter { /* embedded in a request */
     TAILQ_ENTRY(waiter) next;
+    enum role_wish role;       /* of whom it waits for: that of its pick */
     struct upstream *upstream; /* NULL: does not wait */
     waiter_call *call;
     uint64_t deadline_ms; /* loop time; 0: to be set from `hold` when it first waits; for another
@@ -174,3 +177,5 @@ bool upstream_retry_allowed(struct upstream *upstream);
 /* The board's bell rang, or the resolver or the checker has news: looks at the versions of those
  * upstreams that somebody waits in, and lets idle connections of endpoints that left go. */
 void upstream_news(struct upstream *upstream);
+/* Was an endpoint revoked since this was asked last? */
+bool upstream_revoked_take(struct upstream *upstream);

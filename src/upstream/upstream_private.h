@@ -26,17 +26,20 @@ struct endpoint_own { /* an endpoint, and what nobody else needs to see of it */
     LIST_ENTRY(endpoint_own) all;          /* of its upstream, those that left too */
     const struct board_instance *instance; /* NULL: remote */
     bool ill;                              /* of a remote: its check fails */
-    uint64_t up_ms;                        /* of a remote, or after an ejection: slow start */
-    uint64_t clock;                        /* see choose.c */
-    uint64_t others_turn;                  /* when others_now was read */
-    uint64_t others_now;                   /* requests of the other threads */
-    uint32_t trials;                       /* begun while it was ejected, and not over */
-    uint64_t trial_until_ms;               /* no other trial before that */
-    uint64_t returned_ms;                  /* from its last ejection */
-    uint64_t refused_ms;                   /* when a connect to it failed last; 0: never */
-    uint32_t eject_level;                  /* ejections in a row */
-    bool gathered;                         /* while a roster is read anew: it stays */
-    bool is_looked_at;                     /* by the thread's low_water */
+    enum role_wish wish;                   /* of its roster */
+    enum endpoint_role role;
+    uint64_t up_ms;          /* of a remote, or after an ejection: slow start */
+    uint64_t clock;          /* see choose.c */
+    uint64_t name_hash;      /* the same over restarts, reloads, and threads */
+    uint64_t others_turn;    /* when others_now was read */
+    uint64_t others_now;     /* requests of the other threads */
+    uint32_t trials;         /* begun while it was ejected, and not over */
+    uint64_t trial_until_ms; /* no other trial before that */
+    uint64_t returned_ms;    /* from its last ejection */
+    uint64_t refused_ms;     /* when a connect to it failed last; 0: never */
+    uint32_t eject_level;    /* ejections in a row */
+    bool gathered;           /* while a roster is read anew: it stays */
+    bool is_looked_at;       /* by the thread's low_water */
     LIST_ENTRY(endpoint_own) looked_at;
     struct shelf *shelf; /* in the stash, while it is listed; NULL: nothing is shared */
     char texts[];        /* name, host */
@@ -56,14 +59,16 @@ struct roster_remote {
 struct roster {
     struct roster *next;
     struct upstream *upstream;
-    uint16_t port; /* asked for: struct pick */
+    uint16_t port; /* these three are asked for: struct pick */
     bool datagram;
+    enum role_wish role;
     bool stale;       /* to be read anew whatever the versions say */
     uint32_t version; /* of the board's service */
     uint32_t changes; /* of `resolved` */
     struct roster_remote *remotes;
     size_t remote_count;
-    bool resolving; /* a name of it was never answered yet */
+    bool resolving;  /* a name of it was never answered yet */
+    uint32_t others; /* that stand, and whose role is another one, or is not known */
     /* In the order of their numbers. */
     struct endpoint_own **endpoints;
     uint32_t count;
@@ -71,8 +76,7 @@ struct roster {
     uint32_t *sequence; /* indexes of endpoints, by their weights; NULL: each once */
     uint32_t sequence_length;
     uint32_t cursor;
-    uint32_t *hashed; /* Maglev; NULL: not `balance hash` */
-    uint32_t hashed_length;
+    bool weighted; /* the weights differ */
 };
 
 TAILQ_HEAD(waiters, waiter);
@@ -87,6 +91,7 @@ struct upstream {
     struct roster *rosters; /* the one that was asked for first is the first */
     uint64_t up_seen_ms;    /* when the last choice was made */
     bool ending;            /* it is being freed */
+    bool revoked;           /* an endpoint was, and nobody was told yet */
     bool looking;           /* those who wait are being told: the last of it is freed after that */
     uint32_t idle_total;
     uint32_t looked_at; /* endpoints with something idle, here or in the stash: low_water.c */
@@ -100,7 +105,7 @@ struct upstream {
 
 /* ---- roster.c ---- */
 
-struct roster *roster_new(struct upstream *upstream, uint16_t port, bool datagram);
+struct roster *roster_new(struct upstream *upstream, const struct pick *pick);
 void roster_free(struct roster *roster);
 /* Reads it anew if the board or the resolver changed it. Without memory it stays as it is. */
 void roster_refresh(struct roster *roster);

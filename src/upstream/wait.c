@@ -21,11 +21,13 @@ static void waiter_tell(struct waiter *waiter, enum pick_result result)
     waiter->call(waiter, result);
 }
 
-/* Can anybody take a request, under any port? */
-static enum pick_result upstream_outlook(struct upstream *upstream)
+/* Can anybody of that role take a request, under any port? */
+static enum pick_result upstream_outlook(struct upstream *upstream, enum role_wish role)
 {
     enum pick_result outlook = PICK_NONE;
     for (struct roster *roster = upstream->rosters; roster; roster = roster->next) {
+        if (roster->role != role)
+            continue;
         roster_refresh(roster);
         enum pick_result result = roster_outlook(roster);
         if (result == PICK_DONE)
@@ -65,19 +67,36 @@ static void waiters_expire(struct upstream *upstream)
         waiter_tell(first, PICK_NONE);
 }
 
+static struct waiter *waiters_first(const struct upstream *upstream, enum role_wish role)
+{
+    struct waiter *waiter;
+    TAILQ_FOREACH (waiter, &upstream->waiters, next)
+        if (waiter->role == role)
+            break;
+    return waiter;
+}
+
+/* Those who wait for one role have nothing to do with those who wait for another. */
+static void waiters_tell_role(struct upstream *upstream, enum role_wish role)
+{
+    struct waiter *first = waiters_first(upstream, role);
+    for (uint32_t bound = upstream->waiting; bound > 0 && first; bound--) {
+        enum pick_result outlook = upstream_outlook(upstream, role);
+        struct waiter *told = first;
+        if (outlook == PICK_WAIT)
+            break;
+        waiter_tell(told, outlook);
+        first = waiters_first(upstream, role);
+        if (first == told)
+            break;
+    }
+}
+
 static void waiters_tell(struct upstream *upstream)
 {
     waiters_expire(upstream);
-    uint32_t bound = upstream->waiting;
-    for (; bound > 0 && !TAILQ_EMPTY(&upstream->waiters); bound--) {
-        enum pick_result outlook = upstream_outlook(upstream);
-        struct waiter *first = TAILQ_FIRST(&upstream->waiters);
-        if (outlook == PICK_WAIT)
-            break;
-        waiter_tell(first, outlook);
-        if (first == TAILQ_FIRST(&upstream->waiters))
-            break;
-    }
+    for (int role = ROLE_WISH_ANY; role <= ROLE_WISH_REPLICA_OR_PRIMARY; role++)
+        waiters_tell_role(upstream, (enum role_wish)role);
 }
 
 static void waiters_look(struct upstream *upstream)

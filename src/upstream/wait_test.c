@@ -62,6 +62,39 @@ static int waiting_begin(void **state)
     return rig_begin(state);
 }
 
+/* Who waits for a role that nobody has keeps nobody waiting who wants another. */
+static void those_who_wait_for_a_role_hold_up_nobody(void **state)
+{
+    struct rig *rig = *state;
+    struct request writer, reader;
+    rig_instances(rig, 2);
+    rig_start(rig, BALANCE_LEAST);
+    struct request *const requests[] = {&writer, &reader};
+    static const enum role_wish wishes[] = {ROLE_WISH_PRIMARY, ROLE_WISH_REPLICA};
+    for (int i = 0; i < 2; i++) {
+        *requests[i] = (struct request){.rig = rig, .name = "wr"[i]};
+        requests[i]->waiter.role = wishes[i];
+        assert_int_equal(rig_pick(rig, &(struct pick){.role = wishes[i]}), -1);
+        assert_true(upstream_wait(rig->upstream, &requests[i]->waiter, request_told));
+    }
+    rig_pass(rig, 20);
+    assert_string_equal(told, "");
+    board_write_begin(rig_row(rig));
+    rig_instance(rig, 2)->role = ROLE_REPLICA;
+    board_write_end(rig_row(rig));
+    upstream_news(rig->upstream);
+    rig_pass(rig, 0);
+    assert_string_equal(told, "r");
+    board_write_begin(rig_row(rig));
+    rig_instance(rig, 1)->role = ROLE_PRIMARY;
+    board_write_end(rig_row(rig));
+    upstream_news(rig->upstream);
+    rig_pass(rig, 0);
+    assert_string_equal(told, "rw");
+    request_end(&reader);
+    request_end(&writer);
+}
+
 static void room_is_given_in_the_order_of_coming(void **state)
 {
     struct rig *rig = *state;
@@ -291,6 +324,7 @@ int main(void)
 {
 #define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, waiting_begin, rig_end)
     const struct CMUnitTest tests[] = {
+        WITH_RIG(those_who_wait_for_a_role_hold_up_nobody),
         WITH_RIG(room_is_given_in_the_order_of_coming),
         WITH_RIG(one_that_finds_nothing_keeps_its_place_and_its_deadline),
         WITH_RIG(the_deadline_ends_the_waiting),

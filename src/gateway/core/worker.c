@@ -199,21 +199,26 @@ int worker_switch(struct worker *worker, struct generation *generation)
     return 0;
 }
 
-static void bucket_news(struct upstream_bucket *bucket)
+static bool bucket_news(struct upstream_bucket *bucket)
 {
+    bool revoked = false;
     struct held_upstream *next;
     for (struct held_upstream *held = LIST_FIRST(bucket); held; held = next) {
         held->refs++; /* who is told may let it go */
         upstream_news(held->upstream);
+        revoked |= upstream_revoked_take(held->upstream);
         next = LIST_NEXT(held, next);
         held_unref(held);
     }
+    return revoked;
 }
 
-void worker_news(struct worker *worker)
+bool worker_news(struct worker *worker)
 {
+    bool revoked = false;
     for (size_t i = 0; i < UPSTREAM_BUCKETS; i++)
-        bucket_news(&worker->own->upstreams[i]);
+        revoked |= bucket_news(&worker->own->upstreams[i]);
+    return revoked;
 }
 
 /* ---- clients -----------------------------------------------------------------------------------

@@ -125,8 +125,9 @@ void worker_done(struct worker *worker);
 /* The newest generation (a reference is taken over). What older uses still need stays until the
  * last of their connections is gone. 0 or -ENOMEM: the old one goes on. */
 int worker_switch(struct worker *worker, struct generation *generation);
-/* The board's bell rang: every upstream hears of it. */
-void worker_news(struct worker *worker);
+/* The board's bell rang: every upstream hears of it. True: endpoints were revoked, and what they
+ * still have is to be closed. */
+bool worker_news(struct worker *worker);
 
 /* The upstream of a service of that generation; NULL: no memory. */
 struct upstream *worker_upstream(const struct generation_use *use, uint32_t service);

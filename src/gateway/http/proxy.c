@@ -279,21 +279,21 @@ static void proxy_try(struct proxy *proxy)
 }
 
 /* `-> api weight=95, canary weight=5` */
-static uint32_t target_choose(struct exchange *exchange)
+static const struct route_target *target_choose(struct exchange *exchange)
 {
     const struct route *route = exchange->route;
     if (route->target_count == 1)
-        return route->targets[0].service;
+        return &route->targets[0];
     uint64_t sum = 0;
     for (size_t i = 0; i < route->target_count; i++)
         sum += route->targets[i].weight;
     uint64_t place = sum ? random_below(&exchange->worker->random, sum) : 0;
     for (size_t i = 0; i < route->target_count; i++) {
         if (place < route->targets[i].weight)
-            return route->targets[i].service;
+            return &route->targets[i];
         place -= route->targets[i].weight;
     }
-    return route->targets[0].service;
+    return &route->targets[0];
 }
 
 /* ---- the handler ---------------------------------------------------------------------------- */
@@ -330,12 +330,13 @@ static const struct proxy_protocol *protocol_of(const struct exchange *exchange,
 static struct proxy *proxy_new(struct exchange *exchange)
 {
     struct proxy *proxy = bump_alloc(exchange->arena, sizeof *proxy);
-    uint32_t service = target_choose(exchange);
-    struct upstream *upstream = proxy ? worker_upstream(exchange->use, service) : NULL;
+    const struct route_target *target = target_choose(exchange);
+    struct upstream *upstream = proxy ? worker_upstream(exchange->use, target->service) : NULL;
     if (!upstream)
         return NULL;
-    *proxy = (struct proxy){.exchange = exchange, .upstream = upstream, .service = service};
-    proxy->protocol = protocol_of(exchange, service);
+    *proxy = (struct proxy){.exchange = exchange, .upstream = upstream, .service = target->service};
+    proxy->pick.role = proxy->waiter.role = target->role;
+    proxy->protocol = protocol_of(exchange, target->service);
     exchange->handler_own = proxy;
     exchange->service_tally = upstream_tally(upstream);
     tally_add(&exchange->service_tally->requests_now, 1);

@@ -229,6 +229,7 @@ static enum going pick_first(struct approach *approach)
     if (!approach->pool)
         return FAILS;
     approach->pick.port = approach->base.plan->listener->target_port;
+    approach->pick.role = approach->waiter.role = approach->base.plan->listener->role;
     if (service->balance == BALANCE_HASH)
         approach->pick.hash = client_hash(&approach->base.peer);
     tally_add(&upstream_tally(approach->pool)->requests, 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "gateway/core/networks.h"
 #include "gateway/relay/approach.h"
 #include "gateway/relay/proxy_header.h"
@@ -139,7 +140,7 @@ static struct tunnel *tunnel_begin(struct approach *approach, struct relayed *re
 void relay_joined(struct approach *approach)
 {
     struct relay_worker *relay = approach->base.worker->relay;
-    struct relayed *relayed = slab_take(&relay->relayed);
+    struct relayed *relayed = approach->endpoint->revoked ? NULL : slab_take(&relay->relayed);
     if (!relayed || upstream_greet(approach) || !tunnel_begin(approach, relayed)) {
         slab_give(&relay->relayed, relayed);
         approach_fail(approach, true);
@@ -156,6 +157,23 @@ void relay_joined(struct approach *approach)
     };
     tally_add(&service_tally(relayed)->requests_now, 1);
     approach_free(approach);
+}
+
+/* ---- roles ---------------------------------------------------------------------------------- */
+
+static bool relayed_revoked(void *owner)
+{
+    const struct relayed *relayed = owner;
+    return relayed->endpoint->revoked;
+}
+
+/* A walk over all connections: roles change seldom. */
+void relay_revoke(struct worker *worker)
+{
+    size_t count = tunnels_reset(worker->relay, relayed_over, relayed_revoked);
+    if (count)
+        log_info("connections-closed", "worker=%u count=%zu why=\"their endpoint's role changed\"",
+                 worker->number, count);
 }
 
 /* ---- the worker's --------------------------------------------------------------------------- */

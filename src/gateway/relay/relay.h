@@ -12,6 +12,9 @@
 /* Takes the accepted descriptor over. */
 void relay_accept(struct worker *worker, const struct plan_listener *plan, int fd,
                   const struct sockaddr *peer);
+/* The roles of endpoints were taken from them: relayed connections that they still have are reset.
+ */
+void relay_revoke(struct worker *worker);
 /* For the worker: memory per thread that relays need; 0 or -ENOMEM. */
 int relay_worker_init(struct worker *worker);
 void relay_worker_done(struct worker *worker);

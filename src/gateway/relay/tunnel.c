@@ -372,10 +372,15 @@ static void upstream_ready(struct stream *stream, unsigned events)
     side_ready((struct tunnel *)(void *)tunnel, UPSTREAM, events);
 }
 
-static uint64_t quiet_ask(struct wheel_entry *entry)
+static struct tunnel *tunnel_of(struct wheel_entry *entry)
 {
     char *address = (char *)entry - offsetof(struct tunnel, quiet);
-    struct tunnel *tunnel = (struct tunnel *)(void *)address;
+    return (struct tunnel *)(void *)address;
+}
+
+static uint64_t quiet_ask(struct wheel_entry *entry)
+{
+    struct tunnel *tunnel = tunnel_of(entry);
     if (!tunnel->idle_ms)
         return UINT32_MAX;
     uint32_t quiet_ms = (uint32_t)loop_now(tunnel->worker->loop) - tunnel->moved_ms;
@@ -430,6 +435,26 @@ void tunnel_cut(struct tunnel *tunnel)
     tunnel_end(tunnel, "down", NOBODY);
 }
 
+size_t tunnels_reset(struct relay_worker *relay, tunnel_over *over, bool (*asked)(void *owner))
+{
+    size_t count = 0;
+    for (size_t slot = 0; slot < WHEEL_SLOTS; slot++) {
+        struct wheel_entry *next;
+        for (struct wheel_entry *entry = LIST_FIRST(&relay->quiet.slots[slot]); entry;
+             entry = next) {
+            struct tunnel *tunnel = tunnel_of(entry);
+            next = LIST_NEXT(entry, next);
+            if (tunnel->over != over || !asked(tunnel->owner))
+                continue;
+            stream_close(&tunnel->sides[CLIENT], true);
+            stream_close(&tunnel->sides[UPSTREAM], true);
+            tunnel_end(tunnel, "revoked", NOBODY);
+            count++;
+        }
+    }
+    return count;
+}
+
 void tunnels_init(struct relay_worker *relay, struct worker *worker)
 {
     slab_init(&relay->tunnels, sizeof(struct tunnel));
@@ -440,10 +465,8 @@ void tunnels_init(struct relay_worker *relay, struct worker *worker)
 void tunnels_done(struct relay_worker *relay)
 {
     struct wheel_entry *entry;
-    while ((entry = wheel_first(&relay->quiet))) {
-        char *address = (char *)entry - offsetof(struct tunnel, quiet);
-        tunnel_cut((struct tunnel *)(void *)address);
-    }
+    while ((entry = wheel_first(&relay->quiet)))
+        tunnel_cut(tunnel_of(entry));
     deferred_stop(relay->quiet.loop, &relay->run);
     wheel_done(&relay->quiet);
     slab_done(&relay->tunnels);

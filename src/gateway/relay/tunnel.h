@@ -15,7 +15,8 @@ struct tunnel;
 struct tunnel_end {
     uint64_t bytes_in;    /* client → upstream */
     uint64_t bytes_out;   /* upstream → client */
-    const char *how;      /* "closed", "reset by client", "reset by upstream", "idle", "down" */
+    const char *how;      /* "closed", "reset by client", "reset by upstream", "idle", "down",
+                              "revoked" */
     bool upstream_failed; /* it reset, or broke TLS */
 };
 /* Called once; both streams are closed and the tunnel is freed after it returns. */
