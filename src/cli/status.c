@@ -63,6 +63,8 @@ static void instance_print(const json_t *instance, const char *service, bool col
     printf(" %5.1f%%", json_real_value(json_object_get(instance, "cpu_percent")));
     bytes_print(json_integer_value(json_object_get(instance, "memory_bytes")));
     printf("  %s", text_of(instance, "since"));
+    if (json_is_string(json_object_get(instance, "role")))
+        printf("  %s", text_of(instance, "role"));
     const json_t *exit = json_object_get(instance, "exit");
     if (json_is_string(exit))
         printf("  last %s", json_string_value(exit));

@@ -171,6 +171,7 @@ static json_t *instance_status(struct instance *instance)
     json_object_set_new(object, "id", json_integer(instance->number));
     json_object_set_new(object, "state", json_string(lifecycle_name(instance->life.state)));
     json_object_set_new(object, "healthy", json_boolean(instance->healthy));
+    json_object_set_new(object, "role", json_text(endpoint_role_name(instance->role)));
     json_object_set_new(object, "address", address_text(instance->address));
     json_object_set_new(object, "pid", instance->pid ? json_integer(instance->pid) : json_null());
     json_object_set_new(object, "since", time_text(record->since_wall_ms));

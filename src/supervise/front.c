@@ -14,15 +14,37 @@ enum { GRACE_MS = 50 };
 /* ---- what the gateway says --------------------------------------------------------------------
  */
 
-static void health_heard(const struct front *front, const struct message *message)
+/* The instance that it speaks of; NULL: it has ended meanwhile. */
+static struct instance *instance_meant(const struct front *front, const struct message *message)
 {
     uint32_t slot = (uint32_t)(message->number >> 32);
     uint32_t epoch = (uint32_t)message->number;
     const struct supervisor *supervisor = front->supervisor;
     struct instance *instance = slot < supervisor->slots_max ? supervisor->by_slot[slot] : NULL;
-    if (!instance || instance->record->epoch != epoch || instance->main_ended ||
-        !check_by_gateway(instance->unit->service->check))
-        return; /* of one that has ended meanwhile */
+    if (!instance || instance->record->epoch != epoch || instance->main_ended)
+        return NULL;
+    return instance;
+}
+
+static void role_heard(const struct front *front, const struct message *message)
+{
+    struct instance *instance = instance_meant(front, message);
+    if (!instance || !role_check_by_gateway(instance->unit->service->role.check))
+        return;
+    struct role_answer answer;
+    char why[FRONT_WHY_BYTES] = "";
+    bool known =
+        message->kind == MESSAGE_IS && role_answer_word(message->bytes, message->length, &answer);
+    if (!known)
+        snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);
+    instance_role_told(instance, known ? &answer : NULL, why);
+}
+
+static void health_heard(const struct front *front, const struct message *message)
+{
+    struct instance *instance = instance_meant(front, message);
+    if (!instance || !check_by_gateway(instance->unit->service->check))
+        return;
     char why[FRONT_WHY_BYTES];
     snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);
     instance_checked(instance, message->kind == MESSAGE_WELL, why);
@@ -84,6 +106,8 @@ void front_heard(struct front *front, const struct message *message)
 {
     if (message->kind == MESSAGE_WELL || message->kind == MESSAGE_ILL)
         health_heard(front, message);
+    else if (message->kind == MESSAGE_IS || message->kind == MESSAGE_IS_UNKNOWN)
+        role_heard(front, message);
     else
         generation_heard(front, message);
 }
@@ -146,6 +170,8 @@ static int front_assemble(struct front *front, const struct topology *topology, 
         snprintf(why, why_size, "the memory shared with the gateway: %s", strerror(-error));
         return error;
     }
+    if (!fresh)
+        front_roles_adopt(front);
     board_fill(front);
     /* Before its sockets are opened: those that the keeper has not are new to it. */
     front_sockets_find(front, topology);

@@ -254,6 +254,8 @@ static void row_fill(const struct instance *instance, const struct board_instanc
     ret_row->address = instance->address;
     ret_row->weight = unit_weight(unit, instance->number);
     ret_row->next = next;
+    ret_row->role = (uint8_t)instance->role;
+    ret_row->term = instance->claim.term;
     ret_row->up_ms = was->up_ms;
     ports_fill(instance, ret_row);
     if (state == BOARD_UP && (was->state != BOARD_UP || was->epoch != ret_row->epoch))
@@ -323,6 +325,18 @@ void front_unit_write(struct front *front, struct unit *unit)
     unit_pass(front, unit, row, true);
     board_write_end(row);
     ring_later(front);
+}
+
+void front_roles_adopt(struct front *front)
+{
+    struct supervisor *supervisor = front->supervisor;
+    for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
+        struct instance *instance = supervisor->by_slot[slot];
+        const struct board_instance *row = board_instance(front->board, slot);
+        if (instance && instance->pid && row->epoch == instance->record->epoch &&
+            row->role < ROLE_COUNT)
+            instance_role_adopt(instance, (enum endpoint_role)row->role, row->term);
+    }
 }
 
 void front_unit_forget(struct front *front, const struct unit *unit)

@@ -109,6 +109,12 @@ void front_process_leave(struct front *front);
 /* Sends what it has not been sent yet, as far as it takes it just now. */
 void front_tell(struct front *front);
 
+/* ---- front_board.c ----------------------------------------------------------------------------
+ */
+
+/* The roles of adopted instances are what the board of an earlier supervisor says. */
+void front_roles_adopt(struct front *front);
+
 /* ---- front.c: what it says ---------------------------------------------------------------------
  */
 

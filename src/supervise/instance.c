@@ -57,6 +57,8 @@ void instance_process_forget(struct instance *instance)
     instance->readiness = NULL;
     probe_free(instance->probe);
     instance->probe = NULL;
+    probe_free(instance->role_probe);
+    instance->role_probe = NULL;
 }
 
 void instance_free(struct instance *instance)
@@ -354,6 +356,8 @@ static void checks_resume(struct instance *instance)
     ports_relearn(instance);
     if (up && service->check == CHECK_EXEC)
         instance_probe_begin(instance);
+    if (up)
+        instance_role_begin(instance);
     instance_consider(instance);
 }
 

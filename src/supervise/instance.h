@@ -15,6 +15,7 @@
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
+#include "upstream/primacy.h"
 
 struct unit;
 
@@ -57,6 +58,9 @@ struct instance {
     struct output *output;
     struct readiness *readiness;
     struct probe *probe;
+    struct probe *role_probe;
+    struct claim claim;      /* the role that it says, */
+    enum endpoint_role role; /* and the one that it has */
     bool healthy; /* the check says so, if it is one that is made again and again; else true */
 
     struct timer deadline;     /* of the lifecycle's state */
@@ -102,6 +106,11 @@ void instance_listens(struct instance *instance, const struct steering_listen *l
 void instance_resettle(struct instance *instance);
 /* What its check found: a command (probe.h), or the gateway. */
 void instance_checked(struct instance *instance, bool well, const char *why);
+/* What its role check found; NULL: it is not known, and `why` says why. */
+void instance_role_told(struct instance *instance, const struct role_answer *answer,
+                        const char *why);
+/* It was started by an earlier supervisor, which knew it to be that. */
+void instance_role_adopt(struct instance *instance, enum endpoint_role role, uint32_t term);
 /* The SIGCHLD sweep reaped this process; true: it was its main process, or its check. */
 bool instance_reaped(struct instance *instance, pid_t pid, int status);
 

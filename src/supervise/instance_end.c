@@ -178,17 +178,24 @@ void instance_sweep_start(struct instance *instance)
         log_error("no-memory", "instance=%s what=timer", instance->name);
 }
 
+static bool probe_has(const struct probe *probe, pid_t session)
+{
+    pid_t checking = probe ? probe_session(probe) : 0;
+    return checking && session == checking;
+}
+
 /* The oldest of its processes besides the main one; 0: there is none. */
 static pid_t process_oldest(const struct instance *instance, uint64_t *ret_ticks)
 {
     pid_t pids[64];
     size_t count = processes_surely(instance, pids, sizeof pids / sizeof pids[0]);
-    pid_t checking = instance->probe ? probe_session(instance->probe) : 0;
     pid_t oldest = 0;
     *ret_ticks = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
         uint64_t ticks = process_start_ticks(pids[i]);
-        bool check = checking && getsid(pids[i]) == checking; /* looks at it, and is not it */
+        pid_t session = getsid(pids[i]);
+        bool check = probe_has(instance->probe, session) ||
+                     probe_has(instance->role_probe, session); /* looks at it, and is not it */
         if (pids[i] != instance->pid && !check && ticks && ticks < *ret_ticks) {
             oldest = pids[i];
             *ret_ticks = ticks;
@@ -271,6 +278,7 @@ void instance_main_ended(struct instance *instance)
     instance_report_take(
         instance); /* a child that failed at once may be seen to end before it is heard */
     if (!instance_populated(instance)) {
+        instance_role_forget(instance);
         instance_ended(instance);
         return;
     }
@@ -278,6 +286,7 @@ void instance_main_ended(struct instance *instance)
     if (clean && !stopping && !instance->main_told && main_replace(instance))
         return;
     instance->main_ended = true;
+    instance_role_forget(instance);
     probe_free(instance->probe); /* one that runs just now would count as a process of it */
     instance->probe = NULL;
     if (stopping)
@@ -337,7 +346,8 @@ int instance_main_watch(struct instance *instance)
 bool instance_reaped(struct instance *instance, pid_t pid, int status)
 {
     if (instance->pid != pid || instance->main_ended)
-        return instance->probe && probe_reaped(instance->probe, pid, status);
+        return (instance->probe && probe_reaped(instance->probe, pid, status)) ||
+               (instance->role_probe && probe_reaped(instance->role_probe, pid, status));
     instance->exit_status = status;
     instance->exit_stashed = true; /* the pidfd is readable now: death_ready does the rest */
     return true;

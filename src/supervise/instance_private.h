@@ -1,6 +1,6 @@
 /* What the files of kind instance_*.c share of supervise/instance.h: instance.c carries out what
  * the lifecycle decides, instance_begin.c starts the process, instance_ready.c finds out whether it
- * is up, instance_end.c finds its processes and sees them end. */
+ * is up, instance_role.c what its role is, instance_end.c finds its processes and sees them end. */
 #pragma once
 
 #include "supervise/instance.h"
@@ -46,10 +46,23 @@ void instance_report_take(struct instance *instance);
 /* ---- instance_ready.c ---- */
 
 void instance_probe_begin(struct instance *instance);
+/* A command that is run again and again beside the instance. 0 or -errno. */
+int instance_probe_start(struct instance *instance, const char *const *argv,
+                         const struct probe_plan *plan, probe_call *call, struct probe **ret_probe);
 /* What it says by sd_notify; a readiness_call. */
 void instance_notified(void *owner, const struct readiness_message *message);
 /* Has it come far enough to be asked whether it is ready? */
 void instance_consider(struct instance *instance);
+
+/* ---- instance_role.c ---- */
+
+/* It listens: who asks for its role by a command begins, unless it has. */
+void instance_role_begin(struct instance *instance);
+/* The settings of its service are others: who asks begins anew, and what is known stays, unless
+ * nobody asks any more. */
+void instance_role_resettle(struct instance *instance);
+/* Its process is no more: neither is its role. */
+void instance_role_forget(struct instance *instance);
 
 /* ---- instance_end.c ---- */
 

@@ -33,22 +33,34 @@ static void instance_probed(void *owner, bool well, const char *why)
     instance_checked(owner, well, why);
 }
 
-void instance_probe_begin(struct instance *instance)
+int instance_probe_start(struct instance *instance, const char *const *argv,
+                         const struct probe_plan *plan, probe_call *call, struct probe **ret_probe)
 {
-    const struct service *service = instance->unit->service;
     struct launch *launch = calloc(1, sizeof *launch);
-    int error = launch ? launch_prepare(launch, instance, service->check_argv, instance->reason,
-                                        sizeof instance->reason)
-                       : -ENOMEM;
+    int error =
+        launch ? launch_prepare(launch, instance, argv, instance->reason, sizeof instance->reason)
+               : -ENOMEM;
     if (error) {
         if (launch)
             launch_done(launch);
         free(launch);
-    } else {
-        launch->plan.output_fd = output_fd(instance->output);
-        error = probe_start(supervisor_of(instance)->loop, launch, service, instance_probed,
-                            instance, &instance->probe);
+        return error;
     }
+    launch->plan.output_fd = output_fd(instance->output);
+    return probe_start(supervisor_of(instance)->loop, launch, plan, call, instance, ret_probe);
+}
+
+void instance_probe_begin(struct instance *instance)
+{
+    const struct service *service = instance->unit->service;
+    const struct probe_plan plan = {
+        .every_ms = service->check_every_ms,
+        .timeout_ms = service->check_timeout_ms,
+        .rise = service->check_rise,
+        .fall = service->check_fall,
+    };
+    int error = instance_probe_start(instance, service->check_argv, &plan, instance_probed,
+                                     &instance->probe);
     if (error)
         log_error("check-not-started", "instance=%s why=\"%s\" error=\"%s\"", instance->name,
                   instance->reason, strerror(-error));
@@ -83,6 +95,7 @@ void instance_consider(struct instance *instance)
     instance->listened = ports_complete(instance);
     if (!instance->listened)
         return;
+    instance_role_begin(instance);
     if (service->check == CHECK_EXEC && !instance->probe)
         instance_probe_begin(instance);
     else if (service->check == CHECK_LISTEN)
@@ -99,6 +112,7 @@ void instance_resettle(struct instance *instance)
     bool up = state == STATE_UP || state == STATE_DRAINING;
     probe_free(instance->probe);
     instance->probe = NULL;
+    instance_role_resettle(instance);
     if (!checked && !instance->healthy) {
         instance->healthy = true;
         instance->reason[0] = 0;

@@ -17,7 +17,7 @@
 /* One round: spawn → the command ends (or is killed when its time is over) → count → wait. */
 struct probe {
     struct loop *loop;
-    const struct service *service;
+    struct probe_plan plan;
     struct launch *launch;
     probe_call *call;
     void *owner;
@@ -25,6 +25,7 @@ struct probe {
     struct timer timer; /* the command's time while it runs, the pause between two otherwise */
     pid_t pid;
     int pidfd;
+    int answer_fd; /* what the command prints is read from it; -1: that is output */
     bool late;
     bool exit_stashed; /* somebody else reaped the command: this is how it ended */
     int exit_status;
@@ -41,17 +42,18 @@ static void pause_over(struct timer *timer)
 
 static void round_end(struct probe *probe, bool well, const char *why)
 {
-    const struct service *service = probe->service;
+    const struct probe_plan *plan = &probe->plan;
     /* Until it was well for the first time it is asked more often: a start should not wait long. */
-    uint32_t pause_ms = probe->good || probe->bad >= service->check_fall
-                            ? service->check_every_ms
-                            : service->check_every_ms / 10;
+    uint32_t pause_ms =
+        probe->good || probe->bad >= plan->fall ? plan->every_ms : plan->every_ms / 10;
     probe->good = well ? probe->good + 1 : 0;
     probe->bad = well ? 0 : probe->bad + 1;
     timer_start(probe->loop, &probe->timer, pause_ms, pause_over, probe);
-    if (probe->good == service->check_rise)
+    if (plan->answers && well)
+        probe->call(probe->owner, true, why);
+    else if (!plan->answers && probe->good == plan->rise)
         probe->call(probe->owner, true, "");
-    else if (probe->bad == service->check_fall)
+    else if (probe->bad == plan->fall)
         probe->call(probe->owner, false, why);
 }
 
@@ -82,6 +84,15 @@ static int command_status(struct probe *probe)
     return process_exit_status(probe->pidfd, &status) == 0 ? status : -1;
 }
 
+/* Cut where it is too long; "" for one whose output is not read. */
+static void answer_read(struct probe *probe, char text[PROBE_ANSWER_BYTES_MAX])
+{
+    ssize_t count =
+        probe->answer_fd < 0 ? 0 : read(probe->answer_fd, text, PROBE_ANSWER_BYTES_MAX - 1);
+    text[count > 0 ? count : 0] = 0;
+    fd_drop(&probe->answer_fd);
+}
+
 static void command_ended(struct watch *watch, unsigned events)
 {
     (void)events;
@@ -91,9 +102,12 @@ static void command_ended(struct watch *watch, unsigned events)
     timer_stop(probe->loop, &probe->timer);
     fd_drop(&probe->pidfd);
     probe->pid = 0;
-    char why[128];
-    if (probe->late)
-        snprintf(why, sizeof why, "took longer than %u ms", probe->service->check_timeout_ms);
+    char why[PROBE_ANSWER_BYTES_MAX];
+    answer_read(probe, why);
+    if (status == 0 && !probe->late)
+        (void)why; /* what it printed */
+    else if (probe->late)
+        snprintf(why, sizeof why, "took longer than %u ms", probe->plan.timeout_ms);
     else if (status == -1)
         snprintf(why, sizeof why, "ended, and nobody knows how");
     else
@@ -107,7 +121,17 @@ static void round_begin(struct probe *probe)
 {
     struct spawn_result result;
     enum spawn_step step = SPAWN_CLONE;
-    int error = spawn(&probe->launch->plan, &result, &step);
+    int ends[2] = {-1, -1};
+    struct spawn_plan plan = probe->launch->plan;
+    int error = probe->plan.answers && pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
+    if (ends[0] >= 0) {
+        fcntl(ends[0], F_SETFL, O_NONBLOCK);
+        plan.output_fd = ends[1];
+    }
+    if (!error)
+        error = spawn(&plan, &result, &step);
+    fd_drop(&ends[1]);
+    probe->answer_fd = ends[0];
     if (!error) {
         close(result.error_fd); /* a command that cannot be executed exits with a status, too */
         error =
@@ -118,16 +142,17 @@ static void round_begin(struct probe *probe)
         }
     }
     if (error) {
+        fd_drop(&probe->answer_fd);
         round_end(probe, false, strerror(-error));
         return;
     }
     probe->pid = result.pid;
     probe->pidfd = result.pidfd;
     probe->late = probe->exit_stashed = false;
-    timer_start(probe->loop, &probe->timer, probe->service->check_timeout_ms, command_late, probe);
+    timer_start(probe->loop, &probe->timer, probe->plan.timeout_ms, command_late, probe);
 }
 
-int probe_start(struct loop *loop, struct launch *launch, const struct service *service,
+int probe_start(struct loop *loop, struct launch *launch, const struct probe_plan *plan,
                 probe_call *call, void *owner, struct probe **ret_probe)
 {
     struct probe *probe = calloc(1, sizeof *probe);
@@ -141,11 +166,12 @@ int probe_start(struct loop *loop, struct launch *launch, const struct service *
         return error;
     }
     *probe = (struct probe){.loop = loop,
-                            .service = service,
+                            .plan = *plan,
                             .launch = launch,
                             .call = call,
                             .owner = owner,
-                            .pidfd = -1};
+                            .pidfd = -1,
+                            .answer_fd = -1};
     *ret_probe = probe;
     round_begin(probe);
     return 0;
@@ -160,6 +186,7 @@ void probe_free(struct probe *probe)
     if (probe->pid)
         command_kill(probe);
     fd_drop(&probe->pidfd);
+    fd_drop(&probe->answer_fd);
     fd_drop(&probe->launch->plan.output_fd);
     launch_done(probe->launch);
     free(probe->launch);

@@ -32,7 +32,8 @@ struct unit {
     struct instance **instances; /* by number - 1; NULL: none of that number; owned */
     uint32_t instance_room;
     uint32_t instance_count; /* room in use */
-    uint32_t restarting;     /* number of the instance that a rolling restart waits for; 0: none */
+    struct primacy primacy;
+    uint32_t restarting; /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
     size_t port_count;
     struct traffic_look traffic; /* through the gateway, as `status` saw it */
