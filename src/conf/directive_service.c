@@ -6,7 +6,9 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "PROGRAM", .type = VALUE_PATH},
                    {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
-     .help = "The program and its arguments, as they are; no shell reads them.",
+     .help = "The program and its arguments, as they are; no shell reads them. $instance $cluster "
+             "$service $port $state (a folder that the instance has for itself) $address $home "
+             "$directory and $realm stand for what they are for the instance.",
      .example = "run node server.js --id $instance;"},
     {.name = "shell",
      .id = DIRECTIVE_SHELL,
@@ -33,7 +35,8 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "PATH", .type = VALUE_PATH}},
      .help = "The folder that the program runs in. A relative one, and the default, start at the "
-             "folder of the main configuration file.",
+             "folder of the main configuration file. Elsewhere in the service $directory is its "
+             "absolute path.",
      .example = "directory ./api;"},
     {.name = "user",
      .id = DIRECTIVE_USER,

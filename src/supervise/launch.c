@@ -210,11 +210,12 @@ int launch_prepare(struct launch *launch, const struct instance *instance,
     struct texts texts;
     struct template_values values = values_of(instance, &texts);
     *launch = (struct launch){0};
-    int error = argv_build(launch, command, &values);
+    int error = directory_build(launch, instance, &values);
+    values.directory = launch->directory; /* known from here on */
+    if (!error)
+        error = argv_build(launch, command, &values);
     if (!error)
         error = env_build(launch, instance, &values);
-    if (!error)
-        error = directory_build(launch, instance, &values);
     if (error) {
         snprintf(why, why_size, "its arguments and environment: %s", strerror(-error));
         return error;

@@ -60,6 +60,17 @@ static void shell_apply(struct builder *builder, struct service *service,
     service->shell = true;
 }
 
+static void directory_apply(struct builder *builder, struct service *service,
+                            const struct value *value)
+{
+    if (strstr(value->text, "${directory}")) {
+        struct place place = value_place(value);
+        problem(builder, &place, "a relative path starts at the configuration's folder",
+                "$directory is what is said here");
+    }
+    service->directory = builder_path(builder, value->text, true);
+}
+
 static void user_apply(struct builder *builder, struct service *service,
                        const struct statement *statement)
 {
@@ -82,7 +93,7 @@ static void statement_apply(struct builder *builder, struct service *service,
         shell_apply(builder, service, statement);
         break;
     case DIRECTIVE_DIRECTORY:
-        service->directory = builder_path(builder, first->text, true);
+        directory_apply(builder, service, first);
         break;
     case DIRECTIVE_USER:
         user_apply(builder, service, statement);

@@ -262,6 +262,8 @@ static const struct {
     {"run x; tls verify=no name=*.b;",
      "shop.conf:1:39: error: one name is expected, and no pattern"},
     {"run x; tls key=k;", "shop.conf:1:28: error: a key without a certificate"},
+    {"run x; directory $directory/a;",
+     "       hint: a relative path starts at the configuration's folder"},
     {"run x; proxy-protocol v3;", "       hint: allowed: v1 or v2; did you mean `v1`?"},
     {"run x; retry budget=101%;", "shop.conf:1:33: error: retry budget=: `101%` is too large"},
     {"run x; timeout;", "shop.conf:1:20: error: `timeout` needs at least one option"},

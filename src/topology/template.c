@@ -8,8 +8,8 @@
 
 #include "base/buffer.h"
 
-const char *const template_names[] = {"instance", "cluster", "service", "port", "state",
-                                      "realm",    "address", "home",    NULL};
+const char *const template_names[] = {"instance", "cluster", "service", "port",      "state",
+                                      "realm",    "address", "home",    "directory", NULL};
 
 enum { NUMBER_BYTES = 16 };
 
@@ -49,8 +49,9 @@ static const char *value_of(const char *name, size_t length, const struct templa
         const char *name;
         const char *value;
     } rows[] = {
-        {"cluster", values->cluster}, {"service", values->service}, {"realm", values->realm},
-        {"state", values->state},     {"address", values->address}, {"home", values->home},
+        {"cluster", values->cluster},     {"service", values->service}, {"realm", values->realm},
+        {"state", values->state},         {"address", values->address}, {"home", values->home},
+        {"directory", values->directory},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (name_is(name, length, rows[i].name))

@@ -1,6 +1,6 @@
 /* Templates: text with `$name` and `${name}` whose values are known when an instance starts:
- * $instance $cluster $service $port $state $realm $address $home. `$$` is a dollar sign. Names were
- * checked when the configuration was built; a name that is not known here stays as it is written.
+ * $instance $cluster $service $port $state $realm $address $home $directory. `$$` is a dollar sign.
+ * Names were checked when the configuration was built; one that is not known here stays as it is.
  */
 #pragma once
 
@@ -11,11 +11,12 @@ struct template_values {
     const char *cluster;
     const char *service;
     const char *realm;
-    uint32_t instance;   /* 1 … */
-    uint16_t port;       /* the first stated one; 0: none stated */
-    const char *state;   /* a folder that the instance has for itself */
-    const char *address; /* its own, 127.77.S.I */
-    const char *home;    /* the service's, 127.86.x.y */
+    uint32_t instance;     /* 1 … */
+    uint16_t port;         /* the first stated one; 0: none stated */
+    const char *state;     /* a folder that the instance has for itself */
+    const char *address;   /* its own, 127.77.S.I */
+    const char *home;      /* the service's, 127.86.x.y */
+    const char *directory; /* the folder that the program runs in; NULL in that name itself */
 };
 
 /* A new string (free it), or NULL: no memory, or longer than TEMPLATE_BYTES_MAX. */

@@ -18,6 +18,7 @@ static const struct template_values values = {
     .state = "/run/x$y",
     .address = "127.77.1.12",
     .home = "127.86.3.4",
+    .directory = "/srv/shop",
 };
 
 static void expands_to(const char *text, const char *expected)
@@ -33,6 +34,7 @@ static void all_names_have_values(void **state)
     (void)state;
     expands_to("$instance/$cluster/$service/$port", "12/shop/s1.logic/3000");
     expands_to("${state}/${realm}/${address}/$home", "/run/x$y/s1/127.77.1.12/127.86.3.4");
+    expands_to("$directory/a.conf", "/srv/shop/a.conf");
     for (const char *const *name = template_names; *name; name++) {
         char text[64];
         size_t length;
