@@ -15,16 +15,17 @@ class Closed(Exception):
 
 
 class WebSocket:
-    def __init__(self, port, host="127.0.0.1", path="/", timeout=15, wrap=None):
+    def __init__(self, port, host="127.0.0.1", path="/", timeout=15, wrap=None, fields={}):
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if wrap:
             self.socket = wrap(self.socket)
         self.bytes = bytearray()
+        more = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
         key = base64.b64encode(os.urandom(16))
         self.socket.sendall(b"GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                            b"Sec-WebSocket-Key: %s\r\n\r\n" % (path.encode(), host.encode(), key))
+                            b"Sec-WebSocket-Key: %s\r\n%s\r\n" % (path.encode(), host.encode(), key, more))
         while b"\r\n\r\n" not in self.bytes:
             self.more()
         head, _, rest = bytes(self.bytes).partition(b"\r\n\r\n")
