@@ -309,12 +309,13 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "PROTOCOL",
                     .type = VALUE_CHOICE,
-                    .choices = "http fastcgi uwsgi scgi !http2",
+                    .choices = "http fastcgi uwsgi scgi http2",
                     .fallback = "http"}},
      .help = "The protocol that the gateway speaks with the service when it passes requests on. "
              "With `fastcgi` (PHP-FPM), routes to it need `root=`, and connections are kept only "
              "where `capacity idle=` says how many; with `uwsgi` and `scgi`, each request has one "
-             "of its own.",
+             "of its own. With `http2` many requests share a connection: with TLS by ALPN, else by "
+             "prior knowledge (h2c); gRPC needs it.",
      .example = "speaks http;"},
     {.name = "tls",
      .id = DIRECTIVE_SERVICE_TLS,

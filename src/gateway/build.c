@@ -13,8 +13,9 @@
 #include "tls/client.h"
 #include "topology/build.h"
 
-#define ALPN_H1 "\x08http/1.1"
-#define ALPN_H2 "\x02h2" ALPN_H1
+#define ALPN_H1      "\x08http/1.1"
+#define ALPN_H2_ONLY "\x02h2"
+#define ALPN_H2      ALPN_H2_ONLY ALPN_H1
 
 /* ---- the end -----------------------------------------------------------------------------------
  */
@@ -173,6 +174,11 @@ static int plans_make(struct building *building)
     return error;
 }
 
+static const char *alpn_to(const struct service *service)
+{
+    return service->gateway.speaks == SPEAKS_HTTP2 ? ALPN_H2_ONLY : NULL;
+}
+
 static int tls_to_make(struct building *building)
 {
     struct generation *generation = building->generation;
@@ -181,7 +187,8 @@ static int tls_to_make(struct building *building)
     int error = generation->tls_to ? 0 : -ENOMEM;
     for (size_t i = 0; !error && i < topology->service_count; i++)
         if (topology->services[i].gateway.tls.on)
-            error = tls_client_new(&topology->services[i].gateway.tls, NULL, file_read, building,
+            error = tls_client_new(&topology->services[i].gateway.tls,
+                                   alpn_to(&topology->services[i]), file_read, building,
                                    &generation->tls_to[i], building->why, BUILD_WHY_BYTES);
     return error;
 }

@@ -166,6 +166,11 @@ void draft_speaks_settle(struct builder *builder, struct service *service)
     if (service->gateway.speaks == SPEAKS_FASTCGI &&
         !(capacity && capacity->options[CAPACITY_IDLE].word))
         service->gateway.idle_max = 0;
+    const struct statement *header = builder_first(builder, DIRECTIVE_SERVICE_PROXY);
+    if (service->gateway.speaks == SPEAKS_HTTP2 && header)
+        statement_refuse(builder, header, NULL,
+                         "with `speaks http2` requests of many clients share a connection, which "
+                         "has one PROXY header");
 }
 
 void draft_gateway_apply(struct builder *builder, struct service *service,

@@ -25,6 +25,14 @@ static void refuse(struct targets *targets, const struct place *place, const cha
     targets->good = false;
 }
 
+/* Whichever version of HTTP: the route looks the same. */
+static bool speak_alike(enum service_speaks one, enum service_speaks other)
+{
+    bool versions = (one == SPEAKS_HTTP && other == SPEAKS_HTTP2) ||
+                    (one == SPEAKS_HTTP2 && other == SPEAKS_HTTP);
+    return one == other || versions;
+}
+
 static void target_add(struct targets *targets, const char *name, const struct place *place)
 {
     targets->expects_name = false;
@@ -41,7 +49,7 @@ static void target_add(struct targets *targets, const char *name, const struct p
         }
     if (!targets->count)
         targets->speaks = draft->service.gateway.speaks;
-    if (targets->speaks != draft->service.gateway.speaks) {
+    if (!speak_alike(targets->speaks, draft->service.gateway.speaks)) {
         refuse(targets, place, NULL, "the services of a route speak one protocol");
         return;
     }

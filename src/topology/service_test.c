@@ -267,7 +267,10 @@ static const struct {
     {"run x; proxy-protocol v3;", "       hint: allowed: v1 or v2; did you mean `v1`?"},
     {"run x; retry budget=101%;", "shop.conf:1:33: error: retry budget=: `101%` is too large"},
     {"run x; timeout;", "shop.conf:1:20: error: `timeout` needs at least one option"},
-    {"run x; speaks http2;", "shop.conf:1:27: error: speaks: `http2` is not in this version yet"},
+    {"run x; proxy-protocol v2; speaks http2;",
+     "shop.conf:1:20: error: with `speaks http2` requests of many clients share a connection, "
+     "which "
+     "has one PROXY header"},
     {"run x; route / -> a;", "shop.conf:1:20: error: `route` is not allowed in `service`"},
 };
 

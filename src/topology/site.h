@@ -41,7 +41,7 @@ struct header_rule { /* `header request set X-Real-IP $client;` */
 };
 
 /* The protocol of requests to a service, by the choices of `speaks`. */
-enum service_speaks { SPEAKS_HTTP, SPEAKS_FASTCGI, SPEAKS_UWSGI, SPEAKS_SCGI };
+enum service_speaks { SPEAKS_HTTP, SPEAKS_FASTCGI, SPEAKS_UWSGI, SPEAKS_SCGI, SPEAKS_HTTP2 };
 
 /* Is what it is told a set of CGI variables? */
 static inline bool speaks_cgi(enum service_speaks speaks)

@@ -100,6 +100,8 @@ static bool has_room(const struct choice *choice, struct endpoint_own *own)
     const struct service_gateway *settings = choice->settings;
     if (settings->requests_max && requests_now(choice, own) >= settings->requests_max)
         return false;
+    if (own->endpoint.full)
+        return false;
     if (settings->connections_max == 0 || own->endpoint.idle_count > 0 || shelf_holds(own->shelf))
         return true;
     return tally_connections_now(choice->roster->upstream->place.tally, own->endpoint.row) <

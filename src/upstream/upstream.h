@@ -54,6 +54,9 @@ struct endpoint {
      * used first. */
     LIST_HEAD(, pooled) idle;
     uint32_t idle_count;
+    /* Of those that carry several requests at a time, told by whoever speaks the protocol. */
+    uint32_t links;    /* open now */
+    bool full;         /* they take no more, and no other is to be opened: not to be chosen */
     uint32_t idle_low; /* the fewest since the thread's last look: low_water.h */
 };
 

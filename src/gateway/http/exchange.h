@@ -31,6 +31,7 @@ enum {
     EXCHANGE_ARENA_BYTES_MAX = 256 * 1024, /* head, rewritten fields, variables */
     EXCHANGE_REPLAY_BYTES = 64 * 1024,
     ERROR_PAGE_FIELDS_MAX = 8,
+    TRAILERS_MAX = 64,     /* fields, of a request or a response; what is more is left out */
     REQUEST_ID_BYTES = 65, /* of our own: 32 digits; a longer one of a proxy is replaced */
 };
 

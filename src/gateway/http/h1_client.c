@@ -173,7 +173,9 @@ static int pooled_give(struct pooled *pooled, uint64_t *ret_expires_ms)
 
 struct h1_client *h1_client_take(struct endpoint *endpoint)
 {
-    struct pooled *pooled = endpoint_idle_take(endpoint);
+    struct pooled *pooled;
+    while ((pooled = endpoint_idle_take(endpoint)) && pooled->close != pooled_close)
+        pooled->close(pooled); /* a reload made another protocol of the service's */
     if (!pooled)
         return NULL;
     struct h1_client *client = of_pooled(pooled);

@@ -107,6 +107,9 @@ static void body_begin(struct h1_exchange *own)
 {
     const struct head *head = &own->exchange.request;
     h1_chunks_init(&own->chunks);
+    /* Those that nobody announced are read over (RFC 9110 §6.5.1). */
+    if (head->body == BODY_CHUNKED && head->first[FIELD_TRAILER])
+        own->chunks.trailer = bump_alloc(own->exchange.arena, CHUNK_TRAILER_BYTES_MAX);
     own->body_left = head->body == BODY_LENGTH ? head->body_length : 0;
     own->exchange.request_ended = head->body == BODY_NONE;
     own->rate_ms = loop_now(own->exchange.worker->loop);
@@ -236,6 +239,16 @@ static size_t length_intake(struct h1_connection *connection, const char *bytes,
     return taken;
 }
 
+static void trailers_keep(struct h1_exchange *own)
+{
+    struct exchange *exchange = &own->exchange;
+    struct field *fields = bump_alloc(exchange->arena, TRAILERS_MAX * sizeof *fields);
+    if (!fields)
+        return;
+    exchange->request_trailer_count = h1_trailers_parse(&own->chunks, fields, TRAILERS_MAX);
+    exchange->request_trailers = fields;
+}
+
 /* Decodes all there is; what is not taken is put in front of what was not looked at. */
 static size_t chunks_intake(struct h1_connection *connection, char *bytes, size_t length)
 {
@@ -249,6 +262,8 @@ static size_t chunks_intake(struct h1_connection *connection, char *bytes, size_
             return used;
         }
         own->chunks_over = result == H1_DONE;
+        if (own->chunks_over && own->chunks.trailer)
+            trailers_keep(own);
     }
     connection->scanned = 0;
     if (!run && !own->chunks_over && own->body_told)

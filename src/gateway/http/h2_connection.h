@@ -122,6 +122,8 @@ int h2_callbacks_set(nghttp2_session_callbacks *callbacks);
 
 /* A field of a request as it comes. False: no memory. */
 void h2_head_field(struct h2_stream *own, struct slice name, struct slice value);
+/* The same behind the body. Those that may not stand there, and what is too much, is left out. */
+void h2_head_trailer(struct h2_stream *own, struct slice name, struct slice value);
 /* All fields are there: the head. False: refused_why and refused say what is wrong with it. */
 bool h2_head_finish(struct h2_stream *own, bool ended);
 

@@ -57,10 +57,12 @@ static int header_came(nghttp2_session *session, const nghttp2_frame *frame, con
 {
     (void)flags, (void)owner;
     struct h2_stream *own = stream_of(session, frame->hd.stream_id);
-    /* Trailers are read over: no handler wants them. */
+    struct slice of_name = {(const char *)name, (uint32_t)name_length};
+    struct slice of_value = {(const char *)value, (uint32_t)value_length};
     if (own && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-        h2_head_field(own, (struct slice){(const char *)name, (uint32_t)name_length},
-                      (struct slice){(const char *)value, (uint32_t)value_length});
+        h2_head_field(own, of_name, of_value);
+    else if (own)
+        h2_head_trailer(own, of_name, of_value);
     return 0;
 }
 

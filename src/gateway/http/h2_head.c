@@ -92,6 +92,30 @@ void h2_head_field(struct h2_stream *own, struct slice name, struct slice value)
                                   .dropped = disguised});
 }
 
+void h2_head_trailer(struct h2_stream *own, struct slice name, struct slice value)
+{
+    struct exchange *exchange = &own->exchange;
+    struct field *fields = (struct field *)(uintptr_t)exchange->request_trailers;
+    own->header_bytes += name.length + value.length + FIELD_OVERHEAD;
+    if (!fields)
+        fields = bump_alloc(exchange->arena, TRAILERS_MAX * sizeof *fields);
+    exchange->request_trailers = fields;
+    if (!fields || exchange->request_trailer_count == TRAILERS_MAX ||
+        own->header_bytes > h2_site(own->connection)->header_bytes_max)
+        return;
+    bool disguised;
+    struct field field = {.id = (uint8_t)field_id_find(name, &disguised)};
+    field.dropped = disguised;
+    if (!field_trails(&field))
+        return;
+    field.name.bytes = bump_copy(exchange->arena, name.bytes, name.length);
+    field.value.bytes = bump_copy(exchange->arena, value.bytes, value.length);
+    field.name.length = name.length;
+    field.value.length = value.length;
+    if (field.name.bytes && field.value.bytes)
+        fields[exchange->request_trailer_count++] = field;
+}
+
 /* ---- all are there -------------------------------------------------------------------------- */
 
 /* RFC 9113 §8.2.3: crumbs are one Cookie to who speaks HTTP/1.1. */

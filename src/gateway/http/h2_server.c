@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "gateway/http/h2_client.h"
 #include "gateway/http/h2_connection.h"
 
 enum { SPARE_STREAMS_MAX = 512 };
@@ -58,7 +59,8 @@ int h2_worker_init(struct worker *worker)
     worker->http->h2 = h2;
     LIST_INIT(&h2->connections);
     h2->resume_last = &h2->resume_first;
-    return library_prepare(h2);
+    int error = h2_links_init(h2);
+    return error ? error : library_prepare(h2);
 }
 
 void h2_worker_done(struct worker *worker)
@@ -69,7 +71,9 @@ void h2_worker_done(struct worker *worker)
     struct h2_connection *connection;
     while ((connection = LIST_FIRST(&h2->connections)))
         h2_close(connection, false, "the gateway ends");
+    h2_links_done(h2);
     h2_resume_all(h2);
+    h2_couriers_free(h2);
     deferred_stop(worker->loop, &h2->resume);
     while (h2->spares)
         free(h2_spare_take(h2));

@@ -113,10 +113,7 @@ struct fields { /* being made, in the worker's room */
 
 static void field_add(struct fields *fields, struct slice name, struct slice value)
 {
-    fields->at[fields->count++] = (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.bytes,
-                                               .value = (uint8_t *)(uintptr_t)value.bytes,
-                                               .namelen = name.length,
-                                               .valuelen = value.length};
+    fields->at[fields->count++] = h2_nv(name, value);
 }
 
 /* Those that are the message's own: all but those of a connection (RFC 9113 §8.2.2). True: there

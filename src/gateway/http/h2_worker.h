@@ -10,6 +10,8 @@
 
 struct h2_connection;
 struct h2_stream;
+struct h2_link;
+struct h2_courier;
 
 struct h2_worker {
     nghttp2_session_callbacks *callbacks; /* with clients */
@@ -18,6 +20,10 @@ struct h2_worker {
     struct h2_wire *resume_first; /* what waits for the end of the turn */
     struct h2_wire **resume_last;
     struct deferred resume;
+    nghttp2_session_callbacks *link_callbacks; /* with endpoints */
+    LIST_HEAD(, h2_link) links;
+    struct h2_courier *spare_couriers;
+    unsigned spare_courier_count;
     struct h2_stream *spares;
     char *blocks; /* a list through their first bytes */
     unsigned spare_count, block_count;
@@ -32,5 +38,12 @@ static inline struct h2_worker *h2_of_wire(const struct h2_wire *wire)
 }
 /* Those that wait for the end of the turn, now. */
 void h2_resume_all(struct h2_worker *h2);
+static inline nghttp2_nv h2_nv(struct slice name, struct slice value)
+{
+    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.bytes,
+                        .value = (uint8_t *)(uintptr_t)value.bytes,
+                        .namelen = name.length,
+                        .valuelen = value.length};
+}
 /* NULL: no memory. */
 char *h2_block_take(struct h2_worker *h2);

@@ -315,10 +315,8 @@ static void options_answer(struct exchange *exchange)
 }
 
 static const struct proxy_protocol *const protocols[] = {
-    [SPEAKS_HTTP] = &proxy_http1,
-    [SPEAKS_FASTCGI] = &proxy_fastcgi,
-    [SPEAKS_UWSGI] = &proxy_uwsgi,
-    [SPEAKS_SCGI] = &proxy_scgi,
+    [SPEAKS_HTTP] = &proxy_http1, [SPEAKS_FASTCGI] = &proxy_fastcgi, [SPEAKS_UWSGI] = &proxy_uwsgi,
+    [SPEAKS_SCGI] = &proxy_scgi,  [SPEAKS_HTTP2] = &proxy_http2,
 };
 
 /* As the exchange's generation has it, of which its route is, too. */

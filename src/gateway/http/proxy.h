@@ -2,6 +2,7 @@
  *   proxy.c           its life: choosing, trying, trying again
  *   proxy_request.c   which fields the endpoint gets, and the body
  *   proxy_h1.c        connections and heads of HTTP/1.1
+ *   proxy_h2.c        links and heads of HTTP/2
  *   proxy_cgi.c       connections of FastCGI, uwsgi and SCGI
  *   proxy_response.c  what the endpoint answers, to the client
  *   proxy_key.c       what `balance hash` and `sticky` choose by
@@ -43,7 +44,7 @@ struct proxy_protocol {
      * head does not fit; -EINVAL: the rewritten path is none; -ENOMEM; else the connect failed. */
     ssize_t (*request)(struct proxy *proxy, const struct courier_piece *piece);
 };
-extern const struct proxy_protocol proxy_http1, proxy_fastcgi, proxy_uwsgi, proxy_scgi;
+extern const struct proxy_protocol proxy_http1, proxy_fastcgi, proxy_uwsgi, proxy_scgi, proxy_http2;
 
 struct proxy { /* in the exchange's arena */
     struct exchange *exchange;

@@ -2,8 +2,6 @@
 #include "gateway/http/follow.h"
 #include "gateway/http/proxy.h"
 
-enum { TRAILERS_MAX = 64 };
-
 /* ---- the head ------------------------------------------------------------------------------- */
 
 /* A Trailer field makes no sense to a client that gets none. */
