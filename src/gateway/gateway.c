@@ -35,6 +35,7 @@ static struct {
     struct watch supervisor;
     struct board *board;
     struct tally *tally;
+    uint32_t lane; /* of the tally */
     struct tls_tickets *tickets;
     int bell;    /* -1: not given yet */
     int journal; /* the logger's socket; -1: none */
@@ -54,6 +55,7 @@ static struct {
     struct generation *prepared;  /* waits for its commit; NULL: none */
     struct generation *switching; /* committed, not used by all workers yet */
     struct generation *current;
+    bool draining;
     char packet[MESSAGE_PACKET_BYTES_MAX];
 } gateway = {.bell = -1, .journal = -1, .metrics_fd = -1};
 
@@ -165,6 +167,7 @@ static void resolved_changed(void *owner)
 static void drained(void *owner)
 {
     (void)owner;
+    tally_lane_end(gateway.tally, gateway.lane);
     loop_stop(gateway.loop);
 }
 
@@ -256,7 +259,8 @@ static int parts_make(void)
     if (gateway.resolver)
         gateway.checker =
             checker_new(gateway.loop, gateway.board, gateway.resolved, gateway.resolver,
-                        gateway.tally, health_told, role_told, NULL);
+                        gateway.tally, gateway.lane * tally_sizes(gateway.tally)->threads,
+                        health_told, role_told, NULL);
     if (!gateway.tickets)
         gateway.tickets = tls_tickets_new(-1);
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;
@@ -281,6 +285,7 @@ static int parts_start(const struct generation *first)
     struct threads_setup setup = {
         .loop = gateway.loop,
         .count = tally_sizes(gateway.tally)->threads,
+        .lane = gateway.lane,
         .connections_max = first->topology->gateway.connections_max,
         .descriptors_max = gateway.descriptors_max,
         .board = gateway.board,
@@ -302,7 +307,7 @@ static int begin(void)
         return 0;
     if (!gateway.board || !gateway.tally || gateway.bell < 0)
         return -EPROTO;
-    tally_restart(gateway.tally);
+    tally_lane_begin(gateway.tally, gateway.lane);
     int error = parts_make();
     if (!error)
         error = stash_make();
@@ -359,9 +364,12 @@ static int board_take(int fd)
     return gateway.board ? -EPROTO : board_open(fd, false, &gateway.board);
 }
 
-static int tally_take(int fd)
+static int tally_take(const struct message *message)
 {
-    return gateway.tally ? -EPROTO : tally_open(fd, true, &gateway.tally);
+    if (gateway.tally || message->number >= TALLY_LANES)
+        return -EPROTO;
+    gateway.lane = (uint32_t)message->number;
+    return tally_open(message->fd, true, &gateway.tally);
 }
 
 static int tickets_take(int fd)
@@ -400,6 +408,26 @@ static void journal_take(struct message *message)
         log_error("journal-not-taken", "error=\"%s\"", strerror(errno));
 }
 
+/* Another gateway has taken over: what is open here goes on to its end, and nothing else. */
+static void drain(void)
+{
+    if (!gateway.threads) {
+        loop_stop(gateway.loop);
+        return;
+    }
+    if (gateway.draining)
+        return;
+    gateway.draining = true;
+    log_info("draining", "generation=%u", gateway.current ? gateway.current->number : 0);
+    watch_stop(gateway.loop, &gateway.bell_watch);
+    timer_stop(gateway.loop, &gateway.tickets_due);
+    checker_free(gateway.checker);
+    gateway.checker = NULL;
+    metrics_free(gateway.metrics);
+    gateway.metrics = NULL;
+    threads_drain(gateway.threads);
+}
+
 /* 0 or -errno: nothing can go on. */
 static int obey(struct message *message)
 {
@@ -407,7 +435,7 @@ static int obey(struct message *message)
     case MESSAGE_BOARD:
         return board_take(message->fd);
     case MESSAGE_TALLY:
-        return tally_take(message->fd);
+        return tally_take(message);
     case MESSAGE_TICKETS:
         return tickets_take(message->fd);
     case MESSAGE_BELL:
@@ -435,10 +463,7 @@ static int obey(struct message *message)
         gateway.prepared = NULL;
         return 0;
     case MESSAGE_DRAIN:
-        if (gateway.threads)
-            threads_drain(gateway.threads);
-        else
-            loop_stop(gateway.loop);
+        drain();
         return 0;
     default:
         return -EPROTO;
@@ -473,8 +498,11 @@ static void supervisor_ready(struct watch *watch, unsigned events)
 
 static void signal_came(void *owner, int number, int sender)
 {
-    (void)owner, (void)number, (void)sender;
-    loop_stop(gateway.loop);
+    (void)owner, (void)sender;
+    if (number == SIGQUIT)
+        drain();
+    else
+        loop_stop(gateway.loop);
 }
 
 /* Asked here, since the sandbox does not let it be asked later. */
@@ -514,7 +542,7 @@ static int setup(void)
     gateway.sockets = sockets_new();
     if (!gateway.loop || !gateway.sockets)
         return -ENOMEM;
-    const int numbers[] = {SIGTERM, SIGINT, 0};
+    const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, 0};
     if (!signals_new(gateway.loop, numbers, signal_came, NULL))
         return -errno;
     error = watch_start(gateway.loop, &gateway.opener, opener, WATCH_READ, opener_gone, NULL);

@@ -6,13 +6,15 @@
  * It knows its configuration from a bundle (conf/bundle.h) and its instances from the board
  * (upstream/board.h). Messages (proc/message.h) on ROLE_FD:
  *
- *   board, bell, tally, tickets, logger      descriptors, once, at the start
+ *   board, bell, tickets, logger             descriptors, once, at the start
+ *   tally L                                  the same; L: the lane of it that is this process'
  *   listener NAME                            a listening socket (UDP: one for each worker)
  *   generation N (bundle)   → prepared N | rejected N (why)
  *   commit N                → committed N    when the last worker uses it
  *   abandon N                                the prepared one is not wanted
  *   unlisten NAME                            close it (after the commit that has it no more)
- *   drain                                    idle connections are closed; ends when none is left
+ *   drain                                    (or SIGQUIT) takes no more connections, and ends when
+ *                                            the last of those that there are has ended
  *                           ← health well|ill (slot, epoch, why)
  */
 #pragma once

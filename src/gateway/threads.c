@@ -162,6 +162,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
     const struct threads_setup *setup = &threads->setup;
     struct worker_setup worker = {
         .number = number,
+        .thread = setup->lane * setup->count + number,
         .connections_max = setup->connections_max,
         .counts = threads->counts,
         .count = setup->count,

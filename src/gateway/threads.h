@@ -18,6 +18,7 @@ typedef void threads_drained(void *owner);
 struct threads_setup {
     struct loop *loop; /* the main thread's */
     unsigned count;
+    unsigned lane; /* of the tally */
     uint32_t connections_max; /* all together */
     uint32_t descriptors_max; /* 0: unknown */
     const struct board *board;

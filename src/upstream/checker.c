@@ -386,7 +386,7 @@ static void look_due(struct timer *timer)
 }
 
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
-                            struct resolver *resolver, struct tally *tally,
+                            struct resolver *resolver, struct tally *tally, uint32_t thread,
                             checker_instance *instance, checker_role *role, void *owner)
 {
     struct checker *checker = calloc(1, sizeof *checker);
@@ -397,6 +397,7 @@ struct checker *checker_new(struct loop *loop, const struct board *board, struct
                                 .resolved = resolved,
                                 .resolver = resolver,
                                 .tally = tally,
+                                .thread = thread,
                                 .instance = instance,
                                 .role = role,
                                 .owner = owner};

@@ -37,8 +37,9 @@ typedef void checker_instance(void *owner, uint32_t slot, uint32_t epoch, bool w
 typedef void checker_role(void *owner, uint32_t slot, uint32_t epoch, const char *word,
                           const char *why);
 
+/* It counts in the rows of that thread, whose worker leaves these counters alone. */
 struct checker *checker_new(struct loop *loop, const struct board *board, struct resolved *resolved,
-                            struct resolver *resolver, struct tally *tally,
+                            struct resolver *resolver, struct tally *tally, uint32_t thread,
                             checker_instance *instance, checker_role *role, void *owner);
 void checker_free(struct checker *checker);
 /* The services that are checked from now on; the topology must live until the next call, and so

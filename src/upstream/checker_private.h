@@ -63,6 +63,7 @@ struct checker {
     struct resolved *resolved;
     struct resolver *resolver;
     struct tally *tally;
+    uint32_t thread; /* whose rows it counts in */
     checker_instance *instance;
     checker_role *role;
     void *owner;

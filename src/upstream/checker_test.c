@@ -79,7 +79,7 @@ static int fixture_begin(void **state)
     fixture->resolver =
         resolver_new(fixture->loop, fixture->resolved, fixture->tally, changed, fixture);
     fixture->checker = checker_new(fixture->loop, fixture->board, fixture->resolved,
-                                   fixture->resolver, fixture->tally, told, role_told, fixture);
+                                   fixture->resolver, fixture->tally, 0, told, role_told, fixture);
     assert_non_null(fixture->checker);
     rig_server_start(&fixture->server, fixture->loop, false);
     fixture->server.closes = true;

@@ -59,7 +59,8 @@ static void target_tell(struct target *target, const char *why)
 
 static void target_count(const struct target *target, bool well)
 {
-    struct tally_endpoint *counts = tally_endpoint(target->checked->checker->tally, 0, target->row);
+    const struct checker *checker = target->checked->checker;
+    struct tally_endpoint *counts = tally_endpoint(checker->tally, checker->thread, target->row);
     tally_add(&counts->checks, 1);
     if (!well)
         tally_add(&counts->checks_failed, 1);

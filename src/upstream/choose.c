@@ -86,7 +86,7 @@ static uint64_t requests_now(const struct choice *choice, struct endpoint_own *o
 {
     const struct upstream *upstream = choice->roster->upstream;
     uint64_t ours = atomic_load_explicit(&own->endpoint.tally->requests_now, memory_order_relaxed);
-    if (upstream->threads == 1)
+    if (upstream->threads == 1 && tally_lane_alone(upstream->place.tally))
         return ours;
     if (own->others_turn != choice->turn) {
         own->others_now = tally_requests_now(upstream->place.tally, own->endpoint.row) - ours;

@@ -12,11 +12,11 @@
 #include "base/table.h"
 #include "upstream/segment.h"
 
-/* The rows of all threads for one thing lie side by side, so that a sum over threads reads memory
- * in a row, and a row that nobody uses costs at most a part of a page. */
+/* The rows of a lane's threads for one thing lie side by side, so that a sum over threads reads
+ * memory in a row, and a row that nobody uses costs at most a part of a page. */
 enum {
     TALLY_MAGIC = 0x656e7479, /* "enty" */
-    TALLY_VERSION = 1,
+    TALLY_VERSION = 2,
     TALLY_ROWS_MAX = 1 << 22,
     TRAFFIC_BYTES = 384,   /* whole pairs of cache lines, which processors fetch together */
     REMOTES = TALLY_KINDS, /* the list of names beside those of the kinds */
@@ -28,7 +28,9 @@ _Static_assert(sizeof(struct tally_traffic) <= TRAFFIC_BYTES, "fits its place");
 enum { WORD_THREADS, WORD_SLOTS, WORD_REMOTES, WORD_ROWS };
 /* Of the header's words, the writer's: how many names are taken. */
 enum { WORD_TAKEN = WORD_ROWS + TALLY_KINDS };
-_Static_assert((int)WORD_TAKEN + (int)NAME_LISTS <= (int)SEGMENT_WORDS, "the words suffice");
+/* The lanes that are busy, and those that ever were: a bit each. */
+enum { WORD_BUSY = WORD_TAKEN + NAME_LISTS, WORD_USED, WORDS };
+_Static_assert((int)WORDS <= (int)SEGMENT_WORDS, "the words suffice");
 
 struct name_list { /* the last row has no name: it is everybody else's */
     char *names;   /* rows × TALLY_NAME_BYTES */
@@ -43,8 +45,12 @@ struct tally {
     size_t bytes;
     int fd; /* our own, to see which pages were never touched */
     struct tally_sizes sizes;
-    char *endpoints;
-    char *traffic[TALLY_KINDS];
+    struct lane {
+        char *endpoints;
+        char *traffic[TALLY_KINDS];
+    } lanes[TALLY_LANES];
+    _Atomic uint32_t *busy;
+    _Atomic uint32_t *used;
     struct name_list lists[NAME_LISTS];
 };
 
@@ -81,12 +87,14 @@ static size_t tally_lay_out(struct tally *tally, char *base)
 {
     const struct tally_sizes *sizes = &tally->sizes;
     size_t at = SEGMENT_HEADER_BYTES;
-    tally->endpoints = part(base, at);
-    at += pages((size_t)(sizes->slots_max + sizes->remotes_max) * sizes->threads *
-                sizeof(struct tally_endpoint));
-    for (unsigned kind = 0; kind < TALLY_KINDS; kind++) {
-        tally->traffic[kind] = part(base, at);
-        at += pages((size_t)sizes->rows[kind] * sizes->threads * TRAFFIC_BYTES);
+    for (struct lane *lane = tally->lanes; lane < tally->lanes + TALLY_LANES; lane++) {
+        lane->endpoints = part(base, at);
+        at += pages((size_t)(sizes->slots_max + sizes->remotes_max) * sizes->threads *
+                    sizeof(struct tally_endpoint));
+        for (unsigned kind = 0; kind < TALLY_KINDS; kind++) {
+            lane->traffic[kind] = part(base, at);
+            at += pages((size_t)sizes->rows[kind] * sizes->threads * TRAFFIC_BYTES);
+        }
     }
     for (unsigned list = 0; list < NAME_LISTS; list++) {
         tally->lists[list].names = part(base, at);
@@ -102,6 +110,8 @@ static void tally_place(struct tally *tally, void *base, size_t bytes)
     tally->bytes = bytes;
     tally_lay_out(tally, base);
     struct segment_header *header = base;
+    tally->busy = (_Atomic uint32_t *)&header->words[WORD_BUSY];
+    tally->used = (_Atomic uint32_t *)&header->words[WORD_USED];
     for (unsigned list = 0; list < NAME_LISTS; list++)
         tally->lists[list].taken = (_Atomic uint32_t *)&header->words[WORD_TAKEN + list];
 }
@@ -127,7 +137,9 @@ int tally_new(const struct tally_sizes *sizes, struct tally **ret_tally, int *re
         .bytes = tally_lay_out(tally, NULL),
         .words = {[WORD_THREADS] = sizes->threads,
                   [WORD_SLOTS] = sizes->slots_max,
-                  [WORD_REMOTES] = sizes->remotes_max},
+                  [WORD_REMOTES] = sizes->remotes_max,
+                  [WORD_BUSY] = 1,
+                  [WORD_USED] = 1},
     };
     memcpy(&header.words[WORD_ROWS], sizes->rows, sizeof sizes->rows);
     void *base = NULL;
@@ -202,21 +214,29 @@ const struct tally_sizes *tally_sizes(const struct tally *tally)
     return &tally->sizes;
 }
 
+static struct tally_endpoint *endpoint_rows(const struct tally *tally, uint32_t lane, uint32_t row)
+{
+    size_t place = (size_t)row * tally->sizes.threads;
+    return (struct tally_endpoint *)(void *)tally->lanes[lane].endpoints + place;
+}
+
 struct tally_endpoint *tally_endpoint(const struct tally *tally, uint32_t thread, uint32_t row)
 {
-    assert(thread < tally->sizes.threads);
+    assert(thread < tally->sizes.threads * TALLY_LANES);
     assert(row < tally->sizes.slots_max + tally->sizes.remotes_max);
-    size_t place = (size_t)row * tally->sizes.threads + thread;
-    return (struct tally_endpoint *)(void *)tally->endpoints + place;
+    uint32_t lane = thread / tally->sizes.threads;
+    return endpoint_rows(tally, lane, row) + thread % tally->sizes.threads;
 }
 
 struct tally_traffic *tally_traffic(const struct tally *tally, uint32_t thread,
                                     enum tally_kind kind, uint32_t row)
 {
-    assert(thread < tally->sizes.threads);
+    assert(thread < tally->sizes.threads * TALLY_LANES);
     assert(row < tally->sizes.rows[kind]);
-    size_t place = (size_t)row * tally->sizes.threads + thread;
-    return (struct tally_traffic *)(void *)(tally->traffic[kind] + place * TRAFFIC_BYTES);
+    uint32_t lane = thread / tally->sizes.threads;
+    size_t place = (size_t)row * tally->sizes.threads + thread % tally->sizes.threads;
+    char *traffic = tally->lanes[lane].traffic[kind];
+    return (struct tally_traffic *)(void *)(traffic + place * TRAFFIC_BYTES);
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -322,11 +342,18 @@ static void counts_add(uint64_t *sum, const tally_count *counts, size_t bytes)
         sum[i] += atomic_load_explicit(&counts[i], memory_order_relaxed);
 }
 
+static bool lane_in(const _Atomic uint32_t *lanes, uint32_t lane)
+{
+    return atomic_load_explicit(lanes, memory_order_relaxed) >> lane & 1;
+}
+
 void tally_endpoint_sum(const struct tally *tally, uint32_t row, struct tally_endpoint *ret_sum)
 {
     uint64_t sum[sizeof *ret_sum / sizeof(uint64_t)] = {0};
-    for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
-        counts_add(sum, (const tally_count *)tally_endpoint(tally, thread, row), sizeof sum);
+    uint32_t threads = tally->sizes.threads;
+    for (uint32_t i = 0; i < threads * TALLY_LANES; i++)
+        if (lane_in(tally->used, i / threads))
+            counts_add(sum, (const tally_count *)tally_endpoint(tally, i, row), sizeof sum);
     memcpy(ret_sum, sum, sizeof sum);
 }
 
@@ -334,8 +361,10 @@ void tally_traffic_sum(const struct tally *tally, enum tally_kind kind, uint32_t
                        struct tally_traffic *ret_sum)
 {
     uint64_t sum[sizeof *ret_sum / sizeof(uint64_t)] = {0};
-    for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
-        counts_add(sum, (const tally_count *)tally_traffic(tally, thread, kind, row), sizeof sum);
+    uint32_t threads = tally->sizes.threads;
+    for (uint32_t i = 0; i < threads * TALLY_LANES; i++)
+        if (lane_in(tally->used, i / threads))
+            counts_add(sum, (const tally_count *)tally_traffic(tally, i, kind, row), sizeof sum);
     memcpy(ret_sum, sum, sizeof sum);
 }
 
@@ -343,19 +372,27 @@ void tally_traffic_sum(const struct tally *tally, enum tally_kind kind, uint32_t
  * in another, but it is never below zero. */
 uint64_t tally_requests_now(const struct tally *tally, uint32_t row)
 {
-    const struct tally_endpoint *of_thread = tally_endpoint(tally, 0, row);
     uint64_t sum = 0;
-    for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
-        sum += atomic_load_explicit(&of_thread[thread].requests_now, memory_order_relaxed);
+    for (uint32_t lane = 0; lane < TALLY_LANES; lane++) {
+        if (!lane_in(tally->busy, lane))
+            continue;
+        const struct tally_endpoint *of_thread = endpoint_rows(tally, lane, row);
+        for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
+            sum += atomic_load_explicit(&of_thread[thread].requests_now, memory_order_relaxed);
+    }
     return sum;
 }
 
 uint64_t tally_connections_now(const struct tally *tally, uint32_t row)
 {
-    const struct tally_endpoint *of_thread = tally_endpoint(tally, 0, row);
     uint64_t sum = 0;
-    for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
-        sum += atomic_load_explicit(&of_thread[thread].connections_now, memory_order_relaxed);
+    for (uint32_t lane = 0; lane < TALLY_LANES; lane++) {
+        if (!lane_in(tally->busy, lane))
+            continue;
+        const struct tally_endpoint *of_thread = endpoint_rows(tally, lane, row);
+        for (uint32_t thread = 0; thread < tally->sizes.threads; thread++)
+            sum += atomic_load_explicit(&of_thread[thread].connections_now, memory_order_relaxed);
+    }
     /* Rows were read one after the other: one may have been closed that was not yet counted. */
     return (int64_t)sum < 0 ? 0 : sum;
 }
@@ -379,7 +416,7 @@ void tally_latency(struct tally_traffic *traffic, uint64_t latency_us)
     tally_add(&traffic->latency_us, latency_us);
 }
 
-/* ---- restart -------------------------------------------------------------------------------- */
+/* ---- lanes ---------------------------------------------------------------------------------- */
 
 static void count_clear(tally_count *count)
 {
@@ -424,13 +461,34 @@ static void touched_rows(const struct tally *tally, char *start, size_t count, s
     }
 }
 
-void tally_restart(struct tally *tally)
+static void lane_clear(const struct tally *tally, const struct lane *lane)
 {
     const struct tally_sizes *sizes = &tally->sizes;
-    touched_rows(tally, tally->endpoints,
+    touched_rows(tally, lane->endpoints,
                  (size_t)(sizes->slots_max + sizes->remotes_max) * sizes->threads,
                  sizeof(struct tally_endpoint), endpoint_restart);
     for (unsigned kind = 0; kind < TALLY_KINDS; kind++)
-        touched_rows(tally, tally->traffic[kind], (size_t)sizes->rows[kind] * sizes->threads,
+        touched_rows(tally, lane->traffic[kind], (size_t)sizes->rows[kind] * sizes->threads,
                      TRAFFIC_BYTES, traffic_restart);
+}
+
+void tally_lane_begin(struct tally *tally, uint32_t lane)
+{
+    assert(lane < TALLY_LANES);
+    lane_clear(tally, &tally->lanes[lane]);
+    atomic_fetch_or(tally->used, 1u << lane);
+    atomic_fetch_or(tally->busy, 1u << lane);
+}
+
+void tally_lane_end(struct tally *tally, uint32_t lane)
+{
+    assert(lane < TALLY_LANES);
+    atomic_fetch_and(tally->busy, ~(1u << lane));
+    lane_clear(tally, &tally->lanes[lane]);
+}
+
+bool tally_lane_alone(const struct tally *tally)
+{
+    uint32_t busy = atomic_load_explicit(tally->busy, memory_order_relaxed);
+    return (busy & (busy - 1)) == 0;
 }

@@ -4,6 +4,11 @@
  * All counters only grow, but those named `…_now`, whose sum over the threads is what is under way
  * (a row alone may be below zero: a connection that changed threads was counted up in another).
  *
+ * A gateway that an upgrade replaces goes on for as long as its connections do, beside the new one,
+ * so there are TALLY_LANES sets of rows, one for each process: thread t of the process in lane l has
+ * the rows of thread l × threads + t. What is under way is summed over the lanes that are busy, the
+ * rest over all that ever were. Lane 0 is busy from the beginning.
+ *
  * Rows: 0 … endpoints_max - 1 are endpoints. The first slots_max of them are instances, by their
  * slot; the rest are given to remote endpoints by the gateway (tally_remote_take). Then come
  * services (board numbers), then listeners and routes (given by name when a generation is built).
@@ -16,7 +21,8 @@
 #include <stdint.h>
 
 enum {
-    TALLY_THREADS_MAX = 64,
+    TALLY_THREADS_MAX = 64, /* of a lane */
+    TALLY_LANES = 3,
     TALLY_BUCKETS = 20, /* of latency: up to 100 µs, 200, 400, … by doubling; the last: above */
     TALLY_NAME_BYTES = 192,
     TALLY_GUARDS = 8,
@@ -43,8 +49,8 @@ struct tally_endpoint {          /* of one thread, three cache lines */
     tally_count status[6];  /* [1] 1xx … [5] 5xx of its responses; [0] none (relay) */
     tally_count latency_us; /* sum, to the response's head (relay: to the connection) */
     tally_count ejected;    /* times that passive health took it out */
-    /* By the checker, which is the main thread's: in the rows of thread 0, whose worker leaves them
-     * alone. */
+    /* By the checker, which is the main thread's: in the rows of the lane's first thread, whose
+     * worker leaves them alone. */
     tally_count checks;
     tally_count checks_failed;
     tally_count reserved[6]; /* no cache line of two threads */
@@ -72,7 +78,7 @@ enum tally_kind { TALLY_SERVICE, TALLY_LISTENER, TALLY_ROUTE, TALLY_KINDS };
 struct tally;
 
 struct tally_sizes {
-    uint32_t threads;
+    uint32_t threads; /* of a lane */
     uint32_t slots_max;   /* of instances */
     uint32_t remotes_max; /* further endpoints */
     uint32_t rows[TALLY_KINDS];
@@ -108,5 +114,9 @@ void tally_latency(struct tally_traffic *traffic, uint64_t latency_us);
 /* The bucket's upper bound; UINT64_MAX for the last. */
 uint64_t tally_bucket_us(unsigned bucket);
 
-/* A gateway that starts after another was killed: what was `…_now` is nobody's any more. */
-void tally_restart(struct tally *tally);
+/* A gateway begins in a lane: what was `…_now` of one that was killed there is nobody's any more.
+ * The lane is busy until its end. */
+void tally_lane_begin(struct tally *tally, uint32_t lane);
+void tally_lane_end(struct tally *tally, uint32_t lane);
+/* Is nobody else counting? */
+bool tally_lane_alone(const struct tally *tally);

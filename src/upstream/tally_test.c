@@ -77,12 +77,42 @@ static void sums_are_over_all_threads(void **state)
     tally_close(other);
 }
 
+static void lanes_count_beside_each_other(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tally *tally = fixture->tally;
+    tally_add(&tally_endpoint(tally, 1, 7)->requests, 5);
+    tally_add(&tally_endpoint(tally, 1, 7)->requests_now, 2);
+    tally_add(&tally_traffic(tally, 2, TALLY_ROUTE, 1)->connections_now, 1);
+    assert_true(tally_lane_alone(tally));
+    tally_lane_begin(tally, 2);
+    assert_false(tally_lane_alone(tally));
+    uint32_t thread = 2 * THREADS + 1;
+    tally_add(&tally_endpoint(tally, thread, 7)->requests, 10);
+    tally_add(&tally_endpoint(tally, thread, 7)->requests_now, 1);
+    tally_add(&tally_endpoint(tally, thread, 7)->connections_now, 4);
+    tally_add(&tally_traffic(tally, thread, TALLY_ROUTE, 1)->connections, 3);
+    assert_int_equal(tally_requests_now(tally, 7), 3);
+    assert_int_equal(tally_connections_now(tally, 7), 4);
+    tally_lane_end(tally, 0);
+    assert_true(tally_lane_alone(tally));
+    assert_int_equal(tally_requests_now(tally, 7), 1);
+    struct tally_endpoint endpoint;
+    tally_endpoint_sum(tally, 7, &endpoint);
+    assert_int_equal(endpoint.requests, 15);
+    assert_int_equal(endpoint.requests_now, 1);
+    struct tally_traffic traffic;
+    tally_traffic_sum(tally, TALLY_ROUTE, 1, &traffic);
+    assert_int_equal(traffic.connections, 3);
+    assert_int_equal(traffic.connections_now, 0);
+}
+
 /* Filled with a pattern of its own, no row may touch another. */
 static void rows_do_not_overlap(void **state)
 {
     struct fixture *fixture = *state;
     uint64_t mark = 1;
-    for (uint32_t thread = 0; thread < THREADS; thread++) {
+    for (uint32_t thread = 0; thread < THREADS * TALLY_LANES; thread++) {
         for (uint32_t row = 0; row < SLOTS + REMOTES; row++)
             tally_endpoint(fixture->tally, thread, row)->ejected = mark++;
         for (unsigned kind = 0; kind < TALLY_KINDS; kind++)
@@ -92,7 +122,7 @@ static void rows_do_not_overlap(void **state)
     tally_remote_take(fixture->tally, "r");
     tally_row_take(fixture->tally, TALLY_ROUTE, "r");
     mark = 1;
-    for (uint32_t thread = 0; thread < THREADS; thread++) {
+    for (uint32_t thread = 0; thread < THREADS * TALLY_LANES; thread++) {
         for (uint32_t row = 0; row < SLOTS + REMOTES; row++)
             assert_int_equal(tally_endpoint(fixture->tally, thread, row)->ejected, mark++);
         for (unsigned kind = 0; kind < TALLY_KINDS; kind++)
@@ -190,7 +220,7 @@ static void a_restart_clears_what_was_under_way_and_touches_little_else(void **s
     }
     blkcnt_t before = blocks(fd);
     assert_true(before * 512 <= 16 * 4096);
-    tally_restart(tally);
+    tally_lane_begin(tally, 0);
     /* A row may begin in the page before: a page more for each of the routes at most. */
     assert_true((blocks(fd) - before) * 512 <= 4 * 4096);
     for (unsigned i = 0; i < ROWS; i++) {
@@ -271,6 +301,7 @@ int main(void)
 #define WITH_TALLY(test) cmocka_unit_test_setup_teardown(test, fixture_begin, fixture_end)
     const struct CMUnitTest tests[] = {
         WITH_TALLY(sums_are_over_all_threads),
+        WITH_TALLY(lanes_count_beside_each_other),
         WITH_TALLY(rows_do_not_overlap),
         WITH_TALLY(rows_are_given_by_name_and_the_last_is_shared),
         WITH_TALLY(names_outlive_the_process_that_gave_them),

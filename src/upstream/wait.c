@@ -136,13 +136,15 @@ void waiters_dismiss(struct upstream *upstream)
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-/* Those of all threads together. */
+/* Those of all threads of this process together. */
 static bool queue_full(const struct upstream *upstream)
 {
     uint64_t held = 0;
-    for (uint32_t thread = 0; thread < upstream->threads; thread++)
+    const struct upstream_place *place = &upstream->place;
+    uint32_t first = place->thread - place->thread % upstream->threads;
+    for (uint32_t i = 0; i < upstream->threads; i++)
         held += atomic_load_explicit(
-            &tally_traffic(upstream->place.tally, thread, TALLY_SERVICE, upstream->row)->held_now,
+            &tally_traffic(place->tally, first + i, TALLY_SERVICE, upstream->row)->held_now,
             memory_order_relaxed);
     return held >= upstream->service->gateway.hold_max;
 }

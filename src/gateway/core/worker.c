@@ -227,10 +227,11 @@ bool worker_news(struct worker *worker)
 struct listener_load listener_load(const struct worker *worker, const struct plan_listener *plan)
 {
     struct listener_load load = {0};
-    uint32_t threads = tally_sizes(worker->place.tally)->threads;
-    for (uint32_t i = 0; i < threads; i++) {
+    const struct tally *tally = worker->place.tally;
+    uint32_t first = worker->place.thread - worker->number;
+    for (uint32_t i = 0; i < tally_sizes(tally)->threads; i++) {
         uint64_t now = atomic_load_explicit(
-            &tally_traffic(worker->place.tally, i, TALLY_LISTENER, plan->row)->connections_now,
+            &tally_traffic(tally, first + i, TALLY_LISTENER, plan->row)->connections_now,
             memory_order_relaxed);
         load.all += now;
         load.own += i == worker->number ? now : 0;
@@ -301,7 +302,7 @@ bool client_begin(struct client_base *client, struct worker *worker,
 {
     *client = (struct client_base){.worker = worker, .use = worker->current, .plan = plan};
     address_copy(&client->peer, peer);
-    client->tally = tally_traffic(worker->place.tally, worker->number, TALLY_LISTENER, plan->row);
+    client->tally = tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
     if (!client_fits(client)) {
         tally_add(&client->tally->refused, 1);
         return false;
@@ -411,7 +412,7 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,
-        .thread = setup->number,
+        .thread = setup->thread,
         .random = &worker->random,
     };
     if (setup->stash) {

@@ -93,7 +93,7 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer);
  * from now on. False: the listener is not there any more; close. */
 bool client_renew(struct client_base *client);
 
-/* Of that listener, open now: this worker's, and of all workers. */
+/* Of that listener, open now: this worker's, and of all workers of this process. */
 struct listener_load {
     uint64_t own;
     uint64_t all;
@@ -107,6 +107,7 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 
 struct worker_setup {
     unsigned number;
+    unsigned thread; /* whose rows of the tally it has: upstream/tally.h */
     uint32_t connections_max;    /* of all workers together */
     struct worker_count *counts; /* one for each; NULL: it is alone */
     unsigned count;

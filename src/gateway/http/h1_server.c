@@ -95,13 +95,6 @@ void http_worker_drain(struct worker *worker)
     struct http_worker *http = worker->http;
     http->draining = true;
     h2_worker_drain(worker);
-    struct h1_connection *connection = LIST_FIRST(&http->connections);
-    while (connection) {
-        struct h1_connection *next = LIST_NEXT(connection, next);
-        if (connection->state == H1_IDLE && !connection->held_length)
-            h1_close(connection, false, "draining");
-        connection = next;
-    }
 }
 
 struct slice http_date(struct worker *worker)

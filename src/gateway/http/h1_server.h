@@ -11,5 +11,6 @@ void h1_accept(struct worker *worker, const struct plan_listener *plan, int fd,
                const struct sockaddr *peer, const struct sockaddr *local);
 int http_worker_init(struct worker *worker); /* slabs, arenas; 0 or -ENOMEM */
 void http_worker_done(struct worker *worker);
-/* Draining: idle connections are closed, others after their response (Connection: close). */
+/* Draining: each connection ends with its next response (Connection: close), or when it was idle
+ * for long, as ever: a client may be about to send. HTTP/2: GOAWAY. */
 void http_worker_drain(struct worker *worker);

@@ -71,7 +71,7 @@ static void relayed_over(void *owner, const struct tunnel_end *end)
         .use = relayed->use,
         .plan = relayed->plan,
         .tally =
-            tally_traffic(worker->place.tally, worker->number, TALLY_LISTENER, relayed->plan->row),
+            tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, relayed->plan->row),
         .peer = relayed->peer,
         .capped = relayed->capped,
     };

@@ -492,7 +492,7 @@ void sessions_settle(struct sessions *sessions, struct generation_use *use,
     use_unref(sessions->use);
     sessions->use = use;
     sessions->plan = plan;
-    sessions->tally = tally_traffic(worker->place.tally, worker->number, TALLY_LISTENER, plan->row);
+    sessions->tally = tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
 }
 
 void sessions_free(struct sessions *sessions)
