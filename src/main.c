@@ -5,11 +5,13 @@
 #include "proc/keeper.h"
 #include "proc/logger.h"
 #include "proc/role.h"
+#include "supervise/trial.h"
 
 static const struct role roles[] = {
     {"keeper", "enginx-keeper", keeper_main},
     {"logger", "enginx-logger", logger_main},
     {"gateway", "enginx-gateway", gateway_main},
+    {"trial", "enginx-trial", trial_main},
 };
 
 int main(int argc, char **argv)

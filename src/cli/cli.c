@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/handover.h"
+
 enum { WORDS_MAX = 4096 };
 
 static const struct command {
@@ -25,6 +27,8 @@ static const struct command {
     {"restart", command_restart, "[SERVICE[.N]]", "restart instances one after the other"},
     {"reload", command_reload, "[FILE] [--dry-run]",
      "take a changed file into use; what did not change does not notice"},
+    {"upgrade", command_upgrade, "[--binary FILE]",
+     "let another executable of enginx take the place of the one that runs"},
     {"down", command_down, "", "stop everything, in order"},
     {"help", command_help, "[COMMAND | DIRECTIVE | --directives | --markdown]",
      "explain a command or a directive of the configuration"},
@@ -174,14 +178,28 @@ static bool global_take(struct cli *cli, char **argv, int argc, int *at)
     return true;
 }
 
+/* The file of this executable; what has been put in its place since, when it was replaced. */
+static bool file_find(char *file, size_t size)
+{
+    static const char gone[] = " (deleted)";
+    ssize_t length = readlink("/proc/self/exe", file, size - 1);
+    if (length < 0)
+        return false;
+    file[length] = 0;
+    char *end = file + length - (sizeof gone - 1);
+    if (end > file && strcmp(end, gone) == 0)
+        *end = 0;
+    return true;
+}
+
 int cli_main(int argc, char **argv)
 {
     char *words[WORDS_MAX + 1];
-    static char exe[4096];
-    struct cli cli = {.argv = words, .cgroup = "enginx", .exe = exe};
-    ssize_t length = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (length < 0)
+    static char file[4096];
+    struct cli cli = {.argv = words, .cgroup = "enginx", .exe = "/proc/self/exe", .file = file};
+    if (!file_find(file, sizeof file))
         return cli_fail("/proc is not mounted");
+    handover_begin(argv);
     bool taking = true;
     for (int at = 1; at < argc; at++) {
         taking =

@@ -15,7 +15,8 @@ struct cli {  /* what every command is given */
     const char *cluster; /* -c NAME; NULL */
     const char *state;   /* --state DIR; NULL */
     const char *cgroup;  /* --cgroup FOLDER */
-    const char *exe;     /* this executable */
+    const char *exe;     /* this executable, also when its file was replaced */
+    const char *file;    /* the file that it was started from */
 };
 
 int command_run(const struct cli *cli);
@@ -28,6 +29,7 @@ int command_drain(const struct cli *cli);
 int command_reload(const struct cli *cli);
 int command_restart(const struct cli *cli);
 int command_down(const struct cli *cli);
+int command_upgrade(const struct cli *cli);
 int command_help(const struct cli *cli);
 int command_version(const struct cli *cli);
 

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "cli/handover.h"
 #include "cli/place.h"
 #include "control/server.h"
 #include "event/signals.h"
@@ -24,7 +25,7 @@
 /* The last byte that a process in the background sends to the one in front of it: its exit code. */
 enum { DETACH_OK = 1, DETACH_FAILED = 2 };
 
-enum { LOCK_TRIES = 10, LOCK_PAUSE_MS = 30 };
+enum { LOCK_TRIES = 10, LOCK_PAUSE_MS = 30, HANDOVER_LOOK_MS = 10 };
 
 struct serving {
     struct loop *loop;
@@ -32,7 +33,11 @@ struct serving {
     struct control_server *control;
     struct console *console;
     const struct serve_options *options;
-    int detach_fd; /* to the process in front; -1: none, or told already */
+    int detach_fd;         /* to the process in front; -1: none, or told already */
+    int lock_fd;           /* of the state directory */
+    struct timer watch;    /* after an upgrade: so long this executable must serve */
+    struct timer handover; /* another is to be executed as soon as nothing is on its way any more */
+    const char *back;      /* why the executable before us must go on; NULL: no need */
     int exit_code;
 };
 
@@ -149,6 +154,82 @@ static struct overview overview_of(const struct supervisor *supervisor)
     return overview;
 }
 
+/* ---- upgrades ---------------------------------------------------------------------------------
+ */
+
+static void handover_due(struct timer *timer);
+
+static void handover_look(struct serving *serving)
+{
+    if (upgrade_ready(serving->supervisor))
+        loop_stop(serving->loop);
+    else
+        timer_start(serving->loop, &serving->handover, HANDOVER_LOOK_MS, handover_due, serving);
+}
+
+static void handover_due(struct timer *timer)
+{
+    handover_look(timer->owner);
+}
+
+/* Executes another, or the one before; returns only when that failed. Everything that runs goes on
+ * without us. */
+static int serving_hand_over(struct serving *serving)
+{
+    struct supervisor *supervisor = serving->supervisor;
+    int control = control_server_release(serving->control);
+    scoped_memory char *executable = supervisor->upgrade_to;
+    scoped_memory char *file = strdup(supervisor->topology->file);
+    supervisor->upgrade_to = NULL;
+    const struct handover_to to = {.executable = executable,
+                                   .file = file ? file : "",
+                                   .lock_fd = serving->lock_fd,
+                                   .control_fd = control,
+                                   .count = supervisor->options.past.count + 1,
+                                   .descriptors = supervisor->descriptors_inherited.rlim_cur};
+    supervisor_free(supervisor, true);
+    serving->supervisor = NULL;
+    if (serving->back)
+        handover_back(serving->back, control);
+    int error = serving->back ? -ENOEXEC : handover_execute(&to);
+    close(control);
+    return error;
+}
+
+/* This executable has taken another's place, and the first seconds are over. */
+static void watch_over(struct timer *timer)
+{
+    struct serving *serving = timer->owner;
+    struct supervisor *supervisor = serving->supervisor;
+    struct upgrade_past *past = &supervisor->options.past;
+    if (!front_settled(supervisor->front)) {
+        log_error("upgrade-failed", "to=%s why=\"its gateway does not serve\"", ENGINX_VERSION);
+        serving->back = "its gateway does not serve";
+        loop_stop(serving->loop);
+        return;
+    }
+    handover_trust();
+    past->watched = false;
+    if (past->failed)
+        log_error("upgrade-rolled-back", "version=%s why=\"%s\"", ENGINX_VERSION, past->failed);
+    else
+        log_info("upgraded", "from=%s to=%s", past->from, ENGINX_VERSION);
+    supervisor_note_change(supervisor, NULL);
+}
+
+static void upgrade_told(void *owner, int error, const char *why)
+{
+    (void)owner, (void)error, (void)why; /* the log has it */
+}
+
+static void serving_upgrade(struct serving *serving)
+{
+    char why[UPGRADE_WHY_BYTES];
+    struct supervisor *supervisor = serving->supervisor;
+    if (upgrade_begin(supervisor, supervisor->options.executable, upgrade_told, serving, why))
+        log_warn("not-upgraded", "why=\"%s\"", why);
+}
+
 static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
@@ -166,6 +247,8 @@ static void serving_changed(void *owner)
     control_server_changed(serving->control);
     if (supervisor_at_rest(supervisor))
         loop_stop(serving->loop);
+    if (supervisor->upgrade_to)
+        handover_look(serving);
 }
 
 static void hangup_reloaded(void *owner, int error, const char *why)
@@ -208,6 +291,10 @@ static void serving_signal(void *owner, int number, int sender)
     }
     if (number == SIGHUP && serving->options->detach)
         return;
+    if (number == SIGUSR2) {
+        serving_upgrade(serving);
+        return;
+    }
     log_info("signal", "number=%d sender=%d", number, sender);
     supervisor_end(serving->supervisor);
 }
@@ -253,7 +340,19 @@ static int lock_take(const char *state)
     return -EWOULDBLOCK;
 }
 
-static const int signal_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0};
+/* The lock of the executable before us, whose descriptor came along; -1: there was none. */
+static int lock_handed(const char *state)
+{
+    char path[PLACE_BYTES + 8];
+    snprintf(path, sizeof path, "%s/lock", state);
+    int *fd = &handover_of()->lock_fd;
+    if (*fd >= 0 && !lock_holds(*fd, path))
+        fd_drop(fd);
+    int copy = *fd < 0 ? -1 : fcntl(*fd, F_DUPFD_CLOEXEC, 0); /* handover_back has the other */
+    return copy;
+}
+
+static const int signal_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR2, SIGCHLD, 0};
 
 static int serving_run(struct serving *serving, const char *state)
 {
@@ -262,7 +361,8 @@ static int serving_run(struct serving *serving, const char *state)
     struct signals *signals = signals_new(serving->loop, signal_numbers, serving_signal, serving);
     int error = signals ? 0 : -errno;
     if (!error)
-        error = control_server_new(serving->loop, serving->supervisor, path, &serving->control);
+        error = control_server_new(serving->loop, serving->supervisor, path,
+                                   &handover_of()->control_fd, &serving->control);
     if (error) {
         signals_free(signals);
         supervisor_free(serving->supervisor, serving->supervisor->adopted);
@@ -274,7 +374,15 @@ static int serving_run(struct serving *serving, const char *state)
     supervisor_begin(serving->supervisor);
     supervisor_note_change(serving->supervisor, NULL);
     supervisor_reap(serving->supervisor); /* those that ended before the signal was watched */
-    error = loop_run(serving->loop);
+    if (handover_of()->taken)
+        error = timer_start(serving->loop, &serving->watch, HANDOVER_WATCH_MS, watch_over, serving);
+    if (!error)
+        error = loop_run(serving->loop);
+    if (!error && (serving->back || serving->supervisor->upgrade_to)) {
+        error = serving_hand_over(serving);
+        signals_free(signals);
+        return error;
+    }
     struct control_server *control = serving->control;
     supervisor_free(serving->supervisor, error != 0);
     serving->supervisor = NULL;
@@ -309,6 +417,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
         topology_free(topology);
         return cli_fail("%s", strerror(-error));
     }
+    const struct handover *handed = handover_of();
     int out = serving->detach_fd >= 0 ? serving->detach_fd : STDOUT_FILENO;
     bool colour = serving->detach_fd < 0 && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     serving->console = console_new(serving->loop, out, colour);
@@ -321,6 +430,12 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
         .log_directory = topology->log_directory ? topology->log_directory : log,
         .cgroup_base = cli->cgroup,
         .exe = cli->exe,
+        .executable = cli->file,
+        .upgraded = handed->taken,
+        .past = {.count = handed->count,
+                 .from = handed->from,
+                 .failed = handed->failed,
+                 .watched = handed->taken},
         .bundle_fd = serving->options->bundle_fd,
         .console = serving->console,
     };
@@ -337,8 +452,9 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
         error = serving_run(serving, state);
     log_setup("enginx", LOG_LEVEL_INFO, NULL, NULL);
     if (error) {
-        console_line(serving->console, "enginx !", -1, why[0] ? why : strerror(-error),
-                     strlen(why[0] ? why : strerror(-error)));
+        snprintf(why + strlen(why), sizeof why - strlen(why), "%s", why[0] ? "" : strerror(-error));
+        console_line(serving->console, "enginx !", -1, why, strlen(why));
+        handover_back(why, handed->control_fd);
         serving->exit_code = CLI_FAILED;
     }
     console_free(serving->console);
@@ -360,7 +476,7 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         return cli_fail("the state directory %s: %s", state, strerror(-error));
     }
     int code = CLI_FAILED;
-    if (options->detach) {
+    if (options->detach && !handover_of()->taken) {
         int forked = detach(&serving.detach_fd, &code);
         if (forked) {
             topology_free(topology);
@@ -369,7 +485,10 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* who starts us with SIG_IGN would have children vanish unseen */
-    scoped_fd int lock = lock_take(state);
+    scoped_fd int lock = lock_handed(state);
+    if (lock < 0)
+        lock = lock_take(state);
+    serving.lock_fd = lock;
     if (lock == -EWOULDBLOCK || lock < 0) {
         char text[PLACE_BYTES + 128];
         snprintf(text, sizeof text, "enginx: cluster %s %s (state in %s)\n", topology->name,
@@ -381,6 +500,7 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         return code;
     }
     code = serve_in(&serving, cli, topology, state);
-    state_remove(state);
+    if (!handover_of()->taken || code == CLI_OK) /* what runs may be another's to adopt */
+        state_remove(state);
     return code;
 }

@@ -59,6 +59,7 @@ enum { ACCEPT_PAUSE_MS = 200 };
 
 static void client_idle(struct timer *timer);
 static bool reload_waits(const struct client *client, const char **ret_error);
+static bool upgrade_waits(const struct client *client, const char **ret_error);
 
 /* ---- answers ----------------------------------------------------------------------------------
  */
@@ -82,6 +83,8 @@ static void client_free(struct client *client)
     buffer_done(&client->answer);
     if (client->waits == reload_waits)
         reload_disown(server->supervisor, client);
+    if (client->waits == upgrade_waits)
+        upgrade_disown(server->supervisor, client);
     free(client->reload_error);
     free(client->report);
     free(client);
@@ -382,6 +385,26 @@ static const char *command_reload(struct client *client, const json_t *request)
     return NULL;
 }
 
+static bool upgrade_waits(const struct client *client, const char **ret_error)
+{
+    *ret_error = client->reload_error;
+    return client->reloaded;
+}
+
+/* Answered when it is sure that the other executable could take over, just before it does. */
+static const char *command_upgrade(struct client *client, const json_t *request)
+{
+    static char why[UPGRADE_WHY_BYTES];
+    struct supervisor *supervisor = client->server->supervisor;
+    const char *executable = json_string_value(json_object_get(request, "executable"));
+    int error = upgrade_begin(supervisor, executable ? executable : supervisor->options.executable,
+                              client_reloaded, client, why);
+    if (error)
+        return why;
+    client->waits = upgrade_waits;
+    return NULL;
+}
+
 static const char *command_down(struct client *client, const json_t *request)
 {
     (void)request;
@@ -406,7 +429,7 @@ static const struct command {
     {"status", command_status, true},  {"scale", command_scale, false},
     {"drain", command_drain, false},   {"restart", command_restart, false},
     {"down", command_down, true},      {"wait", command_wait, false},
-    {"reload", command_reload, false},
+    {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */
@@ -544,55 +567,76 @@ static void server_ready(struct watch *watch, unsigned events)
     close(fd);
 }
 
-int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
-                       struct control_server **ret_server)
+/* The socket at this path, or -errno. */
+static int socket_open(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
     strcpy(address.sun_path, path);
+    scoped_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    unlink(path); /* of a supervisor that was killed; the lock says that none lives */
+    mode_t mask = umask(0177);
+    int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
+    int error = bound < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0 ? -errno : 0;
+    umask(mask);
+    return error ? error : fd_take(&fd);
+}
+
+int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
+                       int *socket_fd, struct control_server **ret_server)
+{
     struct control_server *server = calloc(1, sizeof *server);
     if (!server)
         return -ENOMEM;
     *server = (struct control_server){.loop = loop, .supervisor = supervisor, .spare = -1};
-    strcpy(server->path, path);
-    server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1 will do, too */
-    server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(path); /* of a supervisor that was killed; the lock says that none lives */
-    mode_t mask = umask(0177);
-    int bound = server->fd < 0 ? -1 : bind(server->fd, (struct sockaddr *)&address, sizeof address);
-    int error = bound < 0 || listen(server->fd, CONTROL_CLIENTS_MAX) < 0 ? -errno : 0;
-    umask(mask);
+    server->fd = *socket_fd < 0 ? socket_open(path) : fd_take(socket_fd);
+    int error = server->fd < 0 ? server->fd : 0;
     if (!error)
         error = watch_start(loop, &server->watch, server->fd, WATCH_READ, server_ready, server);
     if (error) {
-        if (server->fd >= 0)
-            close(server->fd);
-        fd_drop(&server->spare);
+        fd_drop(&server->fd);
         free(server);
         return error;
     }
+    strcpy(server->path, path);
+    server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1 will do, too */
     *ret_server = server;
     return 0;
+}
+
+static void clients_end(struct control_server *server, const char *why)
+{
+    while (server->clients) {
+        struct client *client = server->clients;
+        if (client->waits) {
+            client_finish(client, client->waits == never ? NULL : why);
+            if (!client_flush(client))
+                continue;
+        }
+        client_free(client);
+    }
+}
+
+int control_server_release(struct control_server *server)
+{
+    clients_end(server, "enginx is being upgraded: ask again");
+    watch_stop(server->loop, &server->watch);
+    timer_stop(server->loop, &server->pause);
+    int fd = server->fd;
+    fd_drop(&server->spare);
+    free(server);
+    return fd;
 }
 
 void control_server_free(struct control_server *server)
 {
     if (!server)
         return;
-    while (server->clients) {
-        struct client *client = server->clients;
-        if (client->waits) {
-            client_finish(client, client->waits == never ? NULL : "the cluster went down");
-            if (!client_flush(client))
-                continue;
-        }
-        client_free(client);
-    }
-    watch_stop(server->loop, &server->watch);
-    timer_stop(server->loop, &server->pause);
-    close(server->fd);
-    fd_drop(&server->spare);
+    clients_end(server, "the cluster went down");
     unlink(server->path);
-    free(server);
+    int fd = control_server_release(server);
+    fd_drop(&fd);
 }

@@ -22,10 +22,14 @@ enum {
     PROGRESS_WAITING_MAX = 64 * 1024, /* to a client that reads slowly no more progress is told */
 };
 
-/* 0 or -errno. `path` must fit a Unix address. */
+/* 0 or -errno. `path` must fit a Unix address. *socket_fd: the socket that an executable before us
+ * had there, which is taken over; -1: a new one is made. */
 int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
-                       struct control_server **ret_server);
+                       int *socket_fd, struct control_server **ret_server);
 /* Whoever waits for the cluster's end is answered now. Removes the socket. */
 void control_server_free(struct control_server *server);
+/* Another executable is to go on with the socket, which is given: whoever waits has to ask again.
+ */
+int control_server_release(struct control_server *server);
 /* Something changed: looks at those who wait. */
 void control_server_changed(struct control_server *server);

@@ -45,7 +45,8 @@ static int setup(void **state)
         .options = {.log_directory = "/var/log/shop"},
     };
     *state = fixture;
-    return control_server_new(fixture->loop, &fixture->supervisor, path, &fixture->server);
+    int none = -1;
+    return control_server_new(fixture->loop, &fixture->supervisor, path, &none, &fixture->server);
 }
 
 static int teardown(void **state)

@@ -265,6 +265,31 @@ static json_t *unit_status(struct unit *unit)
     return object;
 }
 
+static json_t *gateways_draining(const struct supervisor *supervisor)
+{
+    pid_t pids[FRONT_ELDERS_MAX];
+    json_t *list = json_array();
+    size_t count = front_elders(supervisor->front, pids);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer(pids[i]));
+    return list;
+}
+
+/* Null: there was none. */
+static json_t *upgrade_status(const struct supervisor *supervisor)
+{
+    const struct upgrade_past *past = &supervisor->options.past;
+    if (!past->count)
+        return json_null();
+    json_t *object = json_object();
+    const char *outcome = past->watched ? "watching" : past->failed ? "rolled-back" : "done";
+    json_object_set_new(object, "count", json_integer(past->count));
+    json_object_set_new(object, "outcome", json_string(outcome));
+    json_object_set_new(object, "from", past->from ? json_text(past->from) : json_null());
+    json_object_set_new(object, "why", past->failed ? json_text(past->failed) : json_null());
+    return object;
+}
+
 json_t *status_build(struct supervisor *supervisor)
 {
     json_t *status = json_object();
@@ -280,6 +305,8 @@ json_t *status_build(struct supervisor *supervisor)
     json_object_set_new(status, "logger_pid",
                         json_integer(supervisor->logger ? logger_pid(supervisor->logger) : 0));
     json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
+    json_object_set_new(status, "gateways_draining", gateways_draining(supervisor));
+    json_object_set_new(status, "upgrade", upgrade_status(supervisor));
     json_t *services = json_array();
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (!supervisor->topology->services[i].absent || supervisor->units[i].instance_count)

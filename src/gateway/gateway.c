@@ -43,6 +43,8 @@ static struct {
     struct timer tickets_due;
     struct sockets *sockets;
     int directories[DIRECTORIES_MAX]; /* of the next generation; -1: none */
+    int elders[TALLY_THREADS_MAX];    /* by thread: sessions of the gateway before; -1: none */
+    int heirs[TALLY_THREADS_MAX];     /* by thread: whom ours go to; -1: nobody */
     struct watch opener;
     struct resolved *resolved;
     struct stash *stash; /* NULL: one thread */
@@ -294,6 +296,7 @@ static int parts_start(const struct generation *first)
         .stash = gateway.stash,
         .bell = gateway.bell,
         .logger_fd = gateway.journal,
+        .elders = gateway.elders,
         .switched = switched,
         .drained = drained,
     };
@@ -399,6 +402,16 @@ static int directory_take(struct message *message)
     return 0;
 }
 
+/* A socket for each thread, to the gateway before or to the next. */
+static int relative_take(int relatives[TALLY_THREADS_MAX], struct message *message)
+{
+    if (message->number >= TALLY_THREADS_MAX)
+        return -EPROTO;
+    fd_drop(&relatives[message->number]);
+    relatives[message->number] = fd_take(&message->fd);
+    return 0;
+}
+
 /* A new logger takes the place of the old one under the same number, which the workers know. */
 static void journal_take(struct message *message)
 {
@@ -425,7 +438,7 @@ static void drain(void)
     gateway.checker = NULL;
     metrics_free(gateway.metrics);
     gateway.metrics = NULL;
-    threads_drain(gateway.threads);
+    threads_drain(gateway.threads, gateway.heirs);
 }
 
 /* 0 or -errno: nothing can go on. */
@@ -462,6 +475,10 @@ static int obey(struct message *message)
         generation_unref(gateway.prepared);
         gateway.prepared = NULL;
         return 0;
+    case MESSAGE_ELDER:
+        return relative_take(gateway.elders, message);
+    case MESSAGE_HEIR:
+        return relative_take(gateway.heirs, message);
     case MESSAGE_DRAIN:
         drain();
         return 0;
@@ -528,6 +545,8 @@ static int setup(void)
 {
     descriptors_raise();
     memset(gateway.directories, -1, sizeof gateway.directories);
+    memset(gateway.elders, -1, sizeof gateway.elders);
+    memset(gateway.heirs, -1, sizeof gateway.heirs);
     int error = role_confine(0);
     if (error)
         return error;

@@ -13,6 +13,9 @@
  *   commit N                → committed N    when the last worker uses it
  *   abandon N                                the prepared one is not wanted
  *   unlisten NAME                            close it (after the commit that has it no more)
+ *   elder N                                  a socket for thread N: sessions of the gateway that it
+ *                                            takes over from come there (relay/will.h); first
+ *   heir N                                   a socket for thread N: where its sessions go; before:
  *   drain                                    (or SIGQUIT) takes no more connections, and ends when
  *                                            the last of those that there are has ended
  *                           ← health well|ill (slot, epoch, why)

@@ -12,10 +12,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/scoped.h"
 #include "gateway/greeting.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/relay/relay.h"
+#include "gateway/relay/relay_worker.h"
 #include "gateway/relay/sessions.h"
+#include "gateway/relay/will.h"
+
+enum { WILLS_A_TURN_MAX = 64 };
 
 struct listen_point {
     LIST_ENTRY(listen_point) next;
@@ -34,6 +39,9 @@ struct listening {
     int fd_pause;       /* the first that clients do not get: what is above leads to endpoints */
     uint64_t told_ms;   /* when the journal last heard of it; 0: never */
     bool stopped;
+    struct watch elder; /* sessions of the gateway before us come from there */
+    struct timer inherit;
+    int elder_fd; /* -1: there is none, or it has nothing more */
 };
 
 /* ---- connections -------------------------------------------------------------------------------
@@ -269,14 +277,85 @@ struct listening *listening_new(struct worker *worker)
     if (!listening)
         return NULL;
     listening->worker = worker;
+    listening->elder_fd = -1;
     listening->fd_pause = fd_pause(worker->descriptors_max);
     return listening;
 }
 
-void listening_stop(struct listening *listening)
+void listening_leave(struct listening *listening, int heir_fd)
 {
+    struct listen_point *point;
     listening->stopped = true;
     points_watch(listening, false);
+    LIST_FOREACH (point, &listening->points, next) {
+        if (point->sessions)
+            sessions_leave(point->sessions, heir_fd);
+    }
+    if (heir_fd >= 0)
+        close(heir_fd);
+}
+
+/* ---- what the gateway before leaves ------------------------------------------------------------
+ */
+
+static void inherit_end(struct listening *listening)
+{
+    struct listen_point *point;
+    struct loop *loop = listening->worker->loop;
+    watch_stop(loop, &listening->elder);
+    timer_stop(loop, &listening->inherit);
+    fd_drop(&listening->elder_fd);
+    listening->worker->relay->heir_waits = false;
+    LIST_FOREACH (point, &listening->points, next) {
+        int error = point->sessions ? sessions_read(point->sessions) : 0;
+        if (error)
+            log_error("not-listening", "listener=%s error=\"%s\"", point->plan->listener->text,
+                      strerror(-error));
+    }
+}
+
+static void session_take(struct listening *listening, const struct will *will, int fd)
+{
+    struct listen_point *point;
+    LIST_FOREACH (point, &listening->points, next) {
+        if (!point->sessions || strcmp(point->plan->listener->text, will->listener) != 0)
+            continue;
+        sessions_inherit(point->sessions, will, fd);
+        return;
+    }
+    close(fd); /* of a listener that is not there any more */
+}
+
+static void elder_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct listening *listening = watch->owner;
+    struct will will;
+    int fd = -1, error = 0;
+    for (int i = 0; i < WILLS_A_TURN_MAX && !error; i++) {
+        error = will_receive(listening->elder_fd, &will, &fd);
+        if (!error)
+            session_take(listening, &will, fd);
+    }
+    if (error && error != -EAGAIN)
+        inherit_end(listening);
+}
+
+static void inherit_late(struct timer *timer)
+{
+    struct listening *listening = timer->owner;
+    log_warn("sessions-not-left", "instead=\"clients begin new ones\"");
+    inherit_end(listening);
+}
+
+int listening_inherit(struct listening *listening, int elder_fd)
+{
+    struct loop *loop = listening->worker->loop;
+    listening->elder_fd = elder_fd;
+    listening->worker->relay->heir_waits = true;
+    int error = watch_start(loop, &listening->elder, elder_fd, WATCH_READ, elder_ready, listening);
+    return error ? error
+                 : timer_start(loop, &listening->inherit, INHERIT_MS, inherit_late, listening);
 }
 
 void listening_free(struct listening *listening)
@@ -284,6 +363,8 @@ void listening_free(struct listening *listening)
     if (!listening)
         return;
     timer_stop(listening->worker->loop, &listening->pause);
+    if (listening->elder_fd >= 0)
+        inherit_end(listening);
     while (!LIST_EMPTY(&listening->points))
         point_free(LIST_FIRST(&listening->points));
     free(listening);

@@ -17,6 +17,7 @@ enum {
     ENDPOINTS_PART = 8,
     UNEVEN_MAX = 4,        /* connections more than the others have, and an eighth */
     TELL_EVERY_MS = 10000, /* of pauses */
+    INHERIT_MS = 5000,
 };
 
 struct listening;
@@ -25,6 +26,12 @@ struct listening *listening_new(struct worker *worker); /* NULL: no memory */
 /* worker->current is a new generation: takes up what is new, lets go of what is not there any more.
  */
 void listening_settle(struct listening *listening);
-/* Takes nothing more; sessions and connections go on. */
-void listening_stop(struct listening *listening);
+/* Another gateway takes over: takes nothing more. Connections go on; sessions of datagrams are left
+ * to the one at the other end of `heir_fd` (relay/will.h), which is closed after it. -1: there is
+ * none, and they end. */
+void listening_leave(struct listening *listening, int heir_fd);
+/* Before the first generation: this one takes over. Datagrams wait until the sessions of the
+ * gateway before have come from `elder_fd`, INHERIT_MS at most. Takes the descriptor over. 0 or
+ * -errno. */
+int listening_inherit(struct listening *listening, int elder_fd);
 void listening_free(struct listening *listening);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/scoped.h"
 #include "gateway/core/worker.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/listen.h"
@@ -32,8 +33,9 @@ struct thread {
     struct timer drain_look;
     _Atomic(struct generation *) next; /* a reference comes with it */
     atomic_uint mail_bits;
-    atomic_uint using; /* number of the generation that it uses */
-    atomic_bool quiet; /* draining, and it has no connection */
+    atomic_uint using;  /* number of the generation that it uses */
+    atomic_bool quiet;  /* draining, and it has no connection */
+    atomic_int heir_fd; /* who takes over what it leaves; -1: nobody */
 };
 
 struct threads {
@@ -90,7 +92,7 @@ static void drain_look(struct timer *timer)
 
 static void thread_drain(struct thread *thread)
 {
-    listening_stop(thread->listening);
+    listening_leave(thread->listening, atomic_load(&thread->heir_fd));
     http_worker_drain(&thread->worker);
     timer_start(thread->worker.loop, &thread->drain_look, 0, drain_look, thread);
 }
@@ -174,6 +176,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         .logger_fd = setup->logger_fd,
     };
     thread->threads = threads;
+    thread->heir_fd = -1;
     thread->mail_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (thread->mail_fd < 0)
         return -errno;
@@ -184,6 +187,8 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         error = http_worker_init(&thread->worker);
     if (!error)
         error = (thread->listening = listening_new(&thread->worker)) ? 0 : -ENOMEM;
+    if (!error && setup->elders[number] >= 0)
+        error = listening_inherit(thread->listening, fd_take(&setup->elders[number]));
     if (!error)
         error = watch_start(thread->worker.loop, &thread->mail, thread->mail_fd, WATCH_READ,
                             mail_ready, thread);
@@ -246,8 +251,10 @@ void threads_wake(struct threads *threads)
     threads_mail(threads, MAIL_NEWS);
 }
 
-void threads_drain(struct threads *threads)
+void threads_drain(struct threads *threads, int *heirs)
 {
     threads->draining = true;
+    for (unsigned i = 0; i < threads->setup.count; i++)
+        atomic_store(&threads->list[i].heir_fd, fd_take(&heirs[i]));
     threads_mail(threads, MAIL_DRAIN);
 }

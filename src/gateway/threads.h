@@ -18,7 +18,7 @@ typedef void threads_drained(void *owner);
 struct threads_setup {
     struct loop *loop; /* the main thread's */
     unsigned count;
-    unsigned lane; /* of the tally */
+    unsigned lane;            /* of the tally */
     uint32_t connections_max; /* all together */
     uint32_t descriptors_max; /* 0: unknown */
     const struct board *board;
@@ -27,6 +27,7 @@ struct threads_setup {
     struct stash *stash;
     int bell;      /* the board's eventfd */
     int logger_fd; /* -1: none */
+    int *elders;   /* for each thread, taken over: listening_inherit; -1: none */
     threads_switched *switched;
     threads_drained *drained;
     void *owner;
@@ -38,4 +39,5 @@ int threads_new(const struct threads_setup *setup, struct threads **ret_threads)
 void threads_switch(struct threads *threads, struct generation *generation);
 /* The resolver or the checker has news. */
 void threads_wake(struct threads *threads);
-void threads_drain(struct threads *threads);
+/* `heirs`: for each thread, taken over: listening_leave. */
+void threads_drain(struct threads *threads, int *heirs);

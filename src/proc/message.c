@@ -58,6 +58,8 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_IS] = {"is", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 64},
     [MESSAGE_IS_UNKNOWN] = {"is-unknown", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 512},
     [MESSAGE_DIRECTORY] = {"directory", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
+    [MESSAGE_ELDER] = {"elder", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
+    [MESSAGE_HEIR] = {"heir", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 
 const char *message_name(enum message_kind kind)

@@ -69,9 +69,10 @@ static void rejected_heard(struct front *front, struct front_generation *generat
     front->rejected = true;
 }
 
-static void committed_heard(const struct front *front, struct front_generation *generation)
+static void committed_heard(struct front *front, struct front_generation *generation)
 {
     generation->stage = STAGE_COMMITTED;
+    front_elders_drain(front);
     log_info("gateway-serves", "pid=%d generation=%u ms=%llu", front->pid, generation->number,
              (unsigned long long)(loop_now(front->supervisor->loop) - front->started_ms));
     supervisor_note_change(front->supervisor, NULL);
@@ -175,6 +176,7 @@ static int front_assemble(struct front *front, const struct topology *topology, 
     board_fill(front);
     /* Before its sockets are opened: those that the keeper has not are new to it. */
     front_sockets_find(front, topology);
+    front_elders_find(front, !fresh);
     bool lives = front_process_adopt(front, !fresh);
     error = front_directories_open(&front->current, topology, why, why_size);
     if (!error)
@@ -236,6 +238,7 @@ void front_end(struct supervisor *supervisor, bool leave)
         front_process_leave(front);
     else
         front_process_end(front);
+    front_elders_end(front, leave);
     while (front->sockets) {
         struct front_socket *socket = front->sockets;
         front->sockets = socket->next;

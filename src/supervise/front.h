@@ -43,6 +43,10 @@ bool front_settled(const struct front *front);
 
 pid_t front_pid(const struct front *front); /* 0: it is about to be started again */
 
+/* Gateways that were replaced by an upgrade, and go on until their connections end. */
+enum { FRONT_ELDERS_MAX = 2 };
+size_t front_elders(const struct front *front, pid_t ret_pids[FRONT_ELDERS_MAX]);
+
 /* ---- another configuration --------------------------------------------------------------------
  */
 

@@ -64,7 +64,7 @@ static bool memory_adopt(struct front *front)
     struct tally *tally = NULL;
     scoped_fd int shown = board_fd < 0 ? -1 : reopen_for_reading(board_fd);
     if (bell < 0 || tickets_fd < 0 || shown < 0 || tally_fd < 0 ||
-        board_open(board_fd, true, &board) < 0 || tally_open(tally_fd, false, &tally) < 0 ||
+        board_open(board_fd, true, &board) < 0 || tally_open(tally_fd, true, &tally) < 0 ||
         !board_fits(front, board) || !tally_fits(front, tally)) {
         board_close(board);
         tally_close(tally);

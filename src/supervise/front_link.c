@@ -74,7 +74,7 @@ static int tell_handed(struct front *front)
         int fd = handed_fd(front, (enum front_handed)i);
         if (front->handed & 1u << i || fd < 0)
             continue;
-        int error = say(front, handed_kinds[i], "", 0, fd);
+        int error = say(front, handed_kinds[i], "", i == HANDED_TALLY ? front->lane : 0, fd);
         if (error)
             return error;
         front->handed |= 1u << i;
@@ -165,6 +165,8 @@ void front_tell(struct front *front)
         return;
     int error = tell_handed(front);
     if (!error)
+        error = front_elders_tell(front);
+    if (!error)
         error = tell_sockets(front);
     if (!error)
         error = tell_generation(front, &front->current);
@@ -193,8 +195,8 @@ static void process_forget(struct front *front)
     fd_drop(&front->pidfd);
     front->pid = 0;
     front->handed = 0;
-    *records_gateway(front->supervisor->records) = (struct gateway_record){
-        .generation = records_gateway(front->supervisor->records)->generation};
+    front_elders_retell(front);
+    records_gateway(front->supervisor->records)->pid = 0;
     for (struct front_socket *socket = front->sockets; socket; socket = socket->next)
         socket->sent = false;
 }
@@ -316,6 +318,7 @@ int front_process_start(struct front *front)
         return error;
     struct gateway_record *record = records_gateway(supervisor->records);
     record->start_ticks = process_start_ticks(pid);
+    record->lane = front->lane;
     record->pid = pid;
     log_info("gateway-starting", "pid=%d threads=%u", pid, front->threads);
     front_tell(front);
@@ -346,6 +349,7 @@ bool front_process_adopt(struct front *front, bool memory_kept)
     }
     if (process_watch(front, pid, &socket, &pidfd))
         return false;
+    front->lane = record->lane;
     front->handed = ((1u << HANDED_COUNT) - 1) & ~(1u << HANDED_JOURNAL); /* it may be another */
     for (struct front_socket *each = front->sockets; each; each = each->next)
         each->sent = true; /* those that the keeper had; the others are opened later */
@@ -361,7 +365,8 @@ void front_process_orphan_end(struct supervisor *supervisor)
         log_info("gateway-ended", "pid=%d why=\"nothing needs it any more\"", record->pid);
         pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     }
-    *record = (struct gateway_record){.generation = record->generation};
+    record->pid = 0;
+    front_elders_orphan_end(supervisor);
 }
 
 void front_process_end(struct front *front)
@@ -385,7 +390,8 @@ void front_process_abandon(const struct front *front, uint32_t number)
 
 void front_process_leave(struct front *front)
 {
-    struct gateway_record record = *records_gateway(front->supervisor->records);
+    struct gateway_record *record = records_gateway(front->supervisor->records);
+    pid_t pid = record->pid;
     process_forget(front);
-    *records_gateway(front->supervisor->records) = record;
+    record->pid = pid;
 }

@@ -56,6 +56,21 @@ enum front_handed { /* descriptors that the process gets once; bits of front.han
                     HANDED_COUNT,
 };
 
+/* A gateway that another has taken over from: it takes no more connections, and ends by itself with
+ * the last of those that it has. */
+struct front_elder {
+    struct front *front;
+    pid_t pid; /* 0: none */
+    int pidfd;
+    int socket; /* -1: gone, or not needed any more */
+    struct watch death;
+    bool told; /* that it is one */
+    /* For each of the gateway's threads, until it is told: the two ends of a socket that leads from
+     * it to its successor, for the sessions of datagrams. -1: none. */
+    int from[TALLY_THREADS_MAX], to[TALLY_THREADS_MAX];
+    uint32_t to_sent; /* of `to`, to the process that is the successor now */
+};
+
 struct front {
     struct supervisor *supervisor;
 
@@ -79,9 +94,12 @@ struct front {
     struct timer late;  /* the gateway does not answer */
     struct timer grace; /* of STAGE_GRACE */
 
+    struct front_elder elders[RECORD_ELDERS_MAX]; /* by their place in the records */
+
     pid_t pid; /* 0: none */
     int pidfd;
     int socket;
+    uint32_t lane;   /* of the tally: this process' */
     unsigned handed; /* bits: what this process has */
     uint64_t started_ms;
     uint32_t failures; /* deaths in a row, each soon after a start */
@@ -114,6 +132,23 @@ void front_tell(struct front *front);
 
 /* The roles of adopted instances are what the board of an earlier supervisor says. */
 void front_roles_adopt(struct front *front);
+
+/* ---- front_elder.c: gateways that end ---------------------------------------------------------
+ */
+
+/* Those that the records name; after an upgrade of this program, also the one that serves: another
+ * is to be started. Chooses the lane of the process to come. */
+void front_elders_find(struct front *front, bool memory_kept);
+/* Sends the process to come what leads from them to it. 0 or -errno, as message_send. */
+int front_elders_tell(struct front *front);
+/* The process that was told died: another is to be told. */
+void front_elders_retell(struct front *front);
+/* Another serves now: they are told to take no more. */
+void front_elders_drain(struct front *front);
+/* `leave`: they live on. */
+void front_elders_end(struct front *front, bool leave);
+/* The same for those that the records name, when there is no front. */
+void front_elders_orphan_end(struct supervisor *supervisor);
 
 /* ---- front.c: what it says ---------------------------------------------------------------------
  */

@@ -47,6 +47,16 @@ static bool header_fits(int fd, struct header *ret_header)
            (size_t)stat.st_size >= records_bytes(ret_header->services_max, ret_header->slots_max);
 }
 
+uint32_t records_version(const char *path)
+{
+    scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct header header;
+    if (fd < 0 || pread(fd, &header, sizeof header, 0) != sizeof header ||
+        memcmp(header.magic, magic, sizeof magic) != 0)
+        return 0;
+    return header.version;
+}
+
 static int records_map(int fd, size_t bytes, struct records **ret_records)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

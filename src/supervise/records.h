@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 3, RECORD_PORTS_MAX = 8 };
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 4, RECORD_PORTS_MAX = 8 };
 
 struct service_record {
     char name[RECORD_NAME_BYTES]; /* "": free */
@@ -43,6 +43,8 @@ struct records;
 int records_open(const char *path, uint32_t services_max, uint32_t slots_max,
                  struct records **ret_records, bool *ret_fresh);
 void records_close(struct records *records);
+/* Of the file, without opening it for use; 0: it is none. */
+uint32_t records_version(const char *path);
 
 struct service_record *records_service(struct records *records, uint32_t index);
 uint32_t records_service_number(struct records *records, const struct service_record *record);
@@ -53,10 +55,19 @@ uint32_t records_slots_max(const struct records *records);
 /* A mark of how the logger was started that is still in use; 0: none. */
 uint32_t *records_logger(struct records *records);
 
+enum { RECORD_ELDERS_MAX = 2 };
+
 struct gateway_record {
     uint32_t generation; /* of the configuration: counts up with each that was put to use */
     int32_t pid;         /* 0: none was started */
     uint64_t start_ticks;
+    uint32_t lane; /* of the tally */
+    uint32_t pad;
+    struct elder_record { /* gateways that another has taken over from (front_elder.c) */
+        int32_t pid;      /* 0: none */
+        uint32_t lane;
+        uint64_t start_ticks;
+    } elders[RECORD_ELDERS_MAX];
 };
 struct gateway_record *records_gateway(struct records *records);
 

@@ -412,6 +412,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     if (!supervisor)
         return;
     reload_cancel(supervisor);
+    upgrade_end(supervisor);
     units_end(supervisor, leave);
     front_end(supervisor, leave);
     if (supervisor->steering)

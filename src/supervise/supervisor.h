@@ -17,6 +17,7 @@
 #include "supervise/front.h"
 #include "supervise/records.h"
 #include "supervise/unit.h"
+#include "supervise/upgrade.h"
 #include "topology/links.h"
 #include "topology/topology.h"
 
@@ -28,9 +29,12 @@ struct supervisor_options {
     const char *state_directory; /* exists */
     const char *log_directory;
     const char *cgroup_base;
-    const char *exe; /* of enginx itself, for the roles */
-    int bundle_fd;   /* everything that the topology was read from (conf/bundle.h), for the gateway;
-                        taken over; -1: there is none */
+    bool upgraded; /* another executable started what runs */
+    struct upgrade_past past;
+    const char *exe;        /* of enginx itself, for the roles */
+    const char *executable; /* its file, which may hold another version by now; NULL: unknown */
+    int bundle_fd; /* everything that the topology was read from (conf/bundle.h), for the gateway;
+                      taken over; -1: there is none */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -54,6 +58,8 @@ struct supervisor {
     uint32_t services_max;
     struct old_topology *old; /* texts of services that are absent and not gone yet lie in them */
     struct reload *reload;    /* under way; NULL: none */
+    struct upgrade *trial;    /* of another executable; NULL: none */
+    char *upgrade_to;         /* to be executed in our place; NULL: nothing */
     struct marks *marks;      /* finds processes where there are no cgroups */
     struct links *users;      /* of each service */
     struct links *listeners;  /* of each service */

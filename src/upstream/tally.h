@@ -5,9 +5,9 @@
  * (a row alone may be below zero: a connection that changed threads was counted up in another).
  *
  * A gateway that an upgrade replaces goes on for as long as its connections do, beside the new one,
- * so there are TALLY_LANES sets of rows, one for each process: thread t of the process in lane l has
- * the rows of thread l × threads + t. What is under way is summed over the lanes that are busy, the
- * rest over all that ever were. Lane 0 is busy from the beginning.
+ * so there are TALLY_LANES sets of rows, one for each process: thread t of the process in lane l
+ * has the rows of thread l × threads + t. What is under way is summed over the lanes that are busy,
+ * the rest over all that ever were. Lane 0 is busy from the beginning.
  *
  * Rows: 0 … endpoints_max - 1 are endpoints. The first slots_max of them are instances, by their
  * slot; the rest are given to remote endpoints by the gateway (tally_remote_take). Then come
@@ -78,7 +78,7 @@ enum tally_kind { TALLY_SERVICE, TALLY_LISTENER, TALLY_ROUTE, TALLY_KINDS };
 struct tally;
 
 struct tally_sizes {
-    uint32_t threads; /* of a lane */
+    uint32_t threads;     /* of a lane */
     uint32_t slots_max;   /* of instances */
     uint32_t remotes_max; /* further endpoints */
     uint32_t rows[TALLY_KINDS];

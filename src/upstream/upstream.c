@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/table.h"
 #include "upstream/upstream_private.h"
@@ -108,6 +109,22 @@ enum pick_result upstream_pick(struct upstream *upstream, const struct pick *pic
         return PICK_NONE;
     roster_refresh(roster);
     return roster_choose(roster, pick, ret_endpoint);
+}
+
+struct endpoint *upstream_find(struct upstream *upstream, const struct pick *pick, uint32_t slot,
+                               uint32_t epoch, const char *name)
+{
+    struct roster *roster = upstream->ending ? NULL : upstream_roster(upstream, pick);
+    if (!roster)
+        return NULL;
+    roster_refresh(roster);
+    for (uint32_t i = 0; i < roster->count; i++) {
+        struct endpoint *endpoint = &roster->endpoints[i]->endpoint;
+        if (endpoint->slot == slot &&
+            (slot == BOARD_NONE ? strcmp(endpoint->name, name) == 0 : endpoint->epoch == epoch))
+            return endpoint;
+    }
+    return NULL;
 }
 
 uint64_t pick_hash(const void *bytes, size_t length)

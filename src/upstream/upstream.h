@@ -114,6 +114,10 @@ struct pick {        /* what the choice is for; zero-initialised: nothing is kno
 
 enum pick_result upstream_pick(struct upstream *upstream, const struct pick *pick,
                                struct endpoint **ret_endpoint);
+/* That endpoint, if it is there and does not refuse: an instance by slot and epoch, a remote one by
+ * its name. NULL: it is not. `pick`: for port and datagram. */
+struct endpoint *upstream_find(struct upstream *upstream, const struct pick *pick, uint32_t slot,
+                               uint32_t epoch, const char *name);
 /* The hash of a key's bytes, never 0. */
 uint64_t pick_hash(const void *bytes, size_t length);
 

@@ -302,7 +302,8 @@ bool client_begin(struct client_base *client, struct worker *worker,
 {
     *client = (struct client_base){.worker = worker, .use = worker->current, .plan = plan};
     address_copy(&client->peer, peer);
-    client->tally = tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
+    client->tally =
+        tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
     if (!client_fits(client)) {
         tally_add(&client->tally->refused, 1);
         return false;

@@ -107,7 +107,7 @@ const struct sockaddr *client_local(struct client_base *client, int fd);
 
 struct worker_setup {
     unsigned number;
-    unsigned thread; /* whose rows of the tally it has: upstream/tally.h */
+    unsigned thread;             /* whose rows of the tally it has: upstream/tally.h */
     uint32_t connections_max;    /* of all workers together */
     struct worker_count *counts; /* one for each; NULL: it is alone */
     unsigned count;

@@ -89,8 +89,9 @@ static void route_start(struct exchange *exchange, const struct matched *matched
     const struct route *route = matched->route;
     exchange->route = route;
     exchange->route_number = matched->number;
-    exchange->route_tally = tally_traffic(exchange->worker->place.tally, exchange->worker->place.thread,
-                                          TALLY_ROUTE, plan->route_rows[matched->number]);
+    exchange->route_tally =
+        tally_traffic(exchange->worker->place.tally, exchange->worker->place.thread, TALLY_ROUTE,
+                      plan->route_rows[matched->number]);
     tally_add(&exchange->route_tally->requests_now, 1);
     uint64_t bytes_max = exchange_body_max(exchange);
     if ((route->internal || exchange->follow) && !route_reached(exchange, route))

@@ -70,8 +70,8 @@ static void relayed_over(void *owner, const struct tunnel_end *end)
         .worker = worker,
         .use = relayed->use,
         .plan = relayed->plan,
-        .tally =
-            tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, relayed->plan->row),
+        .tally = tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER,
+                               relayed->plan->row),
         .peer = relayed->peer,
         .capped = relayed->capped,
     };

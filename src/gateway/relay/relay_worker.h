@@ -28,6 +28,7 @@ struct relay_worker {
     struct slab sources;
     uint32_t session_count;
     uint32_t session_max;
+    bool heir_waits;           /* sessions of the gateway before are to come first */
     struct datagrams *asks;    /* from clients; NULL: no listener has datagrams */
     struct datagrams *answers; /* to the clients of one listener, sent when the turn ends */
     struct sessions *answers_of;

@@ -1,4 +1,4 @@
-#include "gateway/relay/sessions.h"
+#include "gateway/relay/sessions_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,10 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "gateway/relay/datagrams.h"
-#include "gateway/relay/keyed.h"
 #include "gateway/relay/relay_worker.h"
-#include "gateway/relay/sources.h"
 #include "gateway/relay/spread.h"
 
 enum {
@@ -18,36 +15,6 @@ enum {
     ANSWERS_AT_ONCE = 8,    /* of one session */
     ANSWER_ROUNDS_MAX = 16, /* of one session in a turn */
     LINE_STEPS = 16,        /* a session moves back in the line after this part of idle_ms */
-};
-
-struct session {
-    struct keyed keyed;
-    TAILQ_ENTRY(session) line;
-    struct watch watch;
-    struct sessions *of;
-    struct endpoint *endpoint; /* begun */
-    struct source *source;     /* NULL: none */
-    struct tally_traffic *service;
-    union client_address peer; /* who wrote last: gets the answers */
-    struct asked asked;
-    int fd;
-    uint32_t moved_ms; /* loop time, low bits: of the last datagram */
-    uint32_t lined_ms; /* when it was last put at the end of the line */
-    bool answered;
-};
-
-struct sessions {
-    struct worker *worker;
-    struct generation_use *use; /* of the newest generation; held */
-    const struct plan_listener *plan;
-    struct tally_traffic *tally; /* the listener's */
-    struct watch watch;
-    struct keyed_table table;
-    struct sources sources;
-    TAILQ_HEAD(, session) line; /* the quietest first */
-    struct timer quiet;
-    const struct endpoint *failed; /* just now: not the next choice; else NULL */
-    int fd;
 };
 
 static uint32_t now_ms(const struct sessions *sessions)
@@ -94,7 +61,7 @@ static void session_free(struct session *session)
     slab_give(&relay->sessions, session);
 }
 
-static void session_end(struct session *session, enum endpoint_outcome outcome)
+void session_end(struct session *session, enum endpoint_outcome outcome)
 {
     struct sessions *sessions = session->of;
     struct endpoint *endpoint = session->endpoint;
@@ -163,6 +130,12 @@ static void session_moved(struct session *session)
 
 static void session_ready(struct watch *watch, unsigned events);
 
+int session_watch(struct session *session)
+{
+    return watch_start(session->of->worker->loop, &session->watch, session->fd,
+                       WATCH_READ | (unsigned)WATCH_EDGE, session_ready, session);
+}
+
 static int session_connect(struct session *session)
 {
     const struct endpoint *endpoint = session->endpoint;
@@ -173,14 +146,13 @@ static int session_connect(struct session *session)
     int error = connect(session->fd, (const struct sockaddr *)&endpoint->address,
                         endpoint->address_length) < 0
                     ? -errno
-                    : watch_start(session->of->worker->loop, &session->watch, session->fd,
-                                  WATCH_READ | (unsigned)WATCH_EDGE, session_ready, session);
+                    : session_watch(session);
     if (error)
         close(session->fd);
     return error;
 }
 
-static void session_begin(struct session *session, const struct key *key)
+void session_begin(struct session *session, const struct key *key)
 {
     struct sessions *sessions = session->of;
     struct endpoint *endpoint = session->endpoint;
@@ -199,7 +171,7 @@ static void session_begin(struct session *session, const struct key *key)
 }
 
 /* At the cap the quietest makes room. */
-static struct session *session_room(struct sessions *sessions)
+struct session *session_room(struct sessions *sessions)
 {
     struct relay_worker *relay = sessions->worker->relay;
     if (relay->session_count >= relay->session_max) {
@@ -213,7 +185,7 @@ static struct session *session_room(struct sessions *sessions)
     return session;
 }
 
-static void session_unroom(struct session *session)
+void session_unroom(struct session *session)
 {
     struct relay_worker *relay = session->of->worker->relay;
     source_unref(&session->of->sources, session->source);
@@ -451,8 +423,15 @@ static int sessions_start(struct sessions *sessions)
     sessions->sources.slab = &worker->relay->sources;
     sessions->sources.board = worker->place.board;
     datagrams_prepare(sessions->fd, true);
-    return watch_start(worker->loop, &sessions->watch, sessions->fd, WATCH_READ, clients_ready,
-                       sessions);
+    return worker->relay->heir_waits ? 0 : sessions_read(sessions);
+}
+
+int sessions_read(struct sessions *sessions)
+{
+    if (sessions->watch.active)
+        return 0;
+    return watch_start(sessions->worker->loop, &sessions->watch, sessions->fd, WATCH_READ,
+                       clients_ready, sessions);
 }
 
 struct sessions *sessions_new(struct worker *worker, const struct plan_listener *plan, int fd)
@@ -492,7 +471,8 @@ void sessions_settle(struct sessions *sessions, struct generation_use *use,
     use_unref(sessions->use);
     sessions->use = use;
     sessions->plan = plan;
-    sessions->tally = tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
+    sessions->tally =
+        tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
 }
 
 void sessions_free(struct sessions *sessions)

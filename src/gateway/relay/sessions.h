@@ -21,3 +21,15 @@ struct sessions *sessions_new(struct worker *worker, const struct plan_listener 
 void sessions_settle(struct sessions *sessions, struct generation_use *use,
                      const struct plan_listener *plan);
 void sessions_free(struct sessions *sessions);
+
+/* ---- when another gateway takes over (will.h) ---- */
+
+/* Takes no more datagrams of clients, and leaves every session to the one at the other end of the
+ * socket; what it does not take in time ends here. -1: there is none. */
+void sessions_leave(struct sessions *sessions, int heir_fd);
+struct will;
+/* Goes on with a session of the gateway before us; takes the descriptor over. */
+void sessions_inherit(struct sessions *sessions, const struct will *will, int fd);
+/* Begins to take datagrams of clients, if relay_worker.heir_waits kept it from that. 0 or -errno.
+ */
+int sessions_read(struct sessions *sessions);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "gateway/relay/relay_rig.h"
+#include "gateway/relay/relay_worker.h"
+#include "gateway/relay/will.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -586,6 +588,113 @@ static void they_live_on_over_a_reload(void **state)
     close(server_fd);
 }
 
+/* What is left arrives in order, and the successor goes on with it under the same sockets. */
+static void inherit_all(struct sessions *heir, int fd)
+{
+    struct will will;
+    int socket, error;
+    while (!(error = will_receive(fd, &will, &socket))) {
+        assert_string_equal(will.listener, "udp");
+        sessions_inherit(heir, &will, socket);
+    }
+    assert_int_equal(error, -EAGAIN);
+}
+
+static void another_gateway_goes_on_with_them(void **state)
+{
+    struct relay_rig *rig = *state;
+    rig->listener.text = "udp";
+    start(rig);
+    int server_fd = server(rig, 1), other_fd = server(rig, 2);
+    int clients[2] = {client("127.0.0.1"), client("127.0.0.1")};
+    struct sockaddr_in from[2], now;
+    for (int i = 0; i < 2; i++)
+        say(clients[i], "x");
+    hear(rig, server_fd, "x", &from[0]);
+    hear(rig, other_fd, "x", &from[1]);
+    rig->worker.relay->heir_waits = true;
+    struct sessions *heir = sessions_new(&rig->worker, &rig->plan, listener);
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    sessions_leave(sessions, pair[0]);
+    assert_int_equal(rig_listener(rig)->connections_now, 0);
+    for (int i = 0; i < 2; i++)
+        say(clients[i], "between");
+    hear_nothing(rig, server_fd);
+    inherit_all(heir, pair[1]);
+    assert_int_equal(rig_listener(rig)->connections_now, 2);
+    answer(server_fd, &from[0], "back");
+    answer(other_fd, &from[1], "back");
+    for (int i = 0; i < 2; i++)
+        hear(rig, clients[i], "back", NULL);
+    rig->worker.relay->heir_waits = false;
+    assert_int_equal(sessions_read(heir), 0);
+    hear(rig, server_fd, "between", &now);
+    assert_int_equal(now.sin_port, from[0].sin_port);
+    hear(rig, other_fd, "between", &now);
+    assert_int_equal(now.sin_port, from[1].sin_port);
+    sessions_free(heir);
+    for (int i = 0; i < 2; i++) {
+        close(pair[i]);
+        close(clients[i]);
+    }
+    close(server_fd);
+    close(other_fd);
+}
+
+static void a_session_whose_endpoint_is_gone_is_not_inherited(void **state)
+{
+    struct relay_rig *rig = *state;
+    rig->listener.text = "udp";
+    start(rig);
+    int server_fd = server(rig, 1), fd = client("127.0.0.1"), pair[2];
+    struct sockaddr_in from;
+    say(fd, "x");
+    hear(rig, server_fd, "x", &from);
+    rig->worker.relay->heir_waits = true;
+    struct sessions *heir = sessions_new(&rig->worker, &rig->plan, listener);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    sessions_leave(sessions, pair[0]);
+    rig_instance(rig, 0, 1, BOARD_DOWN, 0);
+    inherit_all(heir, pair[1]);
+    assert_int_equal(rig_listener(rig)->connections_now, 0);
+    sessions_free(heir);
+    close(pair[0]);
+    close(pair[1]);
+    close(fd);
+    close(server_fd);
+}
+
+static void a_will_of_another_format_is_refused(void **state)
+{
+    (void)state;
+    struct will will, heard;
+    int pair[2], fd = -1;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    memset(&will, 0, sizeof will);
+    will.format = WILL_FORMAT;
+    assert_int_equal(will_send(pair[0], &will, pair[0]), 0);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), 0);
+    close(fd);
+    will.format++;
+    assert_int_equal(will_send(pair[0], &will, pair[0]), 0);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EPROTO);
+    will.format--;
+    will.key.length = KEY_BYTES_MAX + 1;
+    assert_int_equal(will_send(pair[0], &will, pair[0]), 0);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EPROTO);
+    will.key.length = 0;
+    memset(will.listener, 'x', sizeof will.listener);
+    assert_int_equal(will_send(pair[0], &will, pair[0]), 0);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EPROTO);
+    assert_int_equal(send(pair[0], "short", 5, 0), 5);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EPROTO);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EAGAIN);
+    close(pair[0]);
+    assert_int_equal(will_receive(pair[1], &heard, &fd), -EPIPE);
+    close(pair[1]);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -608,6 +717,9 @@ int main(void)
         EACH(without_anybody_it_is_dropped),
         EACH(at_the_cap_the_quietest_ends),
         EACH(they_live_on_over_a_reload),
+        EACH(another_gateway_goes_on_with_them),
+        EACH(a_session_whose_endpoint_is_gone_is_not_inherited),
+        cmocka_unit_test(a_will_of_another_format_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,18 @@ struct source *source_take(struct sources *sources, const struct session_wish *w
     return source;
 }
 
+struct source *source_inherit(struct sources *sources, const union client_address *peer,
+                              struct endpoint *endpoint)
+{
+    struct key key = {0};
+    address_key(&key, peer);
+    struct source *source = (struct source *)keyed_find(&sources->table, &key);
+    if (!source)
+        return source_new(sources, endpoint, &key);
+    source->refs++;
+    return source;
+}
+
 void source_unref(struct sources *sources, struct source *source)
 {
     if (!source || --source->refs)

@@ -38,4 +38,7 @@ struct endpoint *endpoint_choose(const struct session_wish *wish);
 /* The endpoint that other sessions of the address have, or a new choice for all that come. NULL:
  * nobody, or no memory. */
 struct source *source_take(struct sources *sources, const struct session_wish *wish);
+/* The endpoint that the address has already, if it is another one; else this. NULL: no memory. */
+struct source *source_inherit(struct sources *sources, const union client_address *peer,
+                              struct endpoint *endpoint);
 void source_unref(struct sources *sources, struct source *source); /* accepts NULL */
