@@ -259,10 +259,9 @@ static int parts_make(void)
         gateway.resolver =
             resolver_new(gateway.loop, gateway.resolved, gateway.tally, resolved_changed, NULL);
     if (gateway.resolver)
-        gateway.checker =
-            checker_new(gateway.loop, gateway.board, gateway.resolved, gateway.resolver,
-                        gateway.tally, gateway.lane * tally_sizes(gateway.tally)->threads,
-                        health_told, role_told, NULL);
+        gateway.checker = checker_new(
+            gateway.loop, gateway.board, gateway.resolved, gateway.resolver, gateway.tally,
+            gateway.lane * tally_sizes(gateway.tally)->threads, health_told, role_told, NULL);
     if (!gateway.tickets)
         gateway.tickets = tls_tickets_new(-1);
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;

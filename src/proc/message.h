@@ -56,8 +56,8 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     /* gateway → supervisor: what a role check found */
                     MESSAGE_IS,         /* number: slot << 32 | epoch; bytes: "primary 7" */
                     MESSAGE_IS_UNKNOWN, /* the same; bytes: why */
-                    MESSAGE_ELDER,     /* supervisor → gateway; descriptor, number: of a thread */
-                    MESSAGE_HEIR,      /* the same */
+                    MESSAGE_ELDER, /* supervisor → gateway; descriptor, number: of a thread */
+                    MESSAGE_HEIR,  /* the same */
                     MESSAGE_KINDS,
 };
 
