@@ -1,4 +1,4 @@
-/* What stands before routes: `allow`, `deny`, `limit`. */
+/* What stands before routes: `allow`, `deny`, `limit`, `auth`. */
 #include "conf/directive_private.h"
 
 #define PLACES (CONTEXT_LISTEN | CONTEXT_HOST | CONTEXT_ROUTE)
@@ -69,6 +69,22 @@ static const struct directive rows[] = {
              "time `requests`. All of the gateway's threads count together. What is too much is "
              "answered with 429 and Retry-After.",
      .example = "limit 100/s burst=50 by=client;"},
+    {.name = "auth",
+     .id = DIRECTIVE_AUTH,
+     .contexts = PLACES,
+     .many = true,
+     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "basic"},
+                   {.name = "FILE", .type = VALUE_WORD, .many = true, .optional = true}},
+     .options = {{.name = "realm",
+                  .type = VALUE_WORD,
+                  .fallback = "restricted",
+                  .help = "basic: what browsers show when they ask for a password"}},
+     .syntax = "auth basic FILE [realm=TEXT];",
+     .help =
+         "Who asks must say who it is. basic: a name and a password of FILE, which has lines as "
+         "htpasswd(1) writes them (bcrypt, yescrypt, SHA-crypt, apr1) and is read with the "
+         "configuration; else 401. $user is the name from then on.",
+     .example = "auth basic staff.htpasswd realm=\"Staff only\";"},
 };
 
 const struct directive_rows directive_rows_guard = {

@@ -239,6 +239,8 @@ struct guard_place {
 };
 void guards_make(struct builder *builder, const struct guard_place *place,
                  const struct statement *block, struct site_scope *scope);
+/* guard_auth.c: `auth`. False: reported. */
+bool auth_make(struct builder *builder, const struct statement *at, struct guard *ret_guard);
 /* guard_access.c: `allow` and `deny` of a block; NULL: it has none, or reported. */
 const struct access_list *access_make(struct builder *builder, const struct statement *block);
 

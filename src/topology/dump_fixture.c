@@ -203,6 +203,13 @@ static void guard_dump(const struct guard *guard, FILE *out)
         TEXT(guard->limit, key);
         NUMBER(guard->limit, status);
         return;
+    case GUARD_BASIC:
+        TEXT(guard->basic, realm);
+        for (size_t i = 0; i < guard->basic->user_count; i++) {
+            TEXT(&guard->basic->users[i], name);
+            TEXT(&guard->basic->users[i], hash);
+        }
+        return;
     case GUARD_KINDS:
         break;
     }

@@ -4,4 +4,5 @@ const char *const guard_names[GUARD_KINDS] = {
     [GUARD_ACCESS] = "access",
     [GUARD_RATE] = "rate",
     [GUARD_REQUESTS] = "requests",
+    [GUARD_BASIC] = "basic",
 };

@@ -18,6 +18,7 @@ enum guard_kind {
     GUARD_ACCESS,   /* `allow` and `deny` of one block */
     GUARD_RATE,     /* `limit RATE` */
     GUARD_REQUESTS, /* `limit requests=N` */
+    GUARD_BASIC,    /* `auth basic` */
     GUARD_KINDS
 };
 
@@ -33,11 +34,23 @@ struct guard_limit {
     uint16_t status;      /* of the refusal */
 };
 
+struct guard_user {
+    const char *name;
+    const char *hash; /* of crypt(5), or $apr1$: htpasswd.h */
+};
+
+struct guard_basic {
+    const char *realm;              /* nothing in it ends a quoted string */
+    const struct guard_user *users; /* ordered by name */
+    size_t user_count;
+};
+
 struct guard {
     enum guard_kind kind;
     const char *text; /* for logs: "limit 10/s" */
     union {
         const struct access_list *access;
         const struct guard_limit *limit;
+        const struct guard_basic *basic;
     };
 };

@@ -153,12 +153,24 @@ static void limit_add(struct guards *guards, const struct statement *at)
         requests_add(guards, at, &common);
 }
 
+/* ---- auth ----------------------------------------------------------------------------------- */
+
+static void auth_add(struct guards *guards, const struct statement *at)
+{
+    struct guard made;
+    struct guard *guard =
+        auth_make(guards->builder, at, &made) ? guard_add(guards, at, made.kind) : NULL;
+    if (guard)
+        *guard = made;
+}
+
 /* ---- a block -------------------------------------------------------------------------------- */
 
 static bool is_guard(const struct statement *at)
 {
     enum directive_id id = at->directive->id;
-    return id == DIRECTIVE_ALLOW || id == DIRECTIVE_DENY || id == DIRECTIVE_GUARD_LIMIT;
+    return id == DIRECTIVE_ALLOW || id == DIRECTIVE_DENY || id == DIRECTIVE_GUARD_LIMIT ||
+           id == DIRECTIVE_AUTH;
 }
 
 static void guard_make(struct guards *guards, const struct statement *block,
@@ -166,6 +178,8 @@ static void guard_make(struct guards *guards, const struct statement *block,
 {
     if (at->directive->id == DIRECTIVE_GUARD_LIMIT)
         limit_add(guards, at);
+    else if (at->directive->id == DIRECTIVE_AUTH)
+        auth_add(guards, at);
     else
         access_add(guards, block, at);
 }

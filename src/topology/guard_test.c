@@ -125,6 +125,11 @@ static void what_is_wrong_is_said(void **state)
          "shop.conf:3:14: error: `by=header:` is nothing that requests differ in"},
         {"limit 1/s by=me; route / -> a;",
          "shop.conf:3:14: error: `by=me` is nothing that requests differ in"},
+        {"auth basic; route / -> a;", "shop.conf:3:1: error: `auth basic` needs one file"},
+        {"auth basic x y; route / -> a;", "shop.conf:3:1: error: `auth basic` needs one file"},
+        {"auth basic x realm='a\"b'; route / -> a;",
+         "shop.conf:3:20: error: a realm is text of up to 100 bytes without quotation marks and "
+         "backslashes"},
         {"route / -> a { limit 1/s by=$1; }",
          "shop.conf:3:29: error: `$1` has a value only with a regular expression that has `(…)`"},
     };
@@ -186,6 +191,51 @@ static void networks_come_from_files(void **state)
     rmdir(folder);
 }
 
+static void users_come_from_files(void **state)
+{
+    (void)state;
+#define HASH "$2y$05$abcdefghijklmnopqrstuuKnFVVLEhMmYXVhAZQpI0nK5E4Vq8eWa"
+    static const struct {
+        const char *lines, *said;
+    } rows[] = {
+        {"a:plain\n", "line 1 of `users` has a hash of a kind that is not taken"},
+        {"#\na:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n", "line 2 of `users` has a hash that is none"},
+        {"a:$1$salt$hash\n", "line 1 of `users` has a hash of a kind that is not taken"},
+        {"a:$2y$15$abcdefghijklmnopqrstuuKnFVVLEhMmYXVhAZQpI0nK5E4Vq8eWa",
+         "line 1 of `users` has a bcrypt hash that takes too long"},
+        {"a:$6$rounds=2000001$a$b", "line 1 of `users` has a hash that takes too long"},
+        {"a\n", "line 1 of `users` has no `:`"},
+        {":" HASH "\n", "line 1 of `users` has no name"},
+        {"a:" HASH "\na:" HASH "\n", "`users` has the user `a` twice"},
+    };
+    char path[256];
+    strcpy(folder, "/tmp/enginx-guard-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    file_write("users", "# staff\nzoe:" HASH ":more\n\nann:$apr1$abcdefgh$x\r\n");
+    struct topology *topology =
+        loaded(SITE("auth basic users realm=\"Staff only\"; route / -> a;"));
+    assert_non_null(topology);
+    const struct guard *guard = &route_named(topology, "* /")->guards[0];
+    assert_int_equal(guard->kind, GUARD_BASIC);
+    assert_string_equal(guard->basic->realm, "Staff only");
+    assert_int_equal(guard->basic->user_count, 2);
+    assert_string_equal(guard->basic->users[0].name, "ann");
+    assert_string_equal(guard->basic->users[0].hash, "$apr1$abcdefgh$x");
+    assert_string_equal(guard->basic->users[1].hash, HASH);
+    topology_free(topology);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        file_write("users", rows[i].lines);
+        assert_null(loaded(SITE("auth basic users;\nroute / -> a;")));
+        if (!strstr(said, rows[i].said) || strstr(said, "KnFVV"))
+            fail_msg("%s is not in: %s", rows[i].said, said);
+    }
+    snprintf(path, sizeof path, "%s/shop.conf", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/users", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +245,7 @@ int main(void)
         cmocka_unit_test(tcp_has_allow_and_deny),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(networks_come_from_files),
+        cmocka_unit_test(users_come_from_files),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(said);

@@ -145,6 +145,14 @@ static void mark_guard(uint64_t *mark, const struct guard *guard)
     case GUARD_REQUESTS:
         mark_limit(mark, guard->limit);
         return;
+    case GUARD_BASIC:
+        mark_text(mark, guard->basic->realm);
+        mark_number(mark, guard->basic->user_count);
+        for (size_t i = 0; i < guard->basic->user_count; i++) {
+            mark_text(mark, guard->basic->users[i].name);
+            mark_text(mark, guard->basic->users[i].hash);
+        }
+        return;
     case GUARD_KINDS:
         break;
     }

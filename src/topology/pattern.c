@@ -3,19 +3,20 @@
 #include <assert.h>
 #include <string.h>
 
-const char *const pattern_names[] = {"host",    "path",    "query",      "uri", "scheme", "method",
-                                     "client",  "port",    "request_id", "1",   "2",      "3",
-                                     "4",       "5",       "6",          "7",   "8",      "9",
-                                     "header.", "cookie.", "arg.",       NULL};
+const char *const pattern_names[] = {"host",   "path",    "query",      "uri",  "scheme", "method",
+                                     "client", "port",    "request_id", "user", "1",      "2",
+                                     "3",      "4",       "5",          "6",    "7",      "8",
+                                     "9",      "header.", "cookie.",    "arg.", NULL};
 
 static const struct {
     const char *name;
     enum pattern_kind kind;
 } kinds[] = {
-    {"host", PATTERN_HOST},      {"path", PATTERN_PATH},      {"query", PATTERN_QUERY},
-    {"uri", PATTERN_URI},        {"scheme", PATTERN_SCHEME},  {"method", PATTERN_METHOD},
-    {"client", PATTERN_CLIENT},  {"port", PATTERN_PORT},      {"request_id", PATTERN_REQUEST_ID},
-    {"header.", PATTERN_HEADER}, {"cookie.", PATTERN_COOKIE}, {"arg.", PATTERN_ARGUMENT},
+    {"host", PATTERN_HOST},     {"path", PATTERN_PATH},      {"query", PATTERN_QUERY},
+    {"uri", PATTERN_URI},       {"scheme", PATTERN_SCHEME},  {"method", PATTERN_METHOD},
+    {"client", PATTERN_CLIENT}, {"port", PATTERN_PORT},      {"request_id", PATTERN_REQUEST_ID},
+    {"user", PATTERN_USER},     {"header.", PATTERN_HEADER}, {"cookie.", PATTERN_COOKIE},
+    {"arg.", PATTERN_ARGUMENT},
 };
 
 static bool name_take(const char *name, size_t length, struct pattern_part *part)

@@ -17,6 +17,7 @@ enum pattern_kind {
     PATTERN_CLIENT, /* its address */
     PATTERN_PORT,   /* of the listener */
     PATTERN_REQUEST_ID,
+    PATTERN_USER,     /* who it is, as `auth` found out; empty: not known */
     PATTERN_CAPTURE,  /* $1 … $9: of the regular expression */
     PATTERN_HEADER,   /* $header.NAME */
     PATTERN_COOKIE,   /* $cookie.NAME */

@@ -4,7 +4,7 @@
  * it.
  *
  * Texts marked "pattern" may hold request variables ($host $path $query $uri $scheme $method
- * $client $request_id $1…$9 of a regular expression), which are expanded for each request
+ * $client $request_id $user $1…$9 of a regular expression), which are expanded for each request
  * (gateway/http/expand.h); `$$` is a dollar sign. Names were checked when it was built. */
 #pragma once
 

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -134,3 +135,47 @@ def test_a_flood_of_keys_takes_no_memory(cluster, site):
     assert {status(key) for key in range(100, 15000)} == {200}
     assert resident(gateway) - before < 3 << 20
     assert status(14999) == status(0) == 429
+
+
+def test_passwords(cluster, programs, site):
+    """Slow hashes keep nobody waiting but those who ask; no log has a secret in it."""
+    def users(**hashes):
+        cluster.file("users", "".join(f"{name}:{text}\n" for name, text in hashes.items()))
+    slow = hashed("other", rounds=1000000)
+    users(ann=hashed("secret"), bob=slow)
+    block = ('auth basic users realm="the staff"; header request set X-User $user; '
+             'route / { respond 200 "$user"; } route /whoami -> web;')
+    site(block)
+    refused = ask("/")
+    assert (refused.status, refused.getheader("WWW-Authenticate")) == (
+        401, 'Basic realm="the staff", charset="UTF-8"')
+    for version in ("--http1.1", "--http2-prior-knowledge"):
+        assert curl(version, "-u", "ann:secret", f"http://127.0.0.1:{PORT}/").stdout == "ann"
+        done = curl(version, "-u", "ann:wrong", "-w", "%{http_code}", "-o", "/dev/null", f"http://127.0.0.1:{PORT}/")
+        assert done.stdout == "401"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        bob = pool.submit(curl, "-u", "bob:other", f"http://127.0.0.1:{PORT}/")
+        times = []
+        while not bob.done():
+            begin = time.monotonic()
+            assert ask("/").status == 401
+            times.append(time.monotonic() - begin)
+        assert bob.result().stdout == "bob"
+    assert len(times) > 5 and sorted(times)[len(times) // 2] < 0.1, times
+    users(ann=hashed("changed"))
+    reload(cluster, configured(programs, block))
+    processes.wait_for(lambda: curl("-u", "ann:changed", f"http://127.0.0.1:{PORT}/").stdout == "ann", 5, "it")
+    assert "401" in curl("-u", "ann:secret", f"http://127.0.0.1:{PORT}/").stdout
+    text = (cluster.state / "log" / "access.log").read_text() + cluster.output
+    assert "auth basic: a wrong name or password" in text
+    assert not re.search(r"secret|changed\b|wrong:|YW5u", text.replace("changed=", ""))
+
+
+def hashed(password, rounds=None):
+    salt = f"rounds={rounds}$saltsalt" if rounds else "saltsalt"
+    if rounds:
+        done = subprocess.run(["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, f"$6${salt}"],
+                              capture_output=True, text=True, check=True)
+    else:
+        done = subprocess.run(["openssl", "passwd", "-apr1", password], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -2,12 +2,15 @@
 
 #include <string.h>
 
+#include "gateway/guard/passwords.h"
 #include "gateway/http/bump.h"
+#include "gateway/http/http_worker.h"
 
 static enum guard_answer (*const kinds[GUARD_KINDS])(struct exchange *, const struct guard *) = {
     [GUARD_ACCESS] = guard_access,
     [GUARD_RATE] = guard_rate,
     [GUARD_REQUESTS] = guard_requests,
+    [GUARD_BASIC] = guard_basic,
 };
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -71,7 +74,12 @@ void guard_go_on(struct exchange *exchange)
 void guards_done(struct exchange *exchange)
 {
     guard_holds_give(exchange->guarded);
-    exchange->guarded = NULL;
+}
+
+void guards_worker_done(struct worker *worker)
+{
+    passwords_worker_free(worker->http->passwords);
+    worker->http->passwords = NULL;
 }
 
 /* ---- the handler ---------------------------------------------------------------------------- */
@@ -84,7 +92,7 @@ static void guards_start(struct exchange *exchange)
         exchange_release(exchange);
         return;
     }
-    *guarded = (struct guarded){0};
+    *guarded = (struct guarded){.user = SLICE("")};
     exchange->guarded = guarded;
     guards_ask(exchange);
 }

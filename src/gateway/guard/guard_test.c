@@ -16,13 +16,6 @@
 #define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-uint64_t __wrap_clock_monotonic_ms(void);
-uint64_t __wrap_clock_monotonic_ns(void);
-uint64_t __wrap_clock_monotonic_ns(void)
-{
-    return __wrap_clock_monotonic_ms() * 1000000;
-}
-
 static struct guard guards[4];
 
 static void assert_has(const struct rig *rig, const char *text)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "gateway/core/journal.h"
 #include "gateway/http/follow.h"
+#include "gateway/http/guarded.h"
 #include "gateway/http/requester.h"
 
 enum {
@@ -210,6 +211,12 @@ static struct slice value_traceparent(struct record *record)
     return field_value(record->exchange, FIELD_TRACEPARENT);
 }
 
+static struct slice value_user(struct record *record)
+{
+    const struct guarded *guarded = record->exchange->guarded;
+    return guarded ? guarded->user : (struct slice){0};
+}
+
 static struct slice value_tls(struct record *record)
 {
     return text_of(record->exchange->tls_version);
@@ -294,6 +301,7 @@ enum { /* in the order of access_log_fields */
        LOG_SNI,
        LOG_FAILURE,
        LOG_TRACEPARENT,
+       LOG_USER,
        LOG_FIELDS,
 };
 
@@ -343,6 +351,7 @@ static const struct log_field log_fields[LOG_FIELDS] = {
                      .quoted = true},
     [LOG_TRACEPARENT] = {NAME("traceparent"), .text = value_traceparent,
                          .bytes_max = NAME_BYTES_MAX, .quoted = true},
+    [LOG_USER] = {NAME("user"), .text = value_user, .bytes_max = NAME_BYTES_MAX, .quoted = true},
 };
 
 static const uint8_t json_usual[] = {
@@ -469,7 +478,9 @@ static void combined_format(struct line *line, struct record *record)
     static const uint8_t after[] = {LOG_INSTANCE, LOG_DURATION, LOG_RESPONSE, LOG_TRIES,
                                     LOG_REQUEST_ID};
     plain_add(line, LOG_CLIENT, record);
-    line_puts(line, " - - [");
+    line_puts(line, " - ");
+    plain_add(line, LOG_USER, record);
+    line_puts(line, " [");
     time_combined(line, record);
     line_puts(line, "] \"");
     plain_add(line, LOG_METHOD, record);

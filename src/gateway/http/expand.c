@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "gateway/http/bump.h"
+#include "gateway/http/guarded.h"
 #include "gateway/http/match.h"
 #include "gateway/http/path.h"
 #include "gateway/http/regex.h"
@@ -202,6 +203,8 @@ static struct slice part_value(struct exchange *exchange, const struct pattern_p
         const char *id = exchange_request_id(exchange);
         return (struct slice){id, (uint32_t)strlen(id)};
     }
+    case PATTERN_USER:
+        return exchange->guarded ? exchange->guarded->user : SLICE("");
     case PATTERN_CAPTURE:
         return captures[part->capture];
     case PATTERN_HEADER:

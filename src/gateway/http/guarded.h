@@ -15,8 +15,11 @@ struct guarded {
                                                  waits */
     const struct guard *refused;              /* by whom; NULL: it passed, or is not through yet */
     struct guard_hold *holds;
+    struct slice user; /* who it is; "": not known */
 };
 
 extern const struct handler handler_guards;
 /* The exchange ends: counts are given back. */
 void guards_done(struct exchange *exchange);
+/* After the worker's last exchange. */
+void guards_worker_done(struct worker *worker);

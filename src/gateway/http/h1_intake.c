@@ -390,6 +390,14 @@ static bool is_h1(struct h1_connection *connection, const char *bytes, size_t le
     return false;
 }
 
+/* A handler took the place of another, and has to be told that there is a body, if nothing of it.
+ */
+static bool body_untold(const struct h1_connection *connection)
+{
+    const struct h1_exchange *own = connection->exchange;
+    return own && own->body_wanted && !own->body_told && !own->exchange.request_ended;
+}
+
 void h1_intake(struct h1_connection *connection)
 {
     char *input = connection->base.worker->input;
@@ -405,7 +413,7 @@ void h1_intake(struct h1_connection *connection)
             (connection->exchange->exchange.request_ended || !connection->exchange->body_wanted))
             return; /* the usual case while a handler is at work */
         size_t length = held_load(connection);
-        if (connection->starved || !length) {
+        if ((connection->starved || !length) && !body_untold(connection)) {
             ssize_t count =
                 stream_read(&connection->stream, input + length, WORKER_INPUT_BYTES - length);
             if (count <= 0) {

@@ -7,6 +7,7 @@
 
 #include "gateway/http/codec.h"
 #include "gateway/http/files.h"
+#include "gateway/http/guarded.h"
 #include "gateway/http/h1_connection.h"
 #include "gateway/http/h2_server.h"
 
@@ -86,6 +87,7 @@ void http_worker_done(struct worker *worker)
     }
     bump_store_free(http->arenas);
     files_worker_free(http->files);
+    guards_worker_done(worker);
     free(http);
     worker->http = NULL;
 }
