@@ -32,23 +32,25 @@ static bool role_give(struct instance *instance, enum endpoint_role role, const 
     return true;
 }
 
-/* The unit's roles, after one of its instances said another. */
-static void roles_settle(struct unit *unit, const char *why)
+/* The unit's roles, after one of its instances said another; `why` is about that one. */
+static void roles_settle(const struct instance *instance, const char *why)
 {
+    struct unit *unit = instance->unit;
     uint32_t count = unit->instance_count;
     scoped_memory struct claim **claims = calloc(count ? count : 1, sizeof *claims);
     if (!claims) /* with the next answer */
         return;
     bool had = false, changed = false;
     for (uint32_t i = 0; i < count; i++) {
-        struct instance *instance = unit->instances[i];
-        claims[i] = instance ? &instance->claim : NULL;
-        had |= instance && instance->role == ROLE_PRIMARY;
+        struct instance *each = unit->instances[i];
+        claims[i] = each ? &each->claim : NULL;
+        had |= each && each->role == ROLE_PRIMARY;
     }
     uint32_t first = primacy_judge(&unit->primacy, claims, count);
     for (uint32_t i = 0; i < count; i++)
         if (claims[i])
-            changed |= role_give(unit->instances[i], claim_role(claims[i], i == first), why);
+            changed |= role_give(unit->instances[i], claim_role(claims[i], i == first),
+                                 unit->instances[i] == instance ? why : "");
     if (had && first == PRIMACY_NOBODY)
         log_warn("no-primary", "service=%s instead=\"connections to it wait\"",
                  unit->service->name);
@@ -64,7 +66,7 @@ void instance_role_told(struct instance *instance, const struct role_answer *ans
     if (instance->main_ended || instance->unit->service->role.check == ROLE_CHECK_NONE)
         return;
     claim_take(&instance->claim, answer, &instance->unit->primacy);
-    roles_settle(instance->unit, why);
+    roles_settle(instance, why);
 }
 
 /* ---- asking by a command --------------------------------------------------------------------- */
@@ -120,7 +122,7 @@ void instance_role_forget(struct instance *instance)
     if (instance->claim.role == ROLE_NONE)
         return;
     claim_take(&instance->claim, NULL, &instance->unit->primacy);
-    roles_settle(instance->unit, "its process ended");
+    roles_settle(instance, "its process ended");
 }
 
 void instance_role_adopt(struct instance *instance, enum endpoint_role role, uint32_t term)
