@@ -155,7 +155,7 @@ static const struct directive rows[] = {
      .contexts = CONTEXT_SERVICE,
      .arguments = {{.name = "HOW",
                     .type = VALUE_CHOICE,
-                    .choices = "listen notify exec http tcp redis udp",
+                    .choices = "listen notify exec http tcp redis udp grpc",
                     .fallback = "listen"},
                    {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
      .options = {{.name = "every",
@@ -199,7 +199,8 @@ static const struct directive rows[] = {
      .help =
          "When an instance is healthy: it listens; it says READY=1 (sd_notify(3)); a command, "
          "its arguments following, ends with 0; or the gateway gets a good answer: to GET of a "
-         "path (http), to a connection (tcp), to PING (redis), to a datagram (udp). With notify, "
+         "path (http), to a connection (tcp), to PING (redis), to a datagram (udp), to Check of "
+         "grpc.health.v1, also of the service that is named (grpc). With notify, "
          "STATUS=, STOPPING=1 and MAINPID= (of one of its own processes) are heeded too.",
      .example = "check http /healthz every=1s timeout=500ms rise=2;"},
     {.name = "role",

@@ -18,7 +18,7 @@ enum {
 
 /* The choices of the table, in their order. */
 static const enum check_kind check_kinds[] = {CHECK_LISTEN, CHECK_NOTIFY, CHECK_EXEC, CHECK_HTTP,
-                                              CHECK_TCP,    CHECK_REDIS,  CHECK_UDP};
+                                              CHECK_TCP,    CHECK_REDIS,  CHECK_UDP,  CHECK_GRPC};
 
 /* Which options are of one kind only. */
 static const struct {
@@ -90,6 +90,23 @@ static void http_apply(struct builder *builder, struct service *service,
     service->gateway.check_match = option_text(builder, statement, CHECK_OPTION_MATCH);
 }
 
+/* The health service's name for it; without one, the server as a whole. */
+static void grpc_apply(struct builder *builder, struct service *service,
+                       const struct statement *statement)
+{
+    enum { GRPC_NAME_BYTES_MAX = 127 };
+    if (statement->argument_count == 1)
+        return;
+    const struct value *name = &statement->arguments[1];
+    if (statement->argument_count > 2)
+        value_refuse(builder, &statement->arguments[2], "check grpc shop.Cart;",
+                     "`check grpc` has one name at most");
+    else if (strlen(name->text) > GRPC_NAME_BYTES_MAX)
+        value_refuse(builder, name, NULL, "the name of a gRPC service is at most 127 bytes long");
+    else
+        service->gateway.check_path = template_plain(builder, name);
+}
+
 static void exec_apply(struct builder *builder, struct service *service,
                        const struct statement *statement)
 {
@@ -117,6 +134,8 @@ void check_apply(struct builder *builder, struct service *service,
         exec_apply(builder, service, statement);
     } else if (service->check == CHECK_HTTP) {
         http_apply(builder, service, statement);
+    } else if (service->check == CHECK_GRPC) {
+        grpc_apply(builder, service, statement);
     } else if (statement->argument_count > 1) {
         value_refuse(builder, &statement->arguments[1], "its options: every= timeout= rise= fall=",
                      "this kind of check has no arguments");

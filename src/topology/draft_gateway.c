@@ -171,6 +171,10 @@ void draft_speaks_settle(struct builder *builder, struct service *service)
         statement_refuse(builder, header, NULL,
                          "with `speaks http2` requests of many clients share a connection, which "
                          "has one PROXY header");
+    if (service->check == CHECK_GRPC && service->gateway.tls.on &&
+        service->gateway.speaks != SPEAKS_HTTP2)
+        statement_refuse(builder, builder_first(builder, DIRECTIVE_CHECK), "speaks http2;",
+                         "`check grpc` with `tls` needs a service that speaks HTTP/2");
 }
 
 void draft_gateway_apply(struct builder *builder, struct service *service,

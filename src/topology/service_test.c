@@ -267,6 +267,9 @@ static const struct {
     {"run x; proxy-protocol v3;", "       hint: allowed: v1 or v2; did you mean `v1`?"},
     {"run x; retry budget=101%;", "shop.conf:1:33: error: retry budget=: `101%` is too large"},
     {"run x; timeout;", "shop.conf:1:20: error: `timeout` needs at least one option"},
+    {"run x; check grpc a b;", "shop.conf:1:33: error: `check grpc` has one name at most"},
+    {"run x; tls; check grpc;",
+     "shop.conf:1:25: error: `check grpc` with `tls` needs a service that speaks HTTP/2"},
     {"run x; proxy-protocol v2; speaks http2;",
      "shop.conf:1:20: error: with `speaks http2` requests of many clients share a connection, "
      "which "

@@ -62,6 +62,7 @@ enum check_kind {
     CHECK_HTTP,  /* GET of service.check_path is answered with a good status */
     CHECK_REDIS, /* PING is answered with +PONG */
     CHECK_UDP,   /* a datagram is answered */
+    CHECK_GRPC,  /* Check of grpc.health.v1 says SERVING */
 };
 
 static inline bool check_by_gateway(enum check_kind kind)
@@ -128,7 +129,7 @@ struct service_gateway {
      * so long at least; a good check (or the next try, without checks) brings it back. */
     uint32_t eject_failures;
     uint32_t eject_ms;
-    const char *check_path;     /* CHECK_HTTP */
+    const char *check_path;     /* CHECK_HTTP; CHECK_GRPC: the service's name, NULL: all of it */
     const char *check_host;     /* Host of the check; NULL: the endpoint's */
     uint16_t check_status_low;  /* good from … */
     uint16_t check_status_high; /* … to */

@@ -15,6 +15,7 @@
 #include "base/scoped.h"
 #include "tls/client.h"
 #include "tls/session.h"
+#include "upstream/check_h2.h"
 #include "upstream/checker.h"
 #include "upstream/role_answer.h"
 
@@ -42,6 +43,8 @@ struct check {
     size_t plain; /* so much of it goes before TLS begins */
     size_t sent;
     struct buffer answer;
+    struct check_h2 *h2; /* it speaks HTTP/2; NULL: something else */
+    size_t judged;       /* of the answer, by that */
     char why[CHECK_WHY_BYTES];
 };
 
@@ -54,6 +57,7 @@ static void check_free(struct check *check)
     fd_drop(&check->fd);
     buffer_done(&check->request);
     buffer_done(&check->answer);
+    check_h2_free(check->h2);
     free(check);
 }
 
@@ -150,6 +154,17 @@ static void put_role(struct buffer *request, const struct service *service)
         buffer_append(request, bytes, role_question_postgres(role->user, role->database, bytes));
 }
 
+static void put_h2(struct check *check, const struct check_target *target)
+{
+    struct buffer authority;
+    buffer_init(&authority, REQUEST_BYTES_MAX);
+    put_host(&authority, target);
+    check->h2 = check_h2_new(target->service, authority.data ? authority.data : "", target->tls,
+                             &check->request);
+    check->request.overflowed |= !check->h2;
+    buffer_done(&authority);
+}
+
 static void put_request(struct check *check, const struct check_target *target)
 {
     struct buffer *request = &check->request;
@@ -162,6 +177,8 @@ static void put_request(struct check *check, const struct check_target *target)
     check->plain = request->length;
     if (check->role)
         put_role(request, service);
+    else if (check_h2_speaks(service))
+        put_h2(check, target);
     else if (service->check == CHECK_HTTP)
         put_http(request, target);
     else if (service->check == CHECK_REDIS)
@@ -232,10 +249,20 @@ static enum check_verdict role_read(struct check *check, bool end)
     return verdict;
 }
 
+static enum check_verdict h2_read(struct check *check, bool end)
+{
+    size_t from = check->judged;
+    check->judged = check->answer.length;
+    return check_h2_read(check->h2, check->answer.data ? check->answer.data + from : "",
+                         check->answer.length - from, end, &check->request, check->why);
+}
+
 static enum check_verdict check_read(struct check *check, bool end)
 {
     if (check->role)
         return role_read(check, end);
+    if (check->h2)
+        return h2_read(check, end);
     switch (check->service->check) {
     case CHECK_HTTP:
         return check_http_read(check->service, check->answer.data, check->answer.length, end,
@@ -244,6 +271,7 @@ static enum check_verdict check_read(struct check *check, bool end)
         return redis_read(check, end);
     case CHECK_UDP:
         return udp_read(check);
+    case CHECK_GRPC:
     case CHECK_TCP:
     case CHECK_LISTEN:
     case CHECK_NOTIFY:
@@ -383,8 +411,10 @@ static void check_ready(struct watch *watch, unsigned events)
     enum step step = check->connected ? STEP_ON : step_connect(check);
     if (step == STEP_ON)
         step = check->datagram ? step_send_datagram(check) : step_send(check);
-    while (step == STEP_ON)
-        step = step_receive(check);
+    while (step == STEP_ON) {
+        bool more = check->h2 && check->sent < check->request.length; /* an acknowledgement */
+        step = more ? step_send(check) : step_receive(check);
+    }
 }
 
 static void check_late(struct timer *timer)

@@ -1,10 +1,10 @@
-/* The checker: active health checks over the network (`check tcp|http|redis|udp`) of instances and
- * of remote endpoints, and questions after their roles (`role postgres|redis`); one per machine, on
- * the gateway's main thread. Instances are found on the board and checked at their own address once
- * they listen (BOARD_STARTING, BOARD_UP); what changes is told through `instance` (the gateway
- * tells the supervisor, which decides the state); remote ones are written to `resolved`. Checks of
- * one service are spread over its interval with jitter; at most CHECKS_UNDER_WAY_MAX run at a time;
- * rise and fall are counted here.
+/* The checker: active health checks over the network (`check tcp|http|grpc|redis|udp`) of instances
+ * and of remote endpoints, and questions after their roles (`role postgres|redis`); one per
+ * machine, on the gateway's main thread. Instances are found on the board and checked at their own
+ * address once they listen (BOARD_STARTING, BOARD_UP); what changes is told through `instance` (the
+ * gateway tells the supervisor, which decides the state); remote ones are written to `resolved`.
+ * Checks of one service are spread over its interval with jitter; at most CHECKS_UNDER_WAY_MAX run
+ * at a time; rise and fall are counted here.
  *
  * Until an endpoint was well for the first time it is asked ten times as often, so that a start
  * does not wait long. A verdict that the board does not show yet is told again with each check,

@@ -57,6 +57,7 @@ struct slice status_reason(uint16_t status);
 
 struct codec {
     const char *name; /* "HTTP/1.1" */
+    bool trails;      /* trailers may end any response */
     /* An interim response (100, 103). */
     void (*interim)(struct exchange *exchange, const struct response_head *head);
     /* The head, with the first bytes of the body (`length` may be 0). `last`: that is all. The
@@ -139,6 +140,7 @@ struct exchange {
     bool release_waits; /* the handler let go, but a filter holds something */
     bool internal;      /* a subrequest: no client's; counted and logged by nobody */
     enum exchange_blame blame;
+    uint16_t failed;      /* the status of a failure of ours, even when another is out; 0: none */
     const char *why;      /* of a failure, for the log; static or in the arena */
     char upstream[64];    /* whom it went to, for the log: "api.2" */
     uint64_t upstream_us; /* until the response's head */

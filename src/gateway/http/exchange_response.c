@@ -4,6 +4,7 @@
 #include "gateway/http/expand.h"
 #include "gateway/http/filter.h"
 #include "gateway/http/follow.h"
+#include "gateway/http/grpc.h"
 #include "gateway/http/h1_text.h"
 
 /* ---- to the codec --------------------------------------------------------------------------- */
@@ -220,12 +221,28 @@ void exchange_blame(struct exchange *exchange, enum exchange_blame blame, const 
 void exchange_fail(struct exchange *exchange, uint16_t status, enum exchange_blame blame,
                    const char *why)
 {
+    exchange->failed = status;
     if (exchange->responded) {
         exchange_cut(exchange, blame, why);
         return;
     }
     exchange_blame(exchange, blame, why);
-    error_page_respond(exchange, status);
+    if (grpc_is(&exchange->request))
+        grpc_respond(exchange, status);
+    else
+        error_page_respond(exchange, status);
+}
+
+/* Who called waits for trailers, and gets some. False: they find no place. */
+static bool call_end(struct exchange *exchange)
+{
+    if (!exchange->codec->trails || exchange->response_ended || !grpc_is(&exchange->request))
+        return false;
+    struct field trailers[GRPC_TRAILERS];
+    grpc_trailers(exchange->failed ? exchange->failed : 502, trailers);
+    exchange->response_ended = true;
+    exchange->codec->end(exchange, trailers, GRPC_TRAILERS);
+    return true;
 }
 
 void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const char *why)
@@ -235,7 +252,8 @@ void exchange_cut(struct exchange *exchange, enum exchange_blame blame, const ch
         return;
     for (struct filter *filter = exchange->filters; filter; filter = filter->next)
         filter->holds = false; /* it is lost */
-    exchange->codec->cut(exchange);
+    if (!call_end(exchange))
+        exchange->codec->cut(exchange);
 }
 
 void exchange_release(struct exchange *exchange)

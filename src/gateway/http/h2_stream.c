@@ -368,6 +368,7 @@ static void codec_released(struct exchange *exchange)
 
 const struct codec h2_codec = {
     .name = "HTTP/2",
+    .trails = true,
     .interim = codec_interim,
     .respond = codec_respond,
     .write = codec_write,

@@ -4,7 +4,10 @@
 
 #include "gateway/http/bump.h"
 #include "gateway/http/cgi_script.h"
+#include "gateway/http/grpc.h"
 #include "gateway/http/h1_fields.h"
+
+enum { DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000 };
 
 static void proxy_try(struct proxy *proxy);
 
@@ -31,8 +34,14 @@ static void courier_close(struct proxy *proxy)
         courier->kind->close(courier);
 }
 
+static void deadline_stop(struct proxy *proxy)
+{
+    timer_stop(proxy->exchange->worker->loop, &proxy->deadline);
+}
+
 static void proxy_release(struct proxy *proxy)
 {
+    deadline_stop(proxy);
     if (proxy->given)
         proxy->given->gone = true;
     exchange_release(proxy->exchange);
@@ -59,6 +68,7 @@ void proxy_finish(struct proxy *proxy, enum endpoint_outcome outcome)
 
 void proxy_leave(struct proxy *proxy, bool whole)
 {
+    deadline_stop(proxy);
     if (whole)
         courier_done(proxy);
     else
@@ -80,6 +90,7 @@ static void proxy_abort(struct exchange *exchange)
     if (!proxy)
         return;
     proxy->aborting = true;
+    deadline_stop(proxy);
     waiter_stop(&proxy->waiter);
     courier_close(proxy);
     if (proxy->tunnel)
@@ -162,6 +173,25 @@ static void attempt_failed(struct proxy *proxy, const struct courier_failure *fa
     /* 502 says that there was an answer, and that it was none; here nobody was there. */
     uint16_t status = stage == STAGE_CONNECT && !failure->spoke ? 503 : 502;
     proxy_answer(proxy, failure->timeout ? 504 : status, BLAME_UPSTREAM, why);
+}
+
+/* The call's own time is over: nobody's fault that is known. */
+static void deadline_due(struct timer *timer)
+{
+    struct proxy *proxy = timer->owner;
+    waiter_stop(&proxy->waiter);
+    courier_close(proxy);
+    endpoint_leave(proxy, OUTCOME_UNUSED);
+    proxy_answer(proxy, 504, BLAME_UPSTREAM, "deadline: the call's grpc-timeout is over");
+}
+
+static void deadline_start(struct proxy *proxy)
+{
+    const struct exchange *exchange = proxy->exchange;
+    uint64_t timeout_ms = grpc_is(&exchange->request) ? grpc_timeout_ms(&exchange->request) : 0;
+    /* Without memory for it there is none: the client's own is still there. */
+    if (timeout_ms && timeout_ms < DEADLINE_MS_MAX)
+        timer_start(exchange->worker->loop, &proxy->deadline, timeout_ms, deadline_due, proxy);
 }
 
 /* No attempt was made at all. */
@@ -341,6 +371,7 @@ static struct proxy *proxy_new(struct exchange *exchange)
     proxy->retriable =
         method_retriable(proxy_service(proxy)->gateway.retry_methods, exchange->request.method);
     proxy_key(proxy);
+    deadline_start(proxy);
     return proxy;
 }
 

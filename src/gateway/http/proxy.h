@@ -55,6 +55,7 @@ struct proxy { /* in the exchange's arena */
     const struct cgi_script *script; /* of a service that is told CGI variables; NULL: HTTP */
     struct tunnel *tunnel;           /* after an upgrade */
     struct waiter waiter;
+    struct timer deadline; /* of a gRPC call that says how long it may take */
     struct pick pick;
     uint64_t sent_us;
     uint64_t latency_us; /* to the response's head; 0: not yet */
