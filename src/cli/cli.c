@@ -25,7 +25,11 @@ static const struct command {
     {"scale", command_scale, "SERVICE=N", "change how many instances a service has"},
     {"drain", command_drain, "SERVICE.N [--undo]", "take an instance out of rotation"},
     {"restart", command_restart, "[SERVICE[.N]]", "restart instances one after the other"},
-    {"reload", command_reload, "[FILE] [--dry-run]",
+    {"roll", command_roll,
+     "SERVICE [surge=N] [unavailable=N] [within=T] [pause=T] [watch=T] [errors=P%] [canary=P% "
+     "[step=T]]",
+     "replace its instances by new ones without a gap; back, when they are not good enough"},
+    {"reload", command_reload, "[FILE] [--dry-run] [--wait]",
      "take a changed file into use; what did not change does not notice"},
     {"upgrade", command_upgrade, "[--binary FILE]",
      "let another executable of enginx take the place of the one that runs"},

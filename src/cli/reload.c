@@ -7,13 +7,15 @@
 
 int command_reload(const struct cli *cli)
 {
-    bool dry = false;
+    bool dry = false, wait = false;
     struct cli own = *cli;
-    const struct cli_option options[] = {{"--dry-run", "-n", NULL, &dry}};
-    int words = cli_options(&own, options, 1, false);
+    const struct cli_option options[] = {{"--dry-run", "-n", NULL, &dry},
+                                         {"--wait", "-w", NULL, &wait}};
+    int words = cli_options(&own, options, 2, false);
     if (words < 1 || words > 2)
         return cli_usage("reload");
-    json_t *request = json_pack("{s:s, s:b}", "command", "reload", "dry_run", dry);
+    json_t *request =
+        json_pack("{s:s, s:b, s:b}", "command", "reload", "dry_run", dry, "wait", wait);
     char *file = words == 2 ? realpath(own.argv[1], NULL) : NULL;
     if (words == 2 && !file) {
         json_decref(request);

@@ -86,6 +86,21 @@ static void traffic_print(const json_t *service)
                json_real_value(json_object_get(latency, "p99")));
 }
 
+static void rollout_print(const json_t *rollout)
+{
+    const char *state = text_of(rollout, "state");
+    if (!json_is_object(rollout) || strcmp(state, "done") == 0)
+        return;
+    printf("  roll: %s since %s, %lld of %lld replaced", state, text_of(rollout, "since"),
+           (long long)json_integer_value(json_object_get(rollout, "replaced")),
+           (long long)json_integer_value(json_object_get(rollout, "of")));
+    if (json_is_string(json_object_get(rollout, "step")))
+        printf(", %s", text_of(rollout, "step"));
+    if (json_is_string(json_object_get(rollout, "why")))
+        printf(": %s", text_of(rollout, "why"));
+    printf("\n");
+}
+
 static void service_print(const json_t *service, bool colour)
 {
     size_t index;
@@ -99,6 +114,7 @@ static void service_print(const json_t *service, bool colour)
     printf("  home %s", text_of(service, "home"));
     traffic_print(service);
     printf("\n");
+    rollout_print(json_object_get(service, "rollout"));
     printf("  %-16s %-8s %-15s %8s %8s %6s %9s %6s %10s  %s\n", "INSTANCE", "STATE", "ADDRESS",
            "PID", "RESTARTS", "CONNS", "IN ALL", "CPU", "MEMORY", "SINCE");
     json_array_foreach (instances, index, instance)

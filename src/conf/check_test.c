@@ -220,13 +220,17 @@ static void all_examples_of_the_table_are_right(void **state)
 static void what_is_wrong_is_marked_or_left_out(void **state)
 {
     struct fixture *fixture = *state;
-    const struct statement *at = check(fixture, "rnu x; roll y; umask 9; umask 7; shell x;");
-    assert_int_equal(diagnostics_errors(fixture->diagnostics), 4);
+    const struct statement *at = check(fixture, "rnu x; umask 9; umask 7; shell x;");
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 3);
     assert_int_equal(at->directive->id, DIRECTIVE_UMASK);
     assert_false(at->valid);
     assert_int_equal(at->next->directive->id, DIRECTIVE_SHELL);
     assert_true(at->next->valid);
     assert_null(at->next->next);
+    at = check_in(fixture, CONTEXT_TOP, "dns 53; cluster a;"); /* of a later version */
+    assert_int_equal(diagnostics_errors(fixture->diagnostics), 4);
+    assert_int_equal(at->directive->id, DIRECTIVE_CLUSTER);
+    assert_null(at->next);
 }
 
 static void a_pool_is_taken_again(void **state)

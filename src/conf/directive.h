@@ -45,6 +45,7 @@ enum directive_id {
     DIRECTIVE_START,
     DIRECTIVE_RESTART,
     DIRECTIVE_STOP,
+    DIRECTIVE_ROLL,
     DIRECTIVE_USES,
     /* The gateway: at the top level, */
     DIRECTIVE_GATEWAY,

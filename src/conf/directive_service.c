@@ -481,11 +481,48 @@ static const struct directive rows[] = {
      .help = "What the gateway asks of one instance at most; what is more waits (`hold`).",
      .example = "capacity requests=100 connections=200;"},
     {.name = "roll",
-     PLANNED,
+     .id = DIRECTIVE_ROLL,
      .contexts = CONTEXT_SERVICE,
-     .syntax = "roll [surge=N] [unavailable=N];",
-     .help = "How many instances are replaced at a time when all are.",
-     .example = "roll surge=1 unavailable=0;"},
+     .needs_option = true,
+     .options = {{.name = "surge",
+                  .type = VALUE_INTEGER,
+                  .high = 1024,
+                  .help = "instances that are added meanwhile; without it one, but none for a "
+                          "service of one instance, since its program may not be one that can run "
+                          "twice"},
+                 {.name = "unavailable",
+                  .type = VALUE_INTEGER,
+                  .high = 1024,
+                  .help = "instances that may be out of service at a time; without it none, or "
+                          "one where none is added"},
+                 {.name = "within",
+                  .type = VALUE_DURATION,
+                  .low = 1,
+                  .high = 604800000,
+                  .help = "for all of it; without it there is no bound but those of each start and "
+                          "stop"},
+                 {.name = "pause",
+                  .type = VALUE_DURATION,
+                  .high = 86400000,
+                  .fallback = "0ms",
+                  .help = "after each step, before the next"},
+                 {.name = "watch",
+                  .type = VALUE_DURATION,
+                  .high = 86400000,
+                  .fallback = "0ms",
+                  .help =
+                      "so long after the last step the new program may still be found not to be "
+                      "good enough"},
+                 {.name = "errors",
+                  .type = VALUE_PERCENT,
+                  .low = 1,
+                  .high = 100,
+                  .help = "of the answers of new instances through the gateway (5xx, or none): "
+                          "more roll it back; without it 5% where `watch=` is stated"}},
+     .help = "How instances are replaced when all are: by `enginx roll`, and by a reload that "
+             "changes the program. New ones that end, do not come up, or fail their check are "
+             "taken back, and the program before runs on.",
+     .example = "roll surge=1 unavailable=0 pause=5s watch=30s errors=5%;"},
 };
 
 const struct directive_rows directive_rows_service = {

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/scoped.h"
+#include "control/roll.h"
 #include "control/status.h"
 #include "control/text.h"
 #include "supervise/reload.h"
@@ -38,6 +40,8 @@ struct client {
     char progress[512]; /* the last one sent */
     bool closing;       /* close when the answer is out */
     bool ended;         /* it sends no more, and may still read */
+    bool follows;       /* a reload: it waits for what is rolled by it, too */
+    uint64_t asked_ms;  /* wall time */
     bool reloaded;      /* what it waits for is over: */
     char *reload_error; /* NULL: it went well */
     char *report;       /* what comes with the answer, for people; NULL: nothing */
@@ -208,8 +212,35 @@ static bool never(const struct client *client, const char **ret_error)
     return false; /* for the end of the cluster: control_server_free answers */
 }
 
+static bool roll_waits(const struct client *client, const char **ret_error)
+{
+    if (client->unit->rolling.ended == client->number)
+        return false;
+    *ret_error = roll_error(client->unit);
+    return true;
+}
+
+/* What a reload began to roll. */
+static bool rolls_over(const struct client *client, const char **ret_error)
+{
+    const struct supervisor *supervisor = client->server->supervisor;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++) {
+        const struct unit *unit = &supervisor->units[i];
+        if (rollout_active(&unit->rolling.rollout))
+            return false;
+        if (unit->record && unit->record->rollout_wall_ms >= client->asked_ms && !*ret_error)
+            *ret_error = roll_error(unit);
+    }
+    return true;
+}
+
 static void progress_add(char *text, size_t size, const struct unit *unit)
 {
+    size_t start = strlen(text);
+    if (rollout_active(&unit->rolling.rollout) && start + 128 < size) {
+        snprintf(text + start, size - start, "%s", start ? ", " : "");
+        rolling_text(unit, text + strlen(text), size - strlen(text));
+    }
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         const struct instance *instance = unit->instances[i];
         size_t length = strlen(text);
@@ -228,8 +259,8 @@ static void client_progress(struct client *client)
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (!client->unit || client->unit == &supervisor->units[i])
             progress_add(text, sizeof text, &supervisor->units[i]);
-    if (client->waits == reload_waits || !text[0] || strcmp(text, client->progress) == 0 ||
-        client->answer.length > PROGRESS_WAITING_MAX)
+    if ((client->waits == reload_waits && !client->follows) || !text[0] ||
+        strcmp(text, client->progress) == 0 || client->answer.length > PROGRESS_WAITING_MAX)
         return;
     memcpy(client->progress, text, sizeof text);
     client_say(client, json_pack("{s:s}", "progress", text));
@@ -332,7 +363,8 @@ static const char *command_restart(struct client *client, const json_t *request)
     struct supervisor *supervisor = client->server->supervisor;
     if (!json_object_get(request, "service")) {
         for (size_t i = 0; i < supervisor->topology->service_count; i++)
-            unit_restart(&supervisor->units[i], 0);
+            if (!rollout_active(&supervisor->units[i].rolling.rollout))
+                unit_restart(&supervisor->units[i], 0);
         client->waits = cluster_waits;
         return NULL;
     }
@@ -342,8 +374,29 @@ static const char *command_restart(struct client *client, const json_t *request)
     client->number = number_in(request, "instance");
     if (json_object_get(request, "instance") && !unit_instance(client->unit, client->number))
         return "there is no such instance";
+    if (!client->number && rollout_active(&client->unit->rolling.rollout))
+        return "it is being rolled";
     unit_restart(client->unit, client->number);
     client->waits = client->number ? instance_waits : unit_waits;
+    return NULL;
+}
+
+static const char *command_roll(struct client *client, const json_t *request)
+{
+    const char *why = NULL;
+    client->unit = unit_named(client, request);
+    if (!client->unit)
+        return "there is no such service";
+    struct rollout_plan plan = rolling_plan(client->unit);
+    if (!roll_plan_read(request, &plan, &why))
+        return why;
+    client->number = client->unit->rolling.ended;
+    int error = rolling_begin(client->unit, &plan, "asked for");
+    if (error)
+        return error == -EBUSY    ? "it is being rolled"
+               : error == -EINVAL ? "a canary needs an instance beside it: surge=1"
+                                  : "it has not begun, or is going down";
+    client->waits = roll_waits;
     return NULL;
 }
 
@@ -358,9 +411,11 @@ static void client_reloaded(void *owner, int error, const char *why)
 static bool reload_waits(const struct client *client, const char **ret_error)
 {
     *ret_error = client->reload_error;
+    if (!client->reloaded || client->reload_error)
+        return client->reloaded;
     /* Whoever is told that it is done sees it so: the gateway's workers have changed over, too. */
-    return client->reloaded &&
-           (client->reload_error || front_settled(client->server->supervisor->front));
+    return front_settled(client->server->supervisor->front) &&
+           (!client->follows || rolls_over(client, ret_error));
 }
 
 /* What is wrong with the file, or what changes by it, is the report. */
@@ -369,6 +424,8 @@ static const char *command_reload(struct client *client, const json_t *request)
     static char why[1024];
     const char *file = json_string_value(json_object_get(request, "file"));
     bool dry = json_is_true(json_object_get(request, "dry_run"));
+    client->follows = json_is_true(json_object_get(request, "wait"));
+    client->asked_ms = clock_wall_ms();
     size_t length = 0;
     FILE *out = open_memstream(&client->report, &length);
     if (!out)
@@ -426,10 +483,11 @@ static const struct command {
     command_call *call;
     bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status, true},  {"scale", command_scale, false},
-    {"drain", command_drain, false},   {"restart", command_restart, false},
-    {"down", command_down, true},      {"wait", command_wait, false},
-    {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
+    {"status", command_status, true},    {"scale", command_scale, false},
+    {"drain", command_drain, false},     {"restart", command_restart, false},
+    {"roll", command_roll, false},       {"down", command_down, true},
+    {"wait", command_wait, false},       {"reload", command_reload, false},
+    {"upgrade", command_upgrade, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */

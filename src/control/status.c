@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "control/roll.h"
 #include "control/text.h"
 #include "kernel/process.h"
 #include "supervise/explain.h"
@@ -175,6 +176,7 @@ static json_t *instance_status(struct instance *instance)
     json_object_set_new(object, "address", address_text(instance->address));
     json_object_set_new(object, "pid", instance->pid ? json_integer(instance->pid) : json_null());
     json_object_set_new(object, "since", time_text(record->since_wall_ms));
+    json_object_set_new(object, "revision", json_integer(record->revision));
     json_object_set_new(object, "restarts", json_integer(record->restarts));
     connections_add(object, instance);
     requests_add(object, instance);
@@ -257,6 +259,7 @@ static json_t *unit_status(struct unit *unit)
     json_object_set_new(object, "paths", paths_of(unit));
     traffic_add(object, unit);
     json_object_set_new(object, "wanted", json_integer(unit->wanted));
+    json_object_set_new(object, "rollout", roll_status(unit));
     json_t *instances = json_array();
     for (uint32_t i = 0; i < unit->instance_count; i++)
         if (unit->instances[i] && unit->instances[i]->life.state != STATE_GONE)

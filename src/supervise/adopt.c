@@ -34,6 +34,7 @@ static bool record_adopt(struct supervisor *supervisor, uint32_t slot, bool *ret
     struct instance *instance = instance_new(unit, record->number, slot);
     if (!instance)
         return false;
+    rolling_adopts(instance);
     int error = unit_place(unit, instance);
     if (!error)
         error = *ret_alive ? instance_adopt(instance) : instance_expect(instance);

@@ -43,7 +43,7 @@ static void role_heard(const struct front *front, const struct message *message)
 static void health_heard(const struct front *front, const struct message *message)
 {
     struct instance *instance = instance_meant(front, message);
-    if (!instance || !check_by_gateway(instance->unit->service->check))
+    if (!instance || !check_by_gateway(rolling_check(instance)))
         return;
     char why[FRONT_WHY_BYTES];
     snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);

@@ -163,7 +163,7 @@ static enum board_state up_state(const struct instance *instance)
         return BOARD_UP;
     /* The gateway goes on checking what it found ill; what another check found keeps what it has.
      */
-    return check_by_gateway(instance->unit->service->check) ? BOARD_STARTING : BOARD_DRAINING;
+    return check_by_gateway(rolling_check(instance)) ? BOARD_STARTING : BOARD_DRAINING;
 }
 
 static enum board_state state_of(const struct instance *instance)
@@ -202,7 +202,7 @@ static bool instance_comes(const struct instance *instance)
     case STATE_BACKOFF: /* one that served when it died is likely to serve again */
         return instance->listened || !instance_hopeless(instance);
     case STATE_UP: /* its death was seen, and nothing was decided yet */
-        return instance->main_ended && instance->unit->service->restart != RESTART_NEVER;
+        return instance->main_ended && rolling_service(instance)->restart != RESTART_NEVER;
     case STATE_DRAINING:
     case STATE_STOPPING:
         return goal == GOAL_RESTART;

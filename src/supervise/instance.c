@@ -142,10 +142,11 @@ static void failure_tell(struct instance *instance)
 
 static void timeout_tell(struct instance *instance)
 {
-    const struct service *service = instance->unit->service;
+    const struct service *service = rolling_service(instance);
     char waited[256] = "its READY=1";
     size_t at = 0;
-    if ((service->check == CHECK_EXEC || check_by_gateway(service->check)) && instance->listened)
+    enum check_kind check = rolling_check(instance);
+    if ((check == CHECK_EXEC || check_by_gateway(check)) && instance->listened)
         snprintf(waited, sizeof waited, "its check to pass");
     else if (service->check != CHECK_NOTIFY && !service->port_count)
         snprintf(waited, sizeof waited,
@@ -174,7 +175,7 @@ static void deadline_due(struct timer *timer)
 
 static void deadline_set(struct instance *instance)
 {
-    uint32_t wait_ms = lifecycle_deadline_ms(&instance->life, instance->unit->service);
+    uint32_t wait_ms = lifecycle_deadline_ms(&instance->life, rolling_service(instance));
     struct loop *loop = supervisor_of(instance)->loop;
     timer_stop(loop, &instance->deadline);
     if (wait_ms && timer_start(loop, &instance->deadline, wait_ms, deadline_due, instance) < 0)
@@ -184,7 +185,7 @@ static void deadline_set(struct instance *instance)
 static void stop_signal_send(struct instance *instance)
 {
     if (instance->pidfd >= 0 && !instance->main_ended)
-        pidfd_send_signal(instance->pidfd, instance->unit->service->stop_signal, NULL, 0);
+        pidfd_send_signal(instance->pidfd, rolling_service(instance)->stop_signal, NULL, 0);
 }
 
 /* The steering hears of the end before anything new begins. */
@@ -242,13 +243,19 @@ void instance_feed(struct instance *instance, enum lifecycle_event event)
 {
     struct supervisor *supervisor = supervisor_of(instance);
     enum lifecycle_state was = instance->life.state;
+    enum lifecycle_goal goal_was = instance->life.goal;
     unsigned actions = lifecycle_step(&instance->life, event, loop_now(supervisor->loop),
-                                      instance->unit->service, &supervisor->random);
+                                      rolling_service(instance), &supervisor->random);
+    bool blamed = rolling_fails(instance, event, was, goal_was);
     if (instance->life.state != was || (actions & ACTION_SPAWN))
         state_note(instance, was, event);
     if (event == EVENT_EXIT && lifecycle_running(was))
         steering_gone(instance);
+    if (actions & ACTION_SPAWN)
+        rolling_takes(instance);
     actions_carry_out(instance, actions);
+    if (blamed)
+        rolling_blame(instance, instance->reason);
     unit_changed(instance->unit, instance);
 }
 
@@ -263,7 +270,7 @@ static void only_listener_hold(const struct instance *instance)
 {
     struct steering *steering;
     const struct steering_operations *operations = steering_of(instance, &steering);
-    if (instance->unit->wanted == 1 && operations->hold)
+    if (unit_seats(instance->unit) == 1 && operations->hold)
         operations->hold(steering, instance->slot);
 }
 
@@ -281,7 +288,7 @@ static void only_listener_keep(const struct instance *instance, bool keep)
 {
     struct steering *steering;
     const struct unit *unit = instance->unit;
-    if (unit->wanted == 1)
+    if (unit_seats(unit) == 1)
         steering_of(instance, &steering)->wanted(steering, unit->service->index, keep ? 1 : 0);
 }
 
@@ -345,16 +352,15 @@ static struct lifecycle adopted_life(const struct instance *instance)
 /* What looks at it begins anew: it belonged to the supervisor that is dead. */
 static void checks_resume(struct instance *instance)
 {
-    const struct service *service = instance->unit->service;
+    enum check_kind check = rolling_check(instance);
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
-    int error =
-        service->check == CHECK_NOTIFY ? instance_readiness_listen(instance, path, sizeof path) : 0;
+    int error = check == CHECK_NOTIFY ? instance_readiness_listen(instance, path, sizeof path) : 0;
     if (error)
         log_warn("not-notified", "instance=%s error=\"%s\"", instance->name, strerror(-error));
     bool up = instance->life.state == STATE_UP || instance->life.state == STATE_DRAINING;
-    instance->healthy = up || (service->check != CHECK_EXEC && !check_by_gateway(service->check));
+    instance->healthy = up || (check != CHECK_EXEC && !check_by_gateway(check));
     ports_relearn(instance);
-    if (up && service->check == CHECK_EXEC)
+    if (up && check == CHECK_EXEC)
         instance_probe_begin(instance);
     if (up)
         instance_role_begin(instance);

@@ -15,6 +15,7 @@
 #include "supervise/probe.h"
 #include "supervise/readiness.h"
 #include "supervise/records.h"
+#include "supervise/rolling.h"
 #include "upstream/primacy.h"
 
 struct unit;
@@ -35,6 +36,9 @@ struct instance {
     char name[INSTANCE_NAME_BYTES]; /* "api.1" */
     struct lifecycle life;
     struct instance_record *record; /* survives a crash of the supervisor */
+    enum program_choice runs;       /* which of its unit's programs its last start was of */
+    enum program_choice aim;        /* and its next one shall be */
+    uint64_t requests_before, errors_before; /* of the tally's row, when it was started */
 
     pid_t pid; /* of its main process; 0: none */
     int pidfd; /* -1: none */

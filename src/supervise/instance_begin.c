@@ -116,7 +116,7 @@ static void handover_ready(struct watch *watch, unsigned events)
 
 static int data_folder(const struct instance *instance, char *path, size_t size)
 {
-    const struct spawn_user *user = &instance->unit->user;
+    const struct spawn_user *user = rolling_user(instance);
     const char *state = supervisor_of(instance)->options.state_directory;
     if (snprintf(path, size, "%s/data/%s", state, instance->name) >= (int)size)
         return -ENAMETOOLONG;
@@ -130,7 +130,7 @@ static int data_folder(const struct instance *instance, char *path, size_t size)
 int instance_output_begin(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
-    const struct spawn_user *user = &instance->unit->user;
+    const struct spawn_user *user = rolling_user(instance);
     if (instance->output)
         return 0;
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
@@ -156,7 +156,7 @@ int instance_output_begin(struct instance *instance)
  * user cannot put a link to somebody else's file in the socket's place. */
 int instance_readiness_listen(struct instance *instance, char *path, size_t size)
 {
-    const struct spawn_user *user = &instance->unit->user;
+    const struct spawn_user *user = rolling_user(instance);
     const char *state = supervisor_of(instance)->options.state_directory;
     int length = snprintf(path, size, "%s/notify/%s", state, instance->name);
     if (length >= (int)(size - sizeof "/socket"))
@@ -172,7 +172,7 @@ int instance_readiness_listen(struct instance *instance, char *path, size_t size
 
 static int readiness_begin(struct instance *instance, struct launch *launch)
 {
-    if (instance->unit->service->check != CHECK_NOTIFY)
+    if (rolling_check(instance) != CHECK_NOTIFY)
         return 0;
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
     int error = instance_readiness_listen(instance, path, sizeof path);
@@ -182,7 +182,7 @@ static int readiness_begin(struct instance *instance, struct launch *launch)
 int instance_group_begin(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
-    const struct quota *quota = &instance->unit->service->quota;
+    const struct quota *quota = &rolling_service(instance)->quota;
     struct cgroup_quota wanted = {.memory_bytes = quota->memory_bytes,
                                   .cpu_percent = quota->cpu_percent,
                                   .tasks = quota->tasks};
@@ -210,7 +210,7 @@ int instance_steering_prepare(struct instance *instance)
         .epoch = instance->record->epoch,
         .address = instance->address,
         .cgroup_id = instance->grouped ? instance->cgroup.id : 0,
-        .wanted = instance->unit->wanted,
+        .wanted = unit_seats(instance->unit),
     };
     return steering_of(instance, &steering)->prepare(steering, &joining);
 }
@@ -239,7 +239,7 @@ static int process_take(struct instance *instance, const struct spawn_result *re
 /* The program's process begins; what the kernel must know of it before is known. */
 static int process_begin(struct instance *instance, struct launch *launch)
 {
-    const struct service *service = instance->unit->service;
+    const struct service *service = rolling_service(instance);
     struct steering *steering;
     struct service_port activation[SERVICE_PORTS_MAX];
     for (size_t i = 0; i < service->port_count; i++)
@@ -281,7 +281,7 @@ static int instance_begin(struct instance *instance, struct launch *launch)
         instance_reason_set(instance, "its folders in the state directory: %s", strerror(-error));
         return error;
     }
-    error = launch_prepare(launch, instance, instance->unit->service->argv, instance->reason,
+    error = launch_prepare(launch, instance, rolling_service(instance)->argv, instance->reason,
                            sizeof instance->reason);
     if (error)
         return error;
@@ -316,7 +316,7 @@ void instance_spawn(struct instance *instance)
     instance->executed = false;
     instance->listened = instance->binds = instance->leaving = instance->killed = false;
     instance->port_count = 0;
-    enum check_kind check = instance->unit->service->check;
+    enum check_kind check = rolling_check(instance);
     instance->healthy = check != CHECK_EXEC && !check_by_gateway(check);
     instance->status[0] = 0;
     instance->started_ms = loop_now(supervisor->loop);

@@ -290,7 +290,7 @@ void instance_main_ended(struct instance *instance)
     probe_free(instance->probe); /* one that runs just now would count as a process of it */
     instance->probe = NULL;
     if (stopping)
-        processes_signal(instance, instance->unit->service->stop_signal);
+        processes_signal(instance, rolling_service(instance)->stop_signal);
     else
         instance_kill(instance);
     if (instance->grouped && !instance->emptied.active &&

@@ -23,6 +23,8 @@ void instance_checked(struct instance *instance, bool well, const char *why)
                  why);
         if (well)
             instance->reason[0] = 0;
+        else
+            rolling_ill(instance, instance->reason);
         unit_rotate(instance->unit);
         supervisor_note_change(supervisor_of(instance), instance->unit);
     }
@@ -52,7 +54,7 @@ int instance_probe_start(struct instance *instance, const char *const *argv,
 
 void instance_probe_begin(struct instance *instance)
 {
-    const struct service *service = instance->unit->service;
+    const struct service *service = rolling_service(instance);
     const struct probe_plan plan = {
         .every_ms = service->check_every_ms,
         .timeout_ms = service->check_timeout_ms,
@@ -68,7 +70,7 @@ void instance_probe_begin(struct instance *instance)
 
 static bool ports_complete(const struct instance *instance)
 {
-    const struct service *service = instance->unit->service;
+    const struct service *service = rolling_service(instance);
     if (!service->listens)
         return instance->executed;
     size_t open = 0;
@@ -91,22 +93,22 @@ void instance_consider(struct instance *instance)
 {
     if (instance->life.state != STATE_STARTING || instance->main_ended)
         return;
-    const struct service *service = instance->unit->service;
+    enum check_kind check = rolling_check(instance);
     instance->listened = ports_complete(instance);
     if (!instance->listened)
         return;
     instance_role_begin(instance);
-    if (service->check == CHECK_EXEC && !instance->probe)
+    if (check == CHECK_EXEC && !instance->probe)
         instance_probe_begin(instance);
-    else if (service->check == CHECK_LISTEN)
+    else if (check == CHECK_LISTEN)
         instance_feed(instance, EVENT_READY);
-    else if (check_by_gateway(service->check)) /* it looks at what the board says is listening */
+    else if (check_by_gateway(check)) /* it looks at what the board says is listening */
         front_unit_write(supervisor_of(instance)->front, instance->unit);
 }
 
 void instance_resettle(struct instance *instance)
 {
-    enum check_kind check = instance->unit->service->check;
+    enum check_kind check = rolling_check(instance);
     enum lifecycle_state state = instance->life.state;
     bool checked = check == CHECK_EXEC || check_by_gateway(check);
     bool up = state == STATE_UP || state == STATE_DRAINING;

@@ -21,7 +21,7 @@ struct texts { /* what the template values point to */
 static struct template_values values_of(const struct instance *instance, struct texts *texts)
 {
     const struct unit *unit = instance->unit;
-    const struct service *service = unit->service;
+    const struct service *service = rolling_service(instance);
     snprintf(texts->state, sizeof texts->state, "%s/data/%s",
              unit->supervisor->options.state_directory, instance->name);
     return (struct template_values){
@@ -119,7 +119,7 @@ static int env_of_user(struct launch *launch, const struct spawn_user *user)
 static int env_build(struct launch *launch, const struct instance *instance,
                      const struct template_values *values)
 {
-    const struct service *service = instance->unit->service;
+    const struct service *service = rolling_service(instance);
     char mark[INSTANCE_NAME_BYTES * 2];
     char number[16];
     launch_mark(instance, mark, sizeof mark);
@@ -129,7 +129,7 @@ static int env_build(struct launch *launch, const struct instance *instance,
     if (!error && service->env_clear)
         error = launch_env_set(launch, "LANG", "C.UTF-8");
     if (!error)
-        error = env_of_user(launch, &instance->unit->user);
+        error = env_of_user(launch, rolling_user(instance));
     if (!error)
         error = env_take(launch, strdup(mark));
     if (!error)
@@ -171,7 +171,7 @@ static int directory_build(struct launch *launch, const struct instance *instanc
                            const struct template_values *values)
 {
     const struct supervisor *supervisor = instance->unit->supervisor;
-    const char *text = instance->unit->service->directory;
+    const char *text = rolling_service(instance)->directory;
     char *expanded = template_expand(text ? text : ".", values);
     if (!expanded)
         return -ENOMEM;
@@ -206,7 +206,7 @@ int launch_prepare(struct launch *launch, const struct instance *instance,
                    const char *const *command, char *why, size_t why_size)
 {
     const struct unit *unit = instance->unit;
-    const struct service *service = unit->service;
+    const struct service *service = rolling_service(instance);
     struct texts texts;
     struct template_values values = values_of(instance, &texts);
     *launch = (struct launch){0};
@@ -228,7 +228,7 @@ int launch_prepare(struct launch *launch, const struct instance *instance,
         .argv = launch->argv,
         .env = launch->env,
         .directory = launch->directory,
-        .user = &unit->user,
+        .user = rolling_user(instance),
         .umask = service->umask,
         .descriptors = &unit->supervisor->descriptors_inherited,
         .limits = service->limits,

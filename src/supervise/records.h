@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 4, RECORD_PORTS_MAX = 8 };
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 5, RECORD_PORTS_MAX = 8, RECORD_WHY_BYTES = 256 };
 
 struct service_record {
     char name[RECORD_NAME_BYTES]; /* "": free */
@@ -18,6 +18,13 @@ struct service_record {
     uint32_t stated; /* what the file said then */
     uint32_t block;  /* of instance addresses; the first of its blocks */
     uint32_t blocks;
+    /* Revisions count up with each rollout (rollout.h). */
+    uint32_t revisions;                 /* so many there were */
+    uint32_t revision;                  /* that the last one leads, or led to */
+    uint32_t revision_before;           /* that it started from */
+    uint32_t rollout;                   /* enum rollout_outcome, of the last or the one under way */
+    uint64_t rollout_wall_ms;           /* when it began; once it is over, when it ended */
+    char rollout_why[RECORD_WHY_BYTES]; /* why it went back; "" */
 };
 
 struct instance_record {
@@ -33,8 +40,9 @@ struct instance_record {
     uint64_t up_wall_ms;    /* when it came up */
     uint32_t held;          /* drained on request */
     uint32_t out_of_memory; /* the last end was the kernel's doing, for want of memory */
-    int32_t session; /* of the first process of this start: finds the others without cgroups */
-    uint32_t pad;
+    int32_t session;     /* of the first process of this start: finds the others without cgroups */
+    uint32_t revision;   /* of its service, that it was started from */
+    uint64_t definition; /* the same: service.definition */
 };
 
 struct records;

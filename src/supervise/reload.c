@@ -34,7 +34,8 @@ struct reload {
     void *owner;
 };
 
-/* ---- texts of services that are gone ----------------------------------------------------------
+/* ---- texts of services that are gone, or were another program
+ * ----------------------------------------------------------
  */
 
 /* Nobody looks at what an absent service was once its unit is gone. */
@@ -46,11 +47,25 @@ static bool old_is_needed(const struct supervisor *supervisor)
     return false;
 }
 
-static void old_free(struct supervisor *supervisor)
+static bool old_has_programs(const struct supervisor *supervisor, const struct topology *topology)
 {
-    while (supervisor->old) {
-        struct old_topology *old = supervisor->old;
-        supervisor->old = old->next;
+    for (size_t i = 0; i < supervisor->topology->service_count; i++)
+        if (rolling_needs(&supervisor->units[i], topology->services, topology->service_count))
+            return true;
+    return false;
+}
+
+void reload_sweep(struct supervisor *supervisor)
+{
+    if (old_is_needed(supervisor))
+        return;
+    for (struct old_topology **at = &supervisor->old; *at;) {
+        struct old_topology *old = *at;
+        if (old_has_programs(supervisor, old->topology)) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
         topology_free(old->topology);
         free(old);
     }
@@ -58,7 +73,12 @@ static void old_free(struct supervisor *supervisor)
 
 void reload_end(struct supervisor *supervisor)
 {
-    old_free(supervisor);
+    while (supervisor->old) {
+        struct old_topology *old = supervisor->old;
+        supervisor->old = old->next;
+        topology_free(old->topology);
+        free(old);
+    }
 }
 
 void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit)
@@ -79,8 +99,7 @@ void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit)
         reload->next->services[service->index] = *service; /* it was to be absent there, too */
     unit_clear(unit, supervisor, service);
     unit->ended = ended;
-    if (!old_is_needed(supervisor))
-        old_free(supervisor);
+    reload_sweep(supervisor);
 }
 
 /* ---- preparing --------------------------------------------------------------------------------
@@ -367,8 +386,10 @@ static void unit_switch(const struct reload *reload, size_t place)
     unit_adapt(unit, now, was);
     bool moved = unit->outdated && now->definition == was->definition;
     unit->outdated &= !unit->begun; /* what has not begun is restarted when it does */
-    if (moved)
-        unit_restart(unit, 0);
+    if (moved) {
+        const struct rollout_plan plan = rolling_plan(unit);
+        rolling_begin(unit, &plan, "its sockets must be bound elsewhere");
+    }
 }
 
 /* From the topology in use to the next: what is prepared is enough, nothing here can fail. */
@@ -401,8 +422,7 @@ static void reload_commit(struct reload *reload)
     reload->names = NULL;
     reload->old = NULL;
     reload->next = NULL;
-    if (!old_is_needed(supervisor))
-        old_free(supervisor);
+    reload_sweep(supervisor);
     supervisor_note_change(supervisor, NULL);
 }
 

@@ -570,6 +570,7 @@ static void unit_look(struct supervisor *supervisor, struct unit *unit)
 {
     unit->noted = false;
     unit_sweep(unit);
+    rolling_tend(unit);
     if (unit->removed && !unit->instance_count) {
         supervisor_unit_forget(supervisor, unit);
         return;

@@ -77,6 +77,7 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
 
 void unit_done(struct unit *unit)
 {
+    rolling_done(unit);
     for (uint32_t i = 0; unit->instances && i < unit->instance_count; i++)
         instance_free(unit->instances[i]);
     free(unit->instances);
@@ -121,6 +122,7 @@ static struct instance *instance_make(struct unit *unit, uint32_t number)
     struct instance_record *record = instance->record;
     *record = (struct instance_record){.number = number, .exit_status = -1, .epoch = record->epoch};
     memcpy(record->service, unit->record->name, sizeof record->service);
+    instance->runs = instance->aim = unit->rolling.leads;
     return instance;
 }
 
@@ -137,10 +139,18 @@ int unit_place(struct unit *unit, struct instance *instance)
     return 0;
 }
 
-/* Ends those beyond the number that is wanted, the last first. */
-static void unit_trim(struct unit *unit)
+uint32_t unit_seats(const struct unit *unit)
 {
-    for (uint32_t i = unit->instance_count; i-- > unit->wanted;)
+    uint32_t seats = unit->wanted + unit->rolling.extra;
+    uint32_t room = unit->blocks * INSTANCES_PER_BLOCK; /* no more than it has addresses */
+    if (room > SERVICE_INSTANCES_MAX)
+        room = SERVICE_INSTANCES_MAX;
+    return seats > room && room >= unit->wanted ? room : seats;
+}
+
+void unit_trim(struct unit *unit)
+{
+    for (uint32_t i = unit->instance_count; i-- > unit_seats(unit);)
         if (unit->instances[i] && unit->instances[i]->life.goal != GOAL_REMOVE)
             instance_stop(unit->instances[i], GOAL_REMOVE, false);
 }
@@ -150,7 +160,8 @@ void unit_fill(struct unit *unit)
     unit->filling = false;
     if (unit->ended)
         return;
-    for (uint32_t number = 1; number <= unit->wanted; number++) {
+    uint32_t seats = unit_seats(unit);
+    for (uint32_t number = 1; number <= seats; number++) {
         struct instance *instance = instance_make(unit, number);
         if (!instance) {
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
@@ -175,13 +186,9 @@ void unit_begin(struct unit *unit)
         return;
     unit->begun = true;
     supervisor_note_change(unit->supervisor, unit);
+    rolling_resume(unit);
     unit_trim(unit); /* adopted ones, of a file that wanted more */
     unit_fill(unit);
-    if (unit->outdated) {
-        log_info("definition-changed", "service=%s", unit->service->name);
-        unit_restart(unit, 0);
-    }
-    unit->outdated = false;
     unit->record->definition = unit->service->definition;
 }
 
@@ -214,7 +221,7 @@ static int unit_want(struct unit *unit, uint32_t wanted)
         return error;
     struct steering *steering = unit->supervisor->steering;
     unit->wanted = unit->record->wanted = wanted;
-    steering->operations->wanted(steering, unit->service->index, wanted);
+    steering->operations->wanted(steering, unit->service->index, unit_seats(unit));
     unit_trim(unit);
     unit_fill(unit);
     supervisor_note_change(unit->supervisor, unit);
@@ -226,24 +233,13 @@ int unit_scale(struct unit *unit, uint32_t wanted)
     return wanted ? unit_want(unit, wanted) : -ERANGE;
 }
 
-static void unit_redefine(struct unit *unit)
-{
-    const struct service *service = unit->service;
-    unit->user = (struct spawn_user){0};
-    int error = service->user ? spawn_user_find(service->user, service->group, &unit->user) : 0;
-    if (error) /* it was looked up while the file was read */
-        log_error("user-not-found", "service=%s error=\"%s\"", service->name, strerror(-error));
-    if (!unit->begun)
-        return;
-    log_info("definition-changed", "service=%s", service->name);
-    unit->record->definition = service->definition;
-    unit->restarting = 0; /* a restart that is under way was for the definition before */
-    unit_restart(unit, 0);
-}
-
 void unit_adapt(struct unit *unit, const struct service *service, const struct service *was)
 {
-    unit->service = service;
+    bool redefined = service->definition != was->definition;
+    if (redefined)
+        rolling_redefine(unit, service, was);
+    else
+        unit->service = service;
     if (service->instances != was->instances) {
         unit->record->stated = service->instances;
         int error = unit_want(unit, service->instances);
@@ -256,13 +252,12 @@ void unit_adapt(struct unit *unit, const struct service *service, const struct s
             instance_resettle(unit->instances[i]);
     if (unit->instance_count)
         unit_rotate(unit);
-    if (service->definition != was->definition)
-        unit_redefine(unit);
     supervisor_note_change(unit->supervisor, unit);
 }
 
 void unit_remove(struct unit *unit, const struct service *absent)
 {
+    rolling_forget(unit);
     unit->service = absent;
     unit->removed = true;
     unit->restarting = 0;
@@ -311,6 +306,7 @@ void unit_end(struct unit *unit, bool kill)
 {
     unit->ended = true;
     unit->restarting = 0;
+    rolling_cancel(unit);
     unit->filling = false;
     if (unit->begun)
         unit_rotate(unit); /* all of them at once, before the first is told to stop */
@@ -335,7 +331,7 @@ bool unit_at_rest(const struct unit *unit)
 
 bool unit_settled(const struct unit *unit)
 {
-    if (unit->restarting || unit->filling)
+    if (unit->restarting || unit->filling || rollout_moves(&unit->rolling.rollout))
         return false;
     for (uint32_t i = 0; i < unit->instance_count; i++) {
         const struct instance *instance = unit->instances[i];
@@ -363,7 +359,9 @@ uint32_t unit_weight(const struct unit *unit, uint32_t number)
 {
     const struct service *service = unit->service;
     bool weighted = service->balance == BALANCE_WEIGHTED && number <= service->weight_count;
-    return weighted ? service->weights[number - 1] : 1;
+    uint32_t weight = weighted ? service->weights[number - 1] : 1;
+    const struct instance *instance = unit_instance(unit, number);
+    return instance ? rolling_weight(instance, weight) : weight;
 }
 
 static uint32_t weight_of(const struct unit *unit, const struct instance *instance)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "supervise/instance.h"
+#include "supervise/rolling.h"
 #include "supervise/spawn.h"
 #include "supervise/traffic.h"
 
@@ -24,7 +25,8 @@ struct unit {
     bool ended;    /* going down: no further starts */
     bool removed;  /* its service is absent: it is forgotten when its last instance is gone */
     bool out;      /* and none of it is in rotation any more */
-    bool outdated; /* adopted instances were started from another definition than the file's now */
+    bool outdated; /* its instances must be replaced when it begins: they were adopted, and started
+                      from another definition than the file's now, or their sockets lie elsewhere */
     bool noted;    /* waits in the supervisor's list of changed units */
     bool settled;  /* as of the last look at its changes */
     bool filling;  /* more instances are to be started in the next turns */
@@ -33,6 +35,7 @@ struct unit {
     uint32_t instance_room;
     uint32_t instance_count; /* room in use */
     struct primacy primacy;
+    struct rolling rolling;
     uint32_t restarting; /* number of the instance that a rolling restart waits for; 0: none */
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
     size_t port_count;
@@ -53,6 +56,10 @@ enum { STARTS_PER_TURN_MAX = 32 };
 void unit_fill(struct unit *unit);
 /* Takes an instance in under its number. 0 or -ENOMEM. */
 int unit_place(struct unit *unit, struct instance *instance);
+/* Numbers of instances that may be there now: those wanted, and those that a rollout adds. */
+uint32_t unit_seats(const struct unit *unit);
+/* Ends those beyond, the last first. */
+void unit_trim(struct unit *unit);
 /* Starts what is wanted, once everything that it uses is ready. */
 void unit_begin(struct unit *unit);
 /* Is at least one instance up (or nothing wanted)? */
@@ -71,7 +78,7 @@ bool unit_at_rest(const struct unit *unit);
 bool unit_settled(const struct unit *unit);
 
 /* The next topology says something else of its service: another number of instances, other
- * settings, another program (then its instances are restarted, one after the other). */
+ * settings, another program (then its instances are replaced: rolling.h). */
 void unit_adapt(struct unit *unit, const struct service *service, const struct service *was);
 /* Its service is absent from now on: its instances are drained, and go. */
 void unit_remove(struct unit *unit, const struct service *absent);

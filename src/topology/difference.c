@@ -200,7 +200,7 @@ static void change_print(const struct change *change, FILE *out)
         fprintf(out, "- service %s: drained and stopped\n", change->service->name);
         break;
     case CHANGE_SERVICE_RESTARTED:
-        fprintf(out, "~ service %s: its program changed; its instances are restarted in turn\n",
+        fprintf(out, "~ service %s: its program changed; its instances are replaced\n",
                 change->service->name);
         break;
     case CHANGE_SERVICE_SCALED:

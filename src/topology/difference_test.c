@@ -60,7 +60,7 @@ static void services_come_go_and_change(void **state)
     compare(A, A B, "+ service b, 1 instances\n");
     compare(A B, B, "- service a: drained and stopped\n");
     compare(A, "service a { run a -x; port 3000; }",
-            "~ service a: its program changed; its instances are restarted in turn\n");
+            "~ service a: its program changed; its instances are replaced\n");
     compare(A, "service a { run a; port 3000; instances 3; }",
             "~ service a: 3 instances, were 1\n");
     compare(A, "service a { run a; port 3000; balance random; }",
@@ -133,7 +133,7 @@ static void what_a_reload_cannot_do_is_told(void **state)
     (void)state;
     compare("cluster x;" A, "cluster y;" A,
             "! the cluster's name cannot change\n"
-            "~ service a: its program changed; its instances are restarted in turn\n");
+            "~ service a: its program changed; its instances are replaced\n");
     compare(A, "quota memory=1g;" A,
             "! the cluster's quota: not before the cluster is restarted\n");
     compare(A, "gateway threads=3;" A, "! gateway threads=: not before the cluster is restarted\n");

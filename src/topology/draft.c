@@ -49,6 +49,31 @@ static void instances_apply(struct builder *builder, struct service *service,
     service->instances = (uint32_t)value->range.low;
 }
 
+enum { ROLL_SURGE, ROLL_UNAVAILABLE, ROLL_WITHIN, ROLL_PAUSE, ROLL_WATCH, ROLL_ERRORS };
+enum { ROLL_ERRORS_PERCENT = 5 }; /* where it is watched, and nothing else is stated */
+
+static void roll_apply(struct builder *builder, struct service *service,
+                       const struct statement *statement)
+{
+    const struct value *surge = &statement->options[ROLL_SURGE];
+    const struct value *unavailable = &statement->options[ROLL_UNAVAILABLE];
+    service->roll = (struct service_roll){
+        .surge = surge->given ? (uint32_t)surge->number : (uint32_t)ROLL_SURGE_BY_NUMBER,
+        .unavailable = option_number(statement, ROLL_UNAVAILABLE),
+        .within_ms = option_number(statement, ROLL_WITHIN),
+        .pause_ms = option_number(statement, ROLL_PAUSE),
+        .watch_ms = option_number(statement, ROLL_WATCH),
+        .errors_percent = option_number(statement, ROLL_ERRORS),
+    };
+    if (service->roll.watch_ms && !statement->options[ROLL_ERRORS].given)
+        service->roll.errors_percent = ROLL_ERRORS_PERCENT;
+    if (surge->given && unavailable->given && !surge->number && !unavailable->number) {
+        struct place place = value_place(unavailable);
+        problem(builder, &place, "surge=1: one is added; unavailable=1: one is replaced in place",
+                "with `surge=0 unavailable=0` nothing can be replaced");
+    }
+}
+
 static void shell_apply(struct builder *builder, struct service *service,
                         const struct statement *statement)
 {
@@ -133,6 +158,9 @@ static void statement_apply(struct builder *builder, struct service *service,
         service->stop_within_ms = option_number(statement, 0);
         service->stop_drain_ms = option_number(statement, 1);
         break;
+    case DIRECTIVE_ROLL:
+        roll_apply(builder, service, statement);
+        break;
     default: /* those that may repeat are gathered below */
         draft_gateway_apply(builder, service, statement);
         break;
@@ -142,10 +170,11 @@ static void statement_apply(struct builder *builder, struct service *service,
 void draft_defaults(struct builder *builder)
 {
     static const enum directive_id ids[] = {
-        DIRECTIVE_INSTANCES, DIRECTIVE_ENVIRONMENT,     DIRECTIVE_PUBLISH, DIRECTIVE_BALANCE,
-        DIRECTIVE_CHECK,     DIRECTIVE_START,           DIRECTIVE_RESTART, DIRECTIVE_STOP,
-        DIRECTIVE_CAPACITY,  DIRECTIVE_SERVICE_TIMEOUT, DIRECTIVE_RETRY,   DIRECTIVE_HOLD,
-        DIRECTIVE_EJECT};
+        DIRECTIVE_INSTANCES,       DIRECTIVE_ENVIRONMENT, DIRECTIVE_PUBLISH,
+        DIRECTIVE_BALANCE,         DIRECTIVE_CHECK,       DIRECTIVE_START,
+        DIRECTIVE_RESTART,         DIRECTIVE_STOP,        DIRECTIVE_CAPACITY,
+        DIRECTIVE_SERVICE_TIMEOUT, DIRECTIVE_RETRY,       DIRECTIVE_HOLD,
+        DIRECTIVE_EJECT,           DIRECTIVE_ROLL};
     struct service *defaults = &builder->defaults;
     *defaults = (struct service){.realm = "", .umask = -1, .listens = true};
     defaults->env = arena_array(builder->arena, 1, sizeof *defaults->env);

@@ -9,6 +9,7 @@ static const enum directive_id program_directives[] = {
     DIRECTIVE_ENV,    DIRECTIVE_ENVIRONMENT, DIRECTIVE_UMASK,     DIRECTIVE_LIMIT,
     DIRECTIVE_QUOTA,  DIRECTIVE_INSTANCES,   DIRECTIVE_PORT,      DIRECTIVE_PUBLISH,
     DIRECTIVE_WEIGHT, DIRECTIVE_START,       DIRECTIVE_RESTART,   DIRECTIVE_STOP,
+    DIRECTIVE_ROLL,
 };
 
 static void program_refuse(struct builder *builder)

@@ -123,6 +123,12 @@ static void life_dump(const struct service *service, FILE *out)
     NUMBER(service, stop_signal);
     NUMBER(service, stop_within_ms);
     NUMBER(service, stop_drain_ms);
+    NUMBER(&service->roll, surge);
+    NUMBER(&service->roll, unavailable);
+    NUMBER(&service->roll, within_ms);
+    NUMBER(&service->roll, pause_ms);
+    NUMBER(&service->roll, watch_ms);
+    NUMBER(&service->roll, errors_percent);
 }
 
 static void service_dump(const struct service *service, FILE *out)

@@ -148,6 +148,17 @@ struct service_port { /* a port that the file states; without any the port is le
     bool activation; /* enginx opens it and hands it over: LISTEN_FDS, sd_listen_fds(3) */
 };
 
+enum { ROLL_SURGE_BY_NUMBER = UINT32_MAX };
+
+struct service_roll {     /* `roll …;`: how its instances are replaced when all are */
+    uint32_t surge;       /* further ones meanwhile; ROLL_SURGE_BY_NUMBER: one, if it has several */
+    uint32_t unavailable; /* so many of them may be out of service at a time */
+    uint32_t within_ms;   /* all of it; 0: no bound */
+    uint32_t pause_ms;    /* after each step */
+    uint32_t watch_ms;    /* after the last */
+    uint32_t errors_percent; /* of the new ones' answers, that roll it back; 0: no bound */
+};
+
 struct service_limit { /* setrlimit(2) */
     int resource;
     uint64_t value; /* RLIM_INFINITY: no limit */
@@ -210,6 +221,7 @@ struct service {
     int stop_signal;
     uint32_t stop_within_ms; /* from the signal to the kill */
     uint32_t stop_drain_ms;  /* for connections to end before the signal */
+    struct service_roll roll;
 };
 
 enum listener_kind {
