@@ -19,6 +19,7 @@ enum {
     SAMPLES_MAX =
         12, /* so often chance is asked for one that can take it, then all are looked at */
     SLOW_START_PERMILLE = 100, /* where the ramp begins */
+    BOUND_LEAST = 4, /* so many at a time are no load: a bound does not move keys for them */
     EWMA_UNKNOWN_US = 1000000, /* of one that is busy, and has not answered yet */
 };
 
@@ -296,8 +297,10 @@ static struct load load_of_all(const struct choice *choice)
 static bool within_bound(const struct choice *choice, struct endpoint_own *own,
                          const struct load *load)
 {
+    uint64_t requests = requests_now(choice, own);
     double share = (double)(load->requests + 1) * own->endpoint.weight / (double)load->weights;
-    return (double)requests_now(choice, own) * 100 < share * choice->settings->hash_bound_percent;
+    return requests < BOUND_LEAST ||
+           (double)requests * 100 < share * choice->settings->hash_bound_percent;
 }
 
 /* Among those that can take it, the nearest; `load` NULL: without a bound. */
