@@ -11,7 +11,7 @@
 
 enum {
     DIRECTIVE_ARGUMENTS_MAX = 5,
-    DIRECTIVE_OPTIONS_MAX = 9,
+    DIRECTIVE_OPTIONS_MAX = 18,
     /* Bounds that the topology has as well; it asserts that they are the same. */
     DIRECTIVE_INSTANCES_MAX = 1024,
     DIRECTIVE_WEIGHT_MAX = 1000,

@@ -73,17 +73,46 @@ static const struct directive rows[] = {
      .id = DIRECTIVE_AUTH,
      .contexts = PLACES,
      .many = true,
-     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "basic"},
+     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "basic request"},
                    {.name = "FILE", .type = VALUE_WORD, .many = true, .optional = true}},
      .options = {{.name = "realm",
                   .type = VALUE_WORD,
                   .fallback = "restricted",
-                  .help = "basic: what browsers show when they ask for a password"}},
-     .syntax = "auth basic FILE [realm=TEXT];",
+                  .help = "basic: what browsers show when they ask for a password"},
+                 {.name = "path",
+                  .type = VALUE_WORD,
+                  .fallback = "/auth",
+                  .help = "request: what the service is asked for"},
+                 {.name = "copy",
+                  .type = VALUE_LIST,
+                  .help = "request: headers of its answer that the route's service gets; what "
+                          "clients send under these names it does not get"},
+                 {.name = "user",
+                  .type = VALUE_HEADER,
+                  .help = "request: the header of its answer that is $user"},
+                 {.name = "redirect",
+                  .type = VALUE_CHOICE,
+                  .choices = "on off",
+                  .fallback = "off",
+                  .help = "request: whether a redirect of the service's goes to the client"},
+                 {.name = "cache",
+                  .type = VALUE_DURATION,
+                  .low = 1,
+                  .high = 3600000,
+                  .help =
+                      "request: how long an answer is remembered; without it each request asks"},
+                 {.name = "by",
+                  .type = VALUE_PATTERN,
+                  .help = "request: what a remembered answer depends on; without it on "
+                          "Authorization, Cookie, method, host, path and query"}},
+     .syntax = "auth basic FILE [realm=TEXT]; or auth request -> SERVICE [path=/PATH] "
+               "[copy=HEADERS] [user=HEADER] [redirect=on] [cache=DURATION [by=TEXT]];",
      .help =
          "Who asks must say who it is. basic: a name and a password of FILE, which has lines as "
          "htpasswd(1) writes them (bcrypt, yescrypt, SHA-crypt, apr1) and is read with the "
-         "configuration; else 401. $user is the name from then on.",
+         "configuration; else 401. request: a service is asked, which gets the request's head with "
+         "X-Original-Method and X-Original-URI: 2xx lets it pass, 401 and 403 are the "
+         "client's answer. $user is the name from then on.",
      .example = "auth basic staff.htpasswd realm=\"Staff only\";"},
 };
 

@@ -478,6 +478,21 @@ int steer_waiting_set(struct steer *steer, uint32_t slot, uint16_t port, uint8_t
     return error ? error : steer_map_set(steer, MAP_SPREADS, &key, &one);
 }
 
+void steer_listener_remove(struct steer *steer, uint32_t slot, uint16_t port, uint64_t cookie)
+{
+    for (unsigned family = 4; family <= 6; family += 2) {
+        struct steer_socket_key key = {
+            .slot = slot, .port = port, .protocol = STEER_TCP, .family = (uint8_t)family};
+        uint32_t count = 0;
+        bpf_map_lookup_elem(steer->maps[MAP_SPREADS], &key, &count);
+        for (key.ordinal = 0; key.ordinal < count; key.ordinal++) {
+            uint64_t there;
+            if (bpf_map_lookup_elem(steer->maps[MAP_SOCKETS], &key, &there) == 0 && there == cookie)
+                steer_map_remove(steer, MAP_SOCKETS, &key);
+        }
+    }
+}
+
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
                         uint8_t family)
 {

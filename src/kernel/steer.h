@@ -97,6 +97,8 @@ int steer_udp_add(struct steer *steer, uint32_t slot, uint16_t port, uint8_t fam
  * gone. */
 enum { STEER_WAITING = 0x40000000 };
 int steer_waiting_set(struct steer *steer, uint32_t slot, uint16_t port, uint8_t family, int fd);
+/* The listener with this cookie gets no more connections of the slot. */
+void steer_listener_remove(struct steer *steer, uint32_t slot, uint16_t port, uint64_t cookie);
 /* Is there a listener of this slot? (family 4 or 6) */
 bool steer_has_listener(struct steer *steer, uint32_t slot, uint8_t protocol, uint16_t port,
                         uint8_t family);

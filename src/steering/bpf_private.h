@@ -1,7 +1,7 @@
 /* What the files of steering with BPF share: steering_bpf.c (the operations, rotations, what the
  * kernel reports), bpf_missed.c (what it could not report), bpf_settle.c (listeners that open),
- * bpf_kept.c (duplicates of listeners that bridge a restart) and bpf_waiting.c (listeners of ours
- * that bridge the draining before it). */
+ * bpf_kept.c (duplicates of listeners that bridge a restart) and bpf_waiting.c (those in which
+ * connections wait during the draining before it, and until the check after it is good). */
 #pragma once
 
 #include <stdbool.h>
@@ -34,17 +34,18 @@ struct kept { /* a listener of which we hold a duplicate */
     struct kept *next;
     int fd;
     uint32_t epoch;
-    bool waiting; /* one of ours, in which connections wait for the next start */
+    bool waiting; /* connections wait in it until the slot is in rotation (bpf_waiting.c) */
     struct heard socket;
 };
 
 struct slot {
     struct steering_instance instance;
-    bool present; /* between prepare and gone for good */
-    bool served;  /* was in rotation; what it keeps may bridge the time until it is again */
-    bool crowded; /* several of its kept listeners share a port */
-    bool opens;   /* a listener of its has opened */
-    bool recall;  /* adopted: what it listens on is to be found out */
+    bool present;   /* between prepare and gone for good */
+    bool served;    /* was in rotation; what it keeps may bridge the time until it is again */
+    bool crowded;   /* several of its kept listeners share a port */
+    bool opens;     /* a listener of its has opened */
+    bool recall;    /* adopted: what it listens on is to be found out */
+    bool datagrams; /* it has, or had, UDP sockets */
     struct heard heard[HEARD_MAX];
     size_t heard_count;
     struct kept *kept;
@@ -148,5 +149,10 @@ static inline bool kept_same_port(const struct heard *one, const struct heard *o
 
 /* The operation `hold` of steering.h. */
 void bpf_hold(struct steering *base, uint32_t number);
-/* Do new connections wait while this start drains? */
+/* It listens, and its check is still to come: what waits in the listeners of earlier starts goes on
+ * waiting there, and so does what comes, until it is in rotation. */
+void bpf_wait_for_check(struct bpf_steering *steering, struct slot *slot);
+/* It was adopted, and what it listens on is known: as above, if it was so before. */
+void bpf_wait_recall(struct bpf_steering *steering, struct slot *slot);
+/* Do new connections wait, while this start drains or until its check is good? */
 bool bpf_slot_waits(const struct bpf_steering *steering, const struct slot *slot);

@@ -5,6 +5,10 @@
  * kept as the program's own are: when the next start listens they are closed, and what waits
  * migrates to it.
  *
+ * Where a service has a check, that is not enough: PostgreSQL listens before it has recovered, and
+ * refuses who comes. Then connections go on waiting where they are, in the listeners that earlier
+ * starts left, until the check was good; checks come to the instance's own address.
+ *
  * Such connections count for nobody while they live, as their listener was made in no instance's
  * cgroup. Datagrams cannot wait, so services that have UDP sockets are left alone. */
 #include "steering/bpf_private.h"
@@ -114,14 +118,6 @@ static bool waiting_has(const struct slot *slot, const struct heard *socket)
     return false;
 }
 
-static bool slot_has_udp(const struct slot *slot)
-{
-    for (size_t i = 0; i < slot->heard_count; i++)
-        if (slot->heard[i].protocol == STEER_UDP)
-            return true;
-    return false;
-}
-
 bool bpf_slot_waits(const struct bpf_steering *steering, const struct slot *slot)
 {
     if (bpf_wanted_of(steering, slot) != 1)
@@ -137,7 +133,7 @@ void bpf_hold(struct steering *base, uint32_t number)
     struct bpf_steering *steering = of(base);
     struct slot *slot = steering->slots[number];
     int error = 0;
-    if (!slot || !slot->present || bpf_wanted_of(steering, slot) != 1 || slot_has_udp(slot))
+    if (!slot || !slot->present || bpf_wanted_of(steering, slot) != 1 || slot->datagrams)
         return;
     /* New ones come before those that are walked. */
     for (const struct kept *kept = slot->kept; kept && !error; kept = kept->next)
@@ -149,4 +145,56 @@ void bpf_hold(struct steering *base, uint32_t number)
     log_warn("connections-not-held",
              "service=%s error=\"%s\" instead=\"it gets new ones until it is stopped\"",
              service_of(steering, slot->instance.service)->name, strerror(-error));
+}
+
+/* ---- until its check is good ------------------------------------------------------------------
+ */
+
+static bool slot_in_rotation(const struct bpf_steering *steering, const struct slot *slot)
+{
+    const struct rotated *rotated = &steering->rotated[slot->instance.service];
+    for (size_t i = 0; i < rotated->count; i++)
+        if (rotated->members[i].slot == slot->instance.slot)
+            return rotated->members[i].weight > 0;
+    return false;
+}
+
+void bpf_wait_for_check(struct bpf_steering *steering, struct slot *slot)
+{
+    uint32_t epoch = slot->instance.epoch;
+    if (service_of(steering, slot->instance.service)->check == CHECK_LISTEN || slot->datagrams ||
+        bpf_wanted_of(steering, slot) != 1 || slot_in_rotation(steering, slot))
+        return;
+    for (const struct kept *kept = slot->kept; kept; kept = kept->next)
+        if (kept->epoch < epoch && waiting_lead(steering, slot, &kept->socket, kept->fd) < 0)
+            return;
+    for (struct kept *kept = slot->kept; kept; kept = kept->next) {
+        if (kept->epoch < epoch) {
+            kept->waiting = true;
+            steer_listener_remove(steering->steer, slot->instance.slot, kept->socket.port,
+                                  kept->socket.cookie);
+        }
+        kept->epoch = epoch;
+    }
+}
+
+static bool heard_has(const struct slot *slot, uint64_t cookie)
+{
+    for (size_t i = 0; i < slot->heard_count; i++)
+        if (slot->heard[i].cookie == cookie)
+            return true;
+    return false;
+}
+
+void bpf_wait_recall(struct bpf_steering *steering, struct slot *slot)
+{
+    bool waits = false;
+    for (struct kept *kept = slot->kept; kept && slot->heard_count > 0; kept = kept->next)
+        if (!heard_has(slot, kept->socket.cookie) &&
+            waiting_lead(steering, slot, &kept->socket, kept->fd) == 0)
+            waits = kept->waiting = true;
+    if (waits && slot_in_rotation(steering, slot))
+        bpf_kept_close_waiting(steering, slot);
+    else if (waits)
+        bpf_rotation_apply(steering, slot->instance.service);
 }

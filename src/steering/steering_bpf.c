@@ -59,7 +59,7 @@ static size_t rotation_build(const struct bpf_steering *steering, uint32_t servi
 }
 
 /* Nobody is in rotation: then those serve whose kept listener lets connections wait, or whose
- * program is on its way out or in; on the way out in a listener of ours. */
+ * program is on its way out or in, in listeners that nobody accepts from (bpf_waiting.c). */
 static void members_bridge(const struct bpf_steering *steering, struct rotation_member *members,
                            size_t count)
 {
@@ -154,6 +154,7 @@ static void tcp_listens(struct bpf_steering *steering, struct slot *slot,
 {
     if (bpf_wanted_of(steering, slot) == 1)
         bpf_listener_keep(steering, slot, socket);
+    bpf_wait_for_check(steering, slot);
     /* What waits in the old ones comes over to the new, once nobody is led to them any more. */
     if (slot->kept)
         bpf_rotation_apply(steering, slot->instance.service);
@@ -163,6 +164,7 @@ static void tcp_listens(struct bpf_steering *steering, struct slot *slot,
 
 static void udp_bound(struct bpf_steering *steering, struct slot *slot, const struct heard *socket)
 {
+    slot->datagrams = true;
     scoped_fd int fd = bpf_socket_fetch(steering, slot, socket->cookie);
     int error = fd < 0 ? fd : 0;
     if (!error && socket->family != 6)
@@ -256,8 +258,10 @@ static void slot_recalled(struct bpf_steering *steering, struct slot *slot)
                               listen.port);
         if (socket->protocol == STEER_TCP && bpf_wanted_of(steering, slot) == 1)
             bpf_listener_keep(steering, slot, socket);
+        slot->datagrams |= socket->protocol == STEER_UDP;
         steering->setup.callbacks->listens(steering->setup.owner, &listen);
     }
+    bpf_wait_recall(steering, slot);
     bpf_slot_watch_crowd(steering, slot);
 }
 

@@ -468,6 +468,24 @@ static void what_is_kept_follows_the_number_wanted(void **state)
     assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), -ECONNREFUSED);
 }
 
+/* Another supervisor comes, and finds what one that is gone has left. */
+static void supervisor_comes(uint32_t slots)
+{
+    heard_count = 0;
+    assert_int_equal(begin(), 0);
+    assert_true(adopted);
+    for (uint32_t slot = 0; slot < slots; slot++)
+        assert_int_equal(steering->operations->prepare(steering, &members[slot]), 0);
+    for (int i = 0; i < KEPT_MAX; i++)
+        if (keeping[i].name[0])
+            assert_true(steering->operations->found(steering, keeping[i].name,
+                                                    fcntl(keeping[i].fd, F_DUPFD_CLOEXEC, 3)));
+    for (uint32_t slot = 0; slot < slots; slot++)
+        assert_int_equal(steering->operations->started(steering, slot, -1), 0);
+    for (uint32_t slot = 0; slot < slots; slot++)
+        turn_until_heard(slot);
+}
+
 static void a_new_supervisor_finds_everything(void **state)
 {
     (void)state;
@@ -486,20 +504,8 @@ static void a_new_supervisor_finds_everything(void **state)
     assert_int_equal(rig_connect("127.0.0.1", PUBLISHED, NULL), 0);
     assert_int_equal(rig_ask(-1, "127.0.0.1", PORT), 1);
 
-    heard_count = 0;
-    assert_int_equal(begin(), 0);
-    assert_true(adopted);
-    for (uint32_t slot = 0; slot < 2; slot++)
-        assert_int_equal(steering->operations->prepare(steering, &members[slot]), 0);
-    for (int i = 0; i < KEPT_MAX; i++)
-        if (keeping[i].name[0])
-            assert_true(steering->operations->found(steering, keeping[i].name,
-                                                    fcntl(keeping[i].fd, F_DUPFD_CLOEXEC, 3)));
+    supervisor_comes(2);
     assert_int_equal(kept_count("listener:"), 1);
-    for (uint32_t slot = 0; slot < 2; slot++)
-        steering->operations->started(steering, slot, -1);
-    turn_until_heard(0);
-    turn_until_heard(1);
     assert_int_equal(heard_count, 2);
     rotate(0);
     rotate(1);
@@ -650,36 +656,36 @@ static void drain_only(bool drains)
     assert_int_equal(steering->operations->rotate(steering, 0, &member, &number, 1), 0);
 }
 
-static void answered(int report)
+/* Nobody answers them; those from `first` on come now. */
+static void all_wait(pid_t *clients, int *reports, int first, int count)
 {
-    int who = -1;
-    assert_int_equal(read(report, &who, sizeof who), sizeof who);
-    assert_int_equal(who, 0);
-}
-
-/* Nobody answers them, but the instance goes on with the connection that it has. */
-static void two_wait(int open, pid_t clients[2], int reports[2])
-{
-    char byte = 'x';
-    for (int i = 0; i < 2; i++) {
+    for (int i = first; i < count; i++)
         clients[i] = waiting_client(&reports[i]);
-        fcntl(reports[i], F_SETFL, O_NONBLOCK);
-    }
     usleep(100000);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < count; i++) {
         int who;
+        fcntl(reports[i], F_SETFL, O_NONBLOCK);
         assert_int_equal(read(reports[i], &who, sizeof who), -1);
         assert_int_equal(errno, EAGAIN);
         fcntl(reports[i], F_SETFL, 0);
     }
+}
+
+/* … but the instance goes on with the connection that it has. */
+static void two_wait(int open, pid_t clients[2], int reports[2])
+{
+    char byte = 'x';
+    all_wait(clients, reports, 0, 2);
     assert_int_equal(send(open, &byte, 1, MSG_NOSIGNAL), 1);
     assert_int_equal(recv(open, &byte, 1, 0), 1);
 }
 
-static void two_end(pid_t clients[2], int reports[2])
+static void all_end(pid_t *clients, int *reports, int count)
 {
-    for (int i = 0; i < 2; i++) {
-        answered(reports[i]);
+    for (int i = 0; i < count; i++) {
+        int who = -1;
+        assert_int_equal(read(reports[i], &who, sizeof who), sizeof who);
+        assert_int_equal(who, 0);
         close(reports[i]);
         client_end(clients[i]);
     }
@@ -705,25 +711,60 @@ static void connections_wait_while_the_only_instance_drains(void **state)
         rig_instance_kill(&instances[0]);
         steering->operations->gone(steering, 0, true);
         start(0, 0, 1, &servers[i]);
-        two_end(clients, reports);
+        all_end(clients, reports, 2);
         close(open);
         /* It comes back as it is. */
         assert_int_equal(rig_connect("127.0.0.1", PORT, &open), 0);
         drain_only(true);
         two_wait(open, clients, reports);
         drain_only(false);
-        two_end(clients, reports);
+        all_end(clients, reports, 2);
         close(open);
         /* Further ones are wanted. */
         assert_int_equal(rig_connect("127.0.0.1", PORT, &open), 0);
         drain_only(true);
         two_wait(open, clients, reports);
         steering->operations->wanted(steering, 0, 2);
-        two_end(clients, reports);
+        all_end(clients, reports, 2);
         close(open);
         assert_int_equal(kept_count("listener:"), 0);
         rig_instance_kill(&instances[0]);
         steering->operations->gone(steering, 0, false);
+    }
+}
+
+static void connections_wait_until_the_check_is_good(void **state)
+{
+    (void)state;
+    services[0].check = CHECK_HTTP;
+    assert_int_equal(begin(), 0);
+    struct rig_server server = {.kind = RIG_DUAL, .port = PORT};
+    start(0, 0, 1, &server);
+    for (int crashes = 0; crashes < 2; crashes++) {
+        struct rotation_member member = {.slot = 0};
+        uint32_t number = 1;
+        pid_t clients[3];
+        int reports[3];
+        rig_instance_kill(&instances[0]);
+        rotate(0);
+        steering->operations->gone(steering, 0, true);
+        all_wait(clients, reports, 0, 2);
+        prepare(0, 0, 1);
+        rig_instance_start(&instances[0], &server, 0);
+        assert_int_equal(instances[0].error, 0);
+        assert_int_equal(steering->operations->started(steering, 0, -1), 0);
+        turn_until_heard(0);
+        assert_int_equal(steering->operations->rotate(steering, 0, &member, &number, 1), 0);
+        all_wait(clients, reports, 2, 3);
+        assert_int_equal(rig_connect("127.77.1.1", PORT, NULL), 0); /* its check */
+        if (crashes) {
+            steering->operations->end(steering, true);
+            supervisor_comes(1);
+        }
+        rotate(0);
+        all_end(clients, reports, 3);
+        assert_int_equal(rig_connect("127.0.0.1", PORT, NULL), 0);
+        assert_int_equal(kept_count("listener:"), 1);
     }
 }
 
@@ -740,6 +781,7 @@ static int tests(struct rig *with)
         steering_test(users_of_a_service_are_led_to_its_home),
         steering_test(connections_wait_for_the_only_instance),
         steering_test(connections_wait_while_the_only_instance_drains),
+        steering_test(connections_wait_until_the_check_is_good),
         steering_test(a_listener_that_its_program_closed_is_closed),
         steering_test(what_is_kept_follows_the_number_wanted),
         steering_test(a_new_supervisor_finds_everything),

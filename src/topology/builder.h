@@ -73,6 +73,8 @@ struct builder {
     struct certificate_entry *certificates;         /* of the listener being built */
     struct certificate_entry **certificates_tail;
     size_t certificate_count;
+    const struct route **own_routes; /* of the listener being built: see struct site */
+    size_t own_route_count, own_route_room;
     size_t errors_before;           /* the listener being built */
     const char *template_directory; /* the topology's, as part of a template */
     const char *file_seen;          /* the last source's path, and its copy in the arena */
@@ -240,7 +242,25 @@ struct guard_place {
 void guards_make(struct builder *builder, const struct guard_place *place,
                  const struct statement *block, struct site_scope *scope);
 /* guard_auth.c: `auth`. False: reported. */
-bool auth_make(struct builder *builder, const struct statement *at, struct guard *ret_guard);
+bool auth_make(struct builder *builder, const struct guard_place *place, const struct statement *at,
+               struct guard *ret_guard);
+/* Where the gateway's own requests to the service of `value` go. NULL: reported. */
+const struct route *own_route_make(struct builder *builder, const struct guard_place *place,
+                                   const struct value *value);
+/* guard_request.c: `auth request`. */
+bool auth_request_make(struct builder *builder, const struct guard_place *place,
+                       const struct statement *at, struct guard *ret_guard);
+/* Options of `auth` in its row. */
+enum {
+    AUTH_REALM,
+    AUTH_PATH,
+    AUTH_COPY,
+    AUTH_USER,
+    AUTH_REDIRECT,
+    AUTH_CACHE,
+    AUTH_BY,
+    AUTH_OPTIONS
+};
 /* guard_access.c: `allow` and `deny` of a block; NULL: it has none, or reported. */
 const struct access_list *access_make(struct builder *builder, const struct statement *block);
 

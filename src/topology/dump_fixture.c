@@ -216,6 +216,16 @@ static void guard_dump(const struct guard *guard, FILE *out)
             TEXT(&guard->basic->users[i], hash);
         }
         return;
+    case GUARD_REQUEST:
+        NUMBER(guard->request, identity);
+        NUMBER(guard->request->route->targets, service);
+        TEXT(guard->request, path);
+        texts_dump(out, "copy", guard->request->copy);
+        TEXT(guard->request, user);
+        NUMBER(guard->request, redirects);
+        NUMBER(guard->request, cache_ms);
+        TEXT(guard->request, key);
+        return;
     case GUARD_KINDS:
         break;
     }

@@ -1,8 +1,6 @@
 #include "topology/guard.h"
 
 const char *const guard_names[GUARD_KINDS] = {
-    [GUARD_ACCESS] = "access",
-    [GUARD_RATE] = "rate",
-    [GUARD_REQUESTS] = "requests",
-    [GUARD_BASIC] = "basic",
+    [GUARD_ACCESS] = "access", [GUARD_RATE] = "rate",       [GUARD_REQUESTS] = "requests",
+    [GUARD_BASIC] = "basic",   [GUARD_REQUEST] = "request",
 };

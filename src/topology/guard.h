@@ -12,13 +12,17 @@
 
 #include "topology/access.h"
 
-enum { GUARDS_MAX = 64 }; /* of a route, with those around it */
+enum {
+    GUARDS_MAX = 64, /* of a route, with those around it */
+    GUARD_COPIES_MAX = 16,
+};
 
 enum guard_kind {
     GUARD_ACCESS,   /* `allow` and `deny` of one block */
     GUARD_RATE,     /* `limit RATE` */
     GUARD_REQUESTS, /* `limit requests=N` */
     GUARD_BASIC,    /* `auth basic` */
+    GUARD_REQUEST,  /* `auth request` */
     GUARD_KINDS
 };
 
@@ -45,6 +49,17 @@ struct guard_basic {
     size_t user_count;
 };
 
+struct guard_request {
+    uint64_t identity;         /* of what its answers are remembered under */
+    const struct route *route; /* to the service */
+    const char *path;          /* of the request */
+    const char *const *copy;   /* headers of the answer for the route's service; ends with NULL */
+    const char *user;          /* the header of the answer that is $user; NULL: none */
+    bool redirects;            /* a redirect of the service's is the client's answer */
+    uint32_t cache_ms;         /* 0: each request asks */
+    const char *key;           /* pattern: what its answers depend on */
+};
+
 struct guard {
     enum guard_kind kind;
     const char *text; /* for logs: "limit 10/s" */
@@ -52,5 +67,6 @@ struct guard {
         const struct access_list *access;
         const struct guard_limit *limit;
         const struct guard_basic *basic;
+        const struct guard_request *request;
     };
 };

@@ -6,8 +6,7 @@
 #include "topology/htpasswd.h"
 
 enum { ARGUMENT_KIND, ARGUMENT_FIRST };
-enum { OPTION_REALM };
-enum { CHOICE_BASIC };
+enum { CHOICE_BASIC, CHOICE_REQUEST };
 enum { USERS_MAX = 20000 };
 
 /* ---- basic ---------------------------------------------------------------------------------- */
@@ -91,7 +90,7 @@ static bool realm_good(struct builder *builder, const struct value *realm)
 
 static bool basic_make(struct builder *builder, const struct statement *at, struct guard *guard)
 {
-    const struct value *realm = &at->options[OPTION_REALM];
+    const struct value *realm = &at->options[AUTH_REALM];
     if (at->argument_count != ARGUMENT_FIRST + 1) {
         statement_refuse(builder, at, "auth basic users.htpasswd;", "`auth basic` needs one file");
         return false;
@@ -113,11 +112,83 @@ static bool basic_make(struct builder *builder, const struct statement *at, stru
     return true;
 }
 
-bool auth_make(struct builder *builder, const struct statement *at, struct guard *ret_guard)
+/* ---- services ------------------------------------------------------------------------------- */
+
+static void own_route_note(struct builder *builder, const struct route *route)
 {
+    if (builder->own_route_count == builder->own_route_room) {
+        size_t room = builder->own_route_room ? 2 * builder->own_route_room : 8;
+        const struct route **list = arena_array(builder->arena, room, sizeof *list);
+        if (builder->own_route_count)
+            memcpy(list, builder->own_routes, builder->own_route_count * sizeof(struct route *));
+        builder->own_routes = list;
+        builder->own_route_room = room;
+    }
+    builder->own_routes[builder->own_route_count++] = route;
+}
+
+const struct route *own_route_make(struct builder *builder, const struct guard_place *place,
+                                   const struct value *value)
+{
+    struct place of_value = value_place(value);
+    const struct draft *draft =
+        draft_published(builder, value->text, &of_value, &place->publication->variables);
+    if (!draft || !draft->service.listens)
+        return NULL;
+    enum service_speaks speaks = draft->service.gateway.speaks;
+    if (speaks != SPEAKS_HTTP && speaks != SPEAKS_HTTP2) {
+        value_refuse(builder, value, NULL, "`%s` does not speak HTTP", value->text);
+        return NULL;
+    }
+    struct route_target *target = arena_alloc(builder->arena, sizeof *target);
+    struct route *route = arena_alloc(builder->arena, sizeof *route);
+    *target = (struct route_target){.service = draft->service.index, .weight = 1};
+    *route = (struct route){
+        .path_kind = PATH_PREFIX,
+        .path = "/",
+        .kind = ROUTE_PROXY,
+        .targets = target,
+        .target_count = 1,
+        .speaks = speaks,
+        .name = arena_printf(builder->arena, "auth %s", value->text),
+        .file = "",
+    };
+    own_route_note(builder, route);
+    return route;
+}
+
+/* ---- which of them -------------------------------------------------------------------------- */
+
+/* Options that the kind has no use for. */
+static bool options_good(struct builder *builder, const struct statement *at)
+{
+    static const unsigned taken[] = {
+        [CHOICE_BASIC] = 1u << AUTH_REALM,
+        [CHOICE_REQUEST] = 1u << AUTH_PATH | 1u << AUTH_COPY | 1u << AUTH_USER |
+                           1u << AUTH_REDIRECT | 1u << AUTH_CACHE | 1u << AUTH_BY,
+    };
+    bool good = true;
+    for (unsigned i = 0; i < AUTH_OPTIONS; i++) {
+        const struct value *value = &at->options[i];
+        if (!value->word || taken[at->arguments[ARGUMENT_KIND].choice] >> i & 1)
+            continue;
+        value_refuse(builder, value, at->directive->syntax, "`%s=` is nothing for `auth %s`",
+                     at->directive->options[i].name, at->arguments[ARGUMENT_KIND].word->text);
+        good = false;
+    }
+    return good;
+}
+
+bool auth_make(struct builder *builder, const struct guard_place *place, const struct statement *at,
+               struct guard *ret_guard)
+{
+    if (!options_good(builder, at))
+        return false;
     switch (at->arguments[ARGUMENT_KIND].choice) {
     case CHOICE_BASIC:
         return basic_make(builder, at, ret_guard);
+    case CHOICE_REQUEST:
+        return auth_request_make(builder, place, at, ret_guard);
     default:
         return false;
     }

@@ -158,8 +158,9 @@ static void limit_add(struct guards *guards, const struct statement *at)
 static void auth_add(struct guards *guards, const struct statement *at)
 {
     struct guard made;
-    struct guard *guard =
-        auth_make(guards->builder, at, &made) ? guard_add(guards, at, made.kind) : NULL;
+    struct guard *guard = auth_make(guards->builder, guards->place, at, &made)
+                              ? guard_add(guards, at, made.kind)
+                              : NULL;
     if (guard)
         *guard = made;
 }

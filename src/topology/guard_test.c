@@ -108,6 +108,33 @@ static void tcp_has_allow_and_deny(void **state)
         "shop.conf:2:22: error: `limit` is for requests, and this is no `listen … http`");
 }
 
+static void services_say_who_may(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("auth request -> b path=/may?x=1 copy=X-User,X-Groups user=X-User redirect=on "
+                  "cache=5s by=$cookie.s; route /a -> a; route / -> a { auth request -> a; }"));
+    const struct route *route = route_named(topology, "* /");
+    assert_int_equal(route->guard_count, 2);
+    const struct guard_request *request = route->guards[0].request;
+    assert_int_equal(request->route->targets->service, 1);
+    assert_string_equal(request->path, "/may?x=1");
+    assert_string_equal(request->copy[1], "X-Groups");
+    assert_null(request->copy[2]);
+    assert_string_equal(request->user, "X-User");
+    assert_true(request->redirects);
+    assert_int_equal(request->cache_ms, 5000);
+    assert_string_equal(request->key, "${cookie.s}");
+    const struct guard_request *usual = route->guards[1].request;
+    assert_string_equal(usual->path, "/auth");
+    assert_false(usual->redirects);
+    assert_int_not_equal(usual->identity, request->identity);
+    const struct site *site = topology->listeners[0].site;
+    assert_int_equal(site->own_route_count, 2); /* each once, however many routes have it */
+    assert_ptr_equal(site->own_routes[0], request->route);
+    topology_free(topology);
+}
+
 static void what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -130,6 +157,17 @@ static void what_is_wrong_is_said(void **state)
         {"auth basic x realm='a\"b'; route / -> a;",
          "shop.conf:3:20: error: a realm is text of up to 100 bytes without quotation marks and "
          "backslashes"},
+        {"auth request b; route / -> a;",
+         "shop.conf:3:1: error: `auth request` needs `-> SERVICE`"},
+        {"auth request -> z; route / -> a;", "shop.conf:3:17: error: there is no service `z`"},
+        {"auth request -> b path=auth; route / -> a;",
+         "shop.conf:3:24: error: a path starts with `/`, and has no blanks"},
+        {"auth request -> b copy=X-A,Host; route / -> a;",
+         "shop.conf:3:24: error: `Host` is no header that can be copied"},
+        {"auth request -> b by=$host; route / -> a;",
+         "shop.conf:3:22: error: `by=` is for answers that are remembered: `cache=`"},
+        {"auth request -> b realm=x; route / -> a;",
+         "shop.conf:3:25: error: `realm=` is nothing for `auth request`"},
         {"route / -> a { limit 1/s by=$1; }",
          "shop.conf:3:29: error: `$1` has a value only with a regular expression that has `(…)`"},
     };
@@ -243,6 +281,7 @@ int main(void)
         cmocka_unit_test(limits_have_their_numbers),
         cmocka_unit_test(counts_belong_to_the_block),
         cmocka_unit_test(tcp_has_allow_and_deny),
+        cmocka_unit_test(services_say_who_may),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(networks_come_from_files),
         cmocka_unit_test(users_come_from_files),

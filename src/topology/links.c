@@ -83,6 +83,8 @@ static void lead_site(struct leading *leading, const struct site *site, size_t l
         for (size_t k = 0; k < site->hosts[i].route_count; k++)
             for (size_t m = 0; m < site->hosts[i].routes[k].target_count; m++)
                 lead(leading, site->hosts[i].routes[k].targets[m].service, listener);
+    for (size_t i = 0; i < site->own_route_count; i++)
+        lead(leading, site->own_routes[i]->targets->service, listener);
 }
 
 static void lead_all(struct leading *leading, const struct topology *topology)
@@ -106,7 +108,7 @@ static size_t leads_count(const struct topology *topology)
     for (size_t i = 0; i < topology->listener_count; i++) {
         const struct listener *listener = &topology->listeners[i];
         const struct site *site = listener->site;
-        count += listener->sni_count;
+        count += listener->sni_count + (site ? site->own_route_count : 0);
         for (size_t k = 0; site && k < site->host_count; k++)
             for (size_t m = 0; m < site->hosts[k].route_count; m++)
                 count += site->hosts[k].routes[m].target_count;

@@ -134,7 +134,27 @@ static void mark_limit(uint64_t *mark, const struct guard_limit *limit)
     mark_text(mark, limit->key);
 }
 
-static void mark_guard(uint64_t *mark, const struct guard *guard)
+static void mark_own_route(uint64_t *mark, const struct topology *topology,
+                           const struct route *route)
+{
+    mark_number(mark, route != NULL);
+    if (route)
+        mark_service(mark, topology, route->targets->service);
+}
+
+static void mark_request(uint64_t *mark, const struct topology *topology,
+                         const struct guard_request *request)
+{
+    mark_own_route(mark, topology, request->route);
+    mark_text(mark, request->path);
+    mark_list(mark, request->copy);
+    mark_text(mark, request->user);
+    mark_number(mark, request->redirects);
+    mark_number(mark, request->cache_ms);
+    mark_text(mark, request->key);
+}
+
+static void mark_guard(uint64_t *mark, const struct topology *topology, const struct guard *guard)
 {
     mark_number(mark, guard->kind);
     switch (guard->kind) {
@@ -153,6 +173,9 @@ static void mark_guard(uint64_t *mark, const struct guard *guard)
             mark_text(mark, guard->basic->users[i].hash);
         }
         return;
+    case GUARD_REQUEST:
+        mark_request(mark, topology, guard->request);
+        return;
     case GUARD_KINDS:
         break;
     }
@@ -166,7 +189,7 @@ static void mark_route(uint64_t *mark, const struct topology *topology, const st
     mark_changes(mark, route);
     mark_number(mark, route->guard_count);
     for (size_t i = 0; i < route->guard_count; i++)
-        mark_guard(mark, &route->guards[i]);
+        mark_guard(mark, topology, &route->guards[i]);
     mark_number(mark, route->body_bytes_max);
     mark_number(mark, route->response_ms);
     mark_text(mark, route->name);

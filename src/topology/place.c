@@ -22,6 +22,8 @@ static void site_refer(const uint32_t *places, const struct site *site)
             for (size_t m = 0; m < route->target_count; m++)
                 refer(places, &route->targets[m].service);
         }
+    for (size_t i = 0; i < site->own_route_count; i++)
+        refer(places, &site->own_routes[i]->targets->service);
 }
 
 static void references_move(struct topology *topology, const uint32_t *places)

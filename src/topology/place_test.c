@@ -45,9 +45,11 @@ static void services_keep_their_places(void **state)
 {
     (void)state;
     struct topology *before = parsed(A B C);
-    struct topology *after = parsed("service d { run d; port 1; }" C B A
-                                    "listen 1 tcp -> c; listen 2 tcp { sni x -> d; sni y -> a; }"
-                                    "listen 3 http { host z { route /x -> b, d weight=3; } }");
+    struct topology *after =
+        parsed("service d { run d; port 1; }" C B A
+               "listen 1 tcp -> c; listen 2 tcp { sni x -> d; sni y -> a; }"
+               "listen 3 http { auth request -> c; host z { route /x -> b, d weight=3; "
+               "route /y -> b; } }");
     static const uint32_t places[] = {3, 2, 1, 0};
     assert_int_equal(topology_place(after, places, 4, before), 0);
     expect(after, "a b c d");
@@ -59,6 +61,7 @@ static void services_keep_their_places(void **state)
     const struct route *route = &after->listeners[2].site->hosts[0].routes[0];
     assert_int_equal(route->targets[0].service, 1);
     assert_int_equal(route->targets[1].service, 3);
+    assert_int_equal(route->guards[0].request->route->targets->service, 2);
     bool seen[4] = {0};
     assert_int_equal(after->start_count, 4);
     for (size_t i = 0; i < 4; i++) {

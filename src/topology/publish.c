@@ -250,6 +250,8 @@ static void listen_finish(struct builder *builder, const struct publication *pub
     builder->certificates = NULL;
     builder->certificates_tail = &builder->certificates;
     builder->certificate_count = 0;
+    builder->own_routes = NULL;
+    builder->own_route_count = builder->own_route_room = 0;
     builder->errors_before = diagnostics_errors(builder->diagnostics);
     site_tables_renew(builder);
     const struct statement *block = check_block(&builder->checker, statement->node->children,

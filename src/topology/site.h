@@ -165,6 +165,9 @@ struct network { /* 10.0.0.0/8; IPv4 as ::ffff:a.b.c.d, length + 96 */
 struct site {                      /* of a `listen … http` */
     const struct site_host *hosts; /* what stands in no `host` block is host "*", the last */
     size_t host_count;
+    /* Of the gateway's own requests, which guards make; in no host. */
+    const struct route *const *own_routes;
+    size_t own_route_count;
     enum access_log_format access_log;
     const char *const *access_fields; /* names, ends with NULL; NULL: the usual ones */
     const struct network *trusted;    /* proxies whose X-Forwarded-* are believed */

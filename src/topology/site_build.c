@@ -309,6 +309,8 @@ const struct site *site_build(struct builder *builder, const struct publication 
     rest_last(&build);
     build.site->hosts = build.hosts;
     build.site->host_count = build.host_count;
+    build.site->own_routes = builder->own_routes;
+    build.site->own_route_count = builder->own_route_count;
     /* What is wrong in its block may have been what it lacks. */
     if (!build.route_count && diagnostics_errors(builder->diagnostics) == builder->errors_before)
         statement_refuse(builder, publication->statement,

@@ -179,3 +179,56 @@ def hashed(password, rounds=None):
     else:
         done = subprocess.run(["openssl", "passwd", "-apr1", password], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+SESSIONS = '''
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        user = (self.headers.get("Cookie") or "").removeprefix("session=")
+        self.send_response({"": 401, "eve": 403}.get(user, 200))
+        if not user:
+            self.send_header("WWW-Authenticate", "Session")
+        self.send_header("X-User", user)
+        self.send_header("X-Asked", self.headers["X-Original-Method"] + " " + self.headers["X-Original-URI"])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+http.server.ThreadingHTTPServer(("", 8010), Handler).serve_forever()
+'''
+
+ECHO = '''
+import http.server, socketserver
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answer = f"{self.headers['X-User']} {self.headers['X-Asked']} {len(body)}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+http.server.ThreadingHTTPServer(("", 8011), Handler).serve_forever()
+'''
+
+
+def test_a_service_says_who_may(cluster):
+    sessions, echo = cluster.file("sessions.py", SESSIONS), cluster.file("echo.py", ECHO)
+    cluster.up(f"service sessions {{ run /usr/bin/python3 {sessions}; }} service echo {{ run /usr/bin/python3 {echo}; }}\n"
+               f"listen 127.0.0.1:{PORT} http {{ auth request -> sessions copy=X-User,X-Asked; route / -> echo; }}")
+    cluster.wait_up(1, "sessions")
+    cluster.wait_up(1, "echo")
+    body = cluster.file("body", "x" * 200000)
+    for version in ("--http1.1", "--http2-prior-knowledge"):
+        def ask_it(*more):
+            return curl(version, "-H", "X-User: root", *more, f"http://127.0.0.1:{PORT}/a?b=c").stdout
+        assert ask_it("-b", "session=ann", "--data-binary", f"@{body}") == "ann POST /a?b=c 200000"
+        refused = ask_it("-D", "-", "-w", "%{http_code}")
+        assert refused.endswith("401") and "www-authenticate: session" in refused.lower()
+        assert ask_it("-b", "session=eve", "-o", "/dev/null", "-w", "%{http_code}") == "403"

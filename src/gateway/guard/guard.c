@@ -7,10 +7,9 @@
 #include "gateway/http/http_worker.h"
 
 static enum guard_answer (*const kinds[GUARD_KINDS])(struct exchange *, const struct guard *) = {
-    [GUARD_ACCESS] = guard_access,
-    [GUARD_RATE] = guard_rate,
-    [GUARD_REQUESTS] = guard_requests,
-    [GUARD_BASIC] = guard_basic,
+    [GUARD_ACCESS] = guard_access,     [GUARD_RATE] = guard_rate,
+    [GUARD_REQUESTS] = guard_requests, [GUARD_BASIC] = guard_basic,
+    [GUARD_REQUEST] = guard_request,
 };
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -31,6 +30,7 @@ enum guard_answer guard_refuse(struct exchange *exchange, const struct guard *gu
                                uint32_t count)
 {
     counted(exchange, guard);
+    exchange->guarded->abort = NULL;
     exchange->page_fields = fields;
     exchange->page_field_count = count;
     exchange_fail(exchange, status, BLAME_CLIENT, why ? why : guard->text);
@@ -39,10 +39,23 @@ enum guard_answer guard_refuse(struct exchange *exchange, const struct guard *gu
     return GUARD_ANSWERED;
 }
 
+enum guard_answer guard_respond(struct exchange *exchange, const struct guard *guard,
+                                uint16_t status, const struct field *fields, uint32_t count)
+{
+    const struct response_head head = {
+        .status = status, .fields = fields, .field_count = count, .body = BODY_LENGTH};
+    counted(exchange, guard);
+    exchange->guarded->abort = NULL;
+    if (exchange_respond(exchange, &head, "", 0, true) >= 0) /* else abort follows */
+        exchange_release(exchange);
+    return GUARD_ANSWERED;
+}
+
 enum guard_answer guard_fail(struct exchange *exchange, const struct guard *guard, uint16_t status,
                              enum exchange_blame blame, const char *why)
 {
     counted(exchange, guard);
+    exchange->guarded->abort = NULL;
     exchange_fail(exchange, status, blame, why);
     exchange_release(exchange);
     return GUARD_ANSWERED;

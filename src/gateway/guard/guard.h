@@ -18,6 +18,7 @@ enum guard_answer guard_access(struct exchange *exchange, const struct guard *gu
 enum guard_answer guard_rate(struct exchange *exchange, const struct guard *guard);
 enum guard_answer guard_requests(struct exchange *exchange, const struct guard *guard);
 enum guard_answer guard_basic(struct exchange *exchange, const struct guard *guard);
+enum guard_answer guard_request(struct exchange *exchange, const struct guard *guard);
 /* Of GUARD_REQUESTS: what the exchange holds is given back. */
 void guard_holds_give(struct guarded *guarded);
 
@@ -28,6 +29,14 @@ void guard_go_on(struct exchange *exchange);
 enum guard_answer guard_refuse(struct exchange *exchange, const struct guard *guard,
                                uint16_t status, const char *why, const struct field *fields,
                                uint32_t count);
+/* The same without a page: a redirect. */
+enum guard_answer guard_respond(struct exchange *exchange, const struct guard *guard,
+                                uint16_t status, const struct field *fields, uint32_t count);
 /* The guard cannot say: ours to answer for, with 500, 502 or 503. */
 enum guard_answer guard_fail(struct exchange *exchange, const struct guard *guard, uint16_t status,
                              enum exchange_blame blame, const char *why);
+
+/* The request's fields of these names (`_` is `-`; ends with NULL) are those of `from` now,
+ * whatever the client sent. False: no memory. */
+bool guard_fields_replace(struct exchange *exchange, const char *const *names,
+                          const struct field *from, uint32_t from_count);
