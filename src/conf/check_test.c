@@ -24,7 +24,7 @@ struct fixture {
 static int setup(void **state)
 {
     static const char *const run_time[] = {"instance", "state", NULL};
-    static const char *const request[] = {"host", "header.", "1", NULL};
+    static const char *const request[] = {"host", "header.", "cookie.", "1", NULL};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     fixture->arena = arena_new(1 << 20);
     fixture->diagnostics = diagnostics_new();

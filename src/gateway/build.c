@@ -9,6 +9,8 @@
 #include "base/scoped.h"
 #include "base/table.h"
 #include "conf/bundle.h"
+#include "gateway/caches.h"
+#include "gateway/http/cache_store.h"
 #include "gateway/http/match.h"
 #include "tls/client.h"
 #include "topology/build.h"
@@ -36,6 +38,9 @@ static void generation_free(struct generation *generation)
     for (size_t i = 0; generation->directories && i < generation->topology->directory_count; i++)
         fd_drop(&generation->directories[i].fd);
     free(generation->directories);
+    for (size_t i = 0; generation->stores && i < generation->topology->cache_count; i++)
+        cache_store_unref(generation->stores[i]);
+    free(generation->stores);
     free(generation->tls_to);
     free(generation->plans);
     table_free(generation->services);
@@ -239,6 +244,9 @@ int generation_build(const struct build_setup *setup, struct generation **ret_ge
         error = tls_to_make(&building);
     if (!error)
         error = directories_take(&building);
+    if (!error)
+        error = caches_take(setup->caches, building.generation->topology,
+                            tally_sizes(setup->tally)->threads, &building.generation->stores);
     if (!error)
         error = plans_make(&building);
     bundle_free(building.bundle);

@@ -10,12 +10,15 @@
 
 enum { BUILD_WHY_BYTES = 2048 };
 
+struct caches;
+
 struct build_setup {
     int bundle_fd; /* stays the caller's */
     uint32_t number;
     struct tally *tally;
     const struct sockets *sockets;
     struct tls_tickets *tickets;
+    struct caches *caches;
     int *directories; /* DIRECTORIES_MAX, -1: not given; those that it needs are taken */
 };
 

@@ -16,6 +16,7 @@
 #include "base/trim.h"
 #include "event/signals.h"
 #include "gateway/build.h"
+#include "gateway/caches.h"
 #include "gateway/core/opener.h"
 #include "gateway/http/file_type.h"
 #include "gateway/metrics.h"
@@ -46,6 +47,7 @@ static struct {
     int elders[TALLY_THREADS_MAX];    /* by thread: sessions of the gateway before; -1: none */
     int heirs[TALLY_THREADS_MAX];     /* by thread: whom ours go to; -1: nobody */
     struct watch opener;
+    struct caches caches;
     struct resolved *resolved;
     struct stash *stash; /* NULL: one thread */
     struct resolver *resolver;
@@ -146,6 +148,7 @@ static void switched(void *owner, uint32_t number)
     gateway.current = gateway.switching;
     gateway.switching = NULL;
     metrics_follow(gateway.current);
+    caches_settle(&gateway.caches, gateway.current->topology);
     int error = resolver_settle(gateway.resolver, gateway.current->topology);
     if (!error)
         error = checker_settle(gateway.checker, gateway.current->topology,
@@ -328,6 +331,7 @@ static int generation_prepare(const struct message *message)
         .sockets = gateway.sockets,
         .tickets = gateway.tickets,
         .directories = gateway.directories,
+        .caches = &gateway.caches,
     };
     generation_unref(gateway.prepared);
     gateway.prepared = NULL;

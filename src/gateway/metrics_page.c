@@ -9,6 +9,7 @@
 
 #include "base/utf8.h"
 #include "gateway/metrics.h"
+#include "gateway/metrics_page.h"
 #include "topology/guard.h"
 
 _Static_assert((int)GUARD_KINDS <= (int)TALLY_GUARDS, "each guard has its count");
@@ -492,6 +493,8 @@ void metrics_print(const struct board *board, const struct tally *tally,
     traffic_gather(&page, TALLY_ROUTE);
     endpoints_gather(&page);
     process_print(&page, generation);
+    if (generation)
+        metrics_caches_print(generation, out);
     for (int kind = 0; kind < TALLY_KINDS; kind++)
         traffic_print(&page, (enum tally_kind)kind);
     instances_print(&page);

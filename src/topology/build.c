@@ -218,6 +218,9 @@ static void statement_apply(struct builder *builder, const struct statement *sta
     case DIRECTIVE_GATEWAY:
         gateway_apply(topology, statement);
         break;
+    case DIRECTIVE_CACHE:
+        cache_add(builder, statement);
+        break;
     case DIRECTIVE_ACCESS_LOG:
         builder->access_log = access_log_take(builder, statement);
         break;

@@ -224,7 +224,12 @@ struct site_scope {
     size_t rewrite_count;
     const struct guard *guards;
     size_t guard_count;
+    const struct route_cache *cache; /* NULL: none */
 };
+/* cache_build.c: `cache` of the top level, and that of listeners, hosts and routes. */
+void cache_add(struct builder *builder, const struct statement *statement);
+const struct route_cache *route_cache_build(struct builder *builder,
+                                            const struct statement *statement, uint32_t captures);
 /* site_rules.c: `header` and `rewrite`. `captures`: how many a regular expression around has
  * (UINT32_MAX: not known here). */
 void site_scope_make(struct builder *builder, const struct statement *block,

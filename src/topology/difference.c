@@ -30,6 +30,17 @@ static bool quotas_differ(const struct quota *one, const struct quota *other)
            one->tasks != other->tasks;
 }
 
+static bool caches_differ(const struct topology *one, const struct topology *other)
+{
+    bool differ = one->cache_count != other->cache_count;
+    for (size_t i = 0; !differ && i < one->cache_count; i++) {
+        const struct cache_setting *a = &one->caches[i], *b = &other->caches[i];
+        differ = strcmp(a->name, b->name) != 0 || a->memory_bytes != b->memory_bytes ||
+                 a->object_bytes != b->object_bytes;
+    }
+    return differ;
+}
+
 static void cluster_compare(struct difference *difference)
 {
     const struct topology *before = difference->before, *after = difference->after;
@@ -46,7 +57,9 @@ static void cluster_compare(struct difference *difference)
              before->log_files_max != after->log_files_max,
          CHANGE_LATER, "log"},
         {before->gateway.threads != after->gateway.threads, CHANGE_LATER, "gateway threads="},
-        {before->gateway.connections_max != after->gateway.connections_max, CHANGE_GATEWAY, NULL},
+        {before->gateway.connections_max != after->gateway.connections_max ||
+             caches_differ(before, after),
+         CHANGE_GATEWAY, NULL},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].differs)

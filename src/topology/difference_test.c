@@ -138,6 +138,14 @@ static void what_a_reload_cannot_do_is_told(void **state)
             "! the cluster's quota: not before the cluster is restarted\n");
     compare(A, "gateway threads=3;" A, "! gateway threads=: not before the cluster is restarted\n");
     compare(A, "gateway connections=300;" A, "~ gateway: its bounds\n");
+    compare(A, "cache pages;" A, "~ gateway: its bounds\n");
+    compare("cache pages;" A, "cache pages memory=9m;" A, "~ gateway: its bounds\n");
+    compare("cache pages;" A "listen 80 http { route /x -> a; }",
+            "cache pages;" A "listen 80 http { route /x -> a { cache pages; } }",
+            "~ listen tcp:80: where it leads, or how\n");
+    compare("cache pages;" A "listen 80 http { cache pages; route /x -> a; }",
+            "cache pages;" A "listen 80 http { cache pages ttl=1s; route /x -> a; }",
+            "~ listen tcp:80: where it leads, or how\n");
 }
 
 int main(void)

@@ -231,6 +231,21 @@ static void guard_dump(const struct guard *guard, FILE *out)
     }
 }
 
+static void cache_dump(const struct route_cache *cache, FILE *out)
+{
+    NUMBER(cache, store);
+    NUMBER(cache, ttl_ms);
+    for (size_t i = 0; cache->statuses[i]; i++)
+        fprintf(out, " status=%u", cache->statuses[i]);
+    TEXT(cache, key);
+    texts_dump(out, "bypass", cache->bypass);
+    NUMBER(cache, stale_ms);
+    NUMBER(cache, refresh_ms);
+    NUMBER(cache, lock_ms);
+    NUMBER(cache, obey);
+    networks_dump("purge", cache->purgers, cache->purger_count, out);
+}
+
 static void route_dump(const struct route *route, FILE *out)
 {
     fprintf(out, "    route");
@@ -268,6 +283,8 @@ static void route_dump(const struct route *route, FILE *out)
         for (size_t i = 0; i < route->follow->directory_count; i++)
             fprintf(out, " follow=%u", route->follow->directories[i]);
     }
+    if (route->cache)
+        cache_dump(route->cache, out);
     rules_dump(route, out);
     for (size_t i = 0; i < route->guard_count; i++)
         guard_dump(&route->guards[i], out);
@@ -361,6 +378,11 @@ void topology_dump(const struct topology *topology, FILE *out)
     TEXT(topology, log_directory);
     NUMBER(topology, log_file_bytes_max);
     NUMBER(topology, log_files_max);
+    for (size_t i = 0; i < topology->cache_count; i++) {
+        TEXT(&topology->caches[i], name);
+        NUMBER(&topology->caches[i], memory_bytes);
+        NUMBER(&topology->caches[i], object_bytes);
+    }
     fputc('\n', out);
     for (size_t i = 0; i < topology->service_count; i++)
         service_dump(&topology->services[i], out);

@@ -73,6 +73,33 @@ static void mark_follow(uint64_t *mark, const struct topology *topology, const s
         mark_text(mark, topology->directories[follow->directories[i]]);
 }
 
+static void mark_networks(uint64_t *mark, const struct network *networks, size_t count)
+{
+    mark_number(mark, count);
+    for (size_t i = 0; i < count; i++) {
+        *mark = hash_bytes(networks[i].address, sizeof networks[i].address, *mark);
+        mark_number(mark, networks[i].length);
+    }
+}
+
+static void mark_cache(uint64_t *mark, const struct topology *topology,
+                       const struct route_cache *cache)
+{
+    mark_number(mark, cache != NULL);
+    if (!cache)
+        return;
+    mark_text(mark, topology->caches[cache->store].name);
+    for (size_t i = 0; cache->statuses[i]; i++)
+        mark_number(mark, cache->statuses[i]);
+    mark_text(mark, cache->key);
+    mark_list(mark, cache->bypass);
+    const uint64_t numbers[] = {cache->ttl_ms, cache->stale_ms, cache->refresh_ms, cache->lock_ms,
+                                cache->obey};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+    mark_networks(mark, cache->purgers, cache->purger_count);
+}
+
 static void mark_action(uint64_t *mark, const struct topology *topology, const struct route *route)
 {
     mark_number(mark, route->kind);
@@ -190,18 +217,10 @@ static void mark_route(uint64_t *mark, const struct topology *topology, const st
     mark_number(mark, route->guard_count);
     for (size_t i = 0; i < route->guard_count; i++)
         mark_guard(mark, topology, &route->guards[i]);
+    mark_cache(mark, topology, route->cache);
     mark_number(mark, route->body_bytes_max);
     mark_number(mark, route->response_ms);
     mark_text(mark, route->name);
-}
-
-static void mark_networks(uint64_t *mark, const struct network *networks, size_t count)
-{
-    mark_number(mark, count);
-    for (size_t i = 0; i < count; i++) {
-        *mark = hash_bytes(networks[i].address, sizeof networks[i].address, *mark);
-        mark_number(mark, networks[i].length);
-    }
 }
 
 static void mark_site(uint64_t *mark, const struct topology *topology, const struct site *site)

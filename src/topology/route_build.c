@@ -203,7 +203,8 @@ static const struct statement *action_find(struct builder *builder, const struct
 /* The proxied request's own: what a redirect or response has no use for. */
 static void proxy_only(struct builder *builder, const struct statement *block)
 {
-    static const enum directive_id ids[] = {DIRECTIVE_REWRITE, DIRECTIVE_ROUTE_TIMEOUT};
+    static const enum directive_id ids[] = {DIRECTIVE_REWRITE, DIRECTIVE_ROUTE_TIMEOUT,
+                                            DIRECTIVE_ROUTE_CACHE};
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         const struct statement *at = statement_find(block, ids[i]);
         if (at)
@@ -293,6 +294,8 @@ static void scope_apply(struct route *route, const struct site_scope *scope)
     route->rewrite_count = scope->rewrite_count;
     route->guards = scope->guards;
     route->guard_count = scope->guard_count;
+    if (route->kind == ROUTE_PROXY)
+        route->cache = scope->cache;
 }
 
 /* `route PATTERN …`. */

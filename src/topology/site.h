@@ -22,6 +22,9 @@ enum {
     REWRITES_MAX = 64,
     DIRECTORIES_MAX = 256,       /* of routes to files, in the whole topology */
     FOLLOW_DIRECTORIES_MAX = 16, /* `x-sendfile` of a route */
+    CACHES_MAX = 64,
+    CACHE_STATUSES_MAX = 64, /* of `statuses=` */
+    CACHE_BYPASS_MAX = 16,
 };
 
 enum path_kind {
@@ -82,6 +85,25 @@ struct route_follow {            /* what is done when the service's response ask
     size_t directory_count;
 };
 
+struct network { /* 10.0.0.0/8; IPv4 as ::ffff:a.b.c.d, length + 96 */
+    uint8_t address[16];
+    uint8_t length; /* bits, 0 … 128 */
+};
+
+struct route_cache {           /* `cache pages ttl=10m …;` */
+    uint32_t store;            /* index in the topology's caches */
+    const uint16_t *statuses;  /* that ttl_ms is for; ends with 0 */
+    const char *key;           /* pattern; NULL: scheme, host and target */
+    const char *const *bypass; /* patterns; ends with NULL */
+    uint64_t ttl_ms;           /* 0: what says no freshness is not stored */
+    uint64_t stale_ms;   /* beyond its time, when the service fails; unless the answer says it */
+    uint64_t refresh_ms; /* the same while a new one is fetched */
+    uint32_t lock_ms;    /* 0: nobody waits */
+    bool obey;           /* what clients' Cache-Control says counts */
+    const struct network *purgers; /* whose PURGE is obeyed */
+    size_t purger_count;
+};
+
 struct route_match_header { /* `header="X-Beta: yes"`; value NULL: it is there at all */
     const char *name;
     const char *value;
@@ -110,6 +132,7 @@ struct route {
     const struct route_files *files;   /* ROUTE_FILES */
     const struct route_follow *follow; /* ROUTE_PROXY; NULL: nothing is */
     bool internal;                     /* clients do not reach it */
+    const struct route_cache *cache;   /* ROUTE_PROXY; NULL: none */
 
     const struct rewrite *rewrites; /* in their order; the host's first */
     size_t rewrite_count;
@@ -155,11 +178,6 @@ struct listener_tls {                       /* of `listen … tls` */
     enum client_certificate client; /* client certificates */
     const char *client_ca_file;
     bool tickets;
-};
-
-struct network { /* 10.0.0.0/8; IPv4 as ::ffff:a.b.c.d, length + 96 */
-    uint8_t address[16];
-    uint8_t length; /* bits, 0 … 128 */
 };
 
 struct site {                      /* of a `listen … http` */

@@ -184,4 +184,7 @@ void site_scope_make(struct builder *builder, const struct statement *block,
     *ret_scope = outer ? *outer : (struct site_scope){0};
     headers_make(builder, block, captures, ret_scope);
     rewrites_make(builder, block, ret_scope);
+    const struct statement *cache = statement_next(block, DIRECTIVE_ROUTE_CACHE);
+    if (cache)
+        ret_scope->cache = route_cache_build(builder, cache, captures);
 }

@@ -280,6 +280,12 @@ struct gateway_settings {     /* `gateway threads=… connections=…;` */
     uint32_t connections_max; /* of clients, all listeners together */
 };
 
+struct cache_setting { /* `cache pages memory=64m …;` */
+    const char *name;
+    uint64_t memory_bytes;
+    uint64_t object_bytes; /* of one */
+};
+
 struct topology {
     struct arena *arena;
     const char *name;      /* of the cluster */
@@ -299,6 +305,8 @@ struct topology {
     size_t listener_count;
     const char **directories; /* absolute; of routes to files, each once */
     size_t directory_count;
+    struct cache_setting *caches;
+    size_t cache_count;
 };
 
 void topology_free(struct topology *topology);

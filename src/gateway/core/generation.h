@@ -13,6 +13,7 @@
 
 #include "topology/topology.h"
 
+struct cache_store;
 struct match;
 struct table;
 struct tls_server;
@@ -43,7 +44,8 @@ struct generation {
     struct plan_listener *plans; /* of those listeners that the gateway serves */
     size_t plan_count;
     struct plan_directory *directories;
-    struct tls_client **tls_to;                  /* by service index; NULL: plain */
+    struct cache_store **stores; /* by their place in the topology; a reference to each */
+    struct tls_client **tls_to;  /* by service index; NULL: plain */
     void (*free)(struct generation *generation); /* of whoever built it */
 };
 

@@ -227,6 +227,11 @@ static struct slice value_sni(struct record *record)
     return text_of(record->exchange->tls_sni);
 }
 
+static struct slice value_cache(struct record *record)
+{
+    return text_of(record->exchange->cache);
+}
+
 static struct slice value_failure(struct record *record)
 {
     static const char *const names[] = {[BLAME_NOBODY] = NULL,
@@ -302,6 +307,7 @@ enum { /* in the order of access_log_fields */
        LOG_FAILURE,
        LOG_TRACEPARENT,
        LOG_USER,
+       LOG_CACHE,
        LOG_FIELDS,
 };
 
@@ -352,6 +358,7 @@ static const struct log_field log_fields[LOG_FIELDS] = {
     [LOG_TRACEPARENT] = {NAME("traceparent"), .text = value_traceparent,
                          .bytes_max = NAME_BYTES_MAX, .quoted = true},
     [LOG_USER] = {NAME("user"), .text = value_user, .bytes_max = NAME_BYTES_MAX, .quoted = true},
+    [LOG_CACHE] = {NAME("cache"), .text = value_cache, .bytes_max = WORD_BYTES_MAX},
 };
 
 static const uint8_t json_usual[] = {

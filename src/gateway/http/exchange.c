@@ -3,6 +3,7 @@
 #include "gateway/core/networks.h"
 #include "gateway/http/access_log.h"
 #include "gateway/http/bump.h"
+#include "gateway/http/cache.h"
 #include "gateway/http/error_page.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/follow.h"
@@ -67,15 +68,19 @@ static bool captures_keep(struct exchange *exchange, const struct matched *match
 static const struct handler *stage_next(const struct exchange *exchange)
 {
     const struct route *route = exchange->route;
-    if (route->guard_count && !exchange->guarded && !exchange->follow)
+    if (exchange->follow)
+        return handlers[route->kind];
+    if (route->guard_count && !exchange->guarded)
         return &handler_guards;
+    if (route->cache && exchange->handler != &handler_cache && !exchange->internal)
+        return &handler_cache;
     return handlers[route->kind];
 }
 
 void exchange_proceed(struct exchange *exchange)
 {
-    if (exchange->handler) { /* who came before may have taken nothing */
-        exchange->body_anew = true;
+    if (exchange->handler && exchange->request.body != BODY_NONE) {
+        exchange->body_anew = true; /* who came before may have taken nothing */
         exchange_request_more(exchange);
     }
     exchange->handler = stage_next(exchange);

@@ -142,6 +142,7 @@ struct exchange {
     enum exchange_blame blame;
     uint16_t failed;      /* the status of a failure of ours, even when another is out; 0: none */
     const char *why;      /* of a failure, for the log; static or in the arena */
+    const char *cache;    /* what the cache did: "hit", "miss" …; NULL: it was not asked */
     char upstream[64];    /* whom it went to, for the log: "api.2" */
     uint64_t upstream_us; /* until the response's head */
     uint8_t tries;

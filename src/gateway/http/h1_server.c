@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "gateway/http/cache.h"
 #include "gateway/http/codec.h"
 #include "gateway/http/files.h"
 #include "gateway/http/guarded.h"
@@ -88,6 +89,7 @@ void http_worker_done(struct worker *worker)
     bump_store_free(http->arenas);
     files_worker_free(http->files);
     guards_worker_done(worker);
+    cache_worker_free(worker, http->cache_mailbox);
     free(http);
     worker->http = NULL;
 }

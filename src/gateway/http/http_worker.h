@@ -20,6 +20,7 @@ struct h1_exchange;
 struct h2_worker;
 struct files_worker;
 struct passwords_worker;
+struct cache_mailbox;
 
 struct http_worker {
     struct bump_store *arenas;
@@ -33,8 +34,9 @@ struct http_worker {
     struct h1_connection *resume_first; /* what waits for the end of the turn */
     struct h1_connection **resume_last;
     struct deferred resume;
-    struct files_worker *files;         /* NULL: none were asked for yet */
-    struct passwords_worker *passwords; /* the same */
+    struct files_worker *files;          /* NULL: none were asked for yet */
+    struct passwords_worker *passwords;  /* the same */
+    struct cache_mailbox *cache_mailbox; /* NULL: nobody waited for another's answer yet */
     bool draining;
     char date[DATE_BYTES];    /* of the second */
     uint64_t stderr_until_ms; /* FastCGI's STDERR is logged in bounds: of this second, so many */

@@ -66,6 +66,11 @@ static void finish(struct subrequest *own)
 
 static void later(struct deferred *deferred);
 
+const struct head *subrequest_head(const struct subrequest *own)
+{
+    return &own->exchange.request;
+}
+
 void subrequest_cancel(struct subrequest *own)
 {
     own->told = true;
@@ -258,12 +263,25 @@ static bool head_make(struct bump *arena, const struct subrequest_setup *setup, 
     return true;
 }
 
+/* False: no memory. */
+static bool captures_keep(struct bump *arena, const struct slice *captures,
+                          struct exchange *exchange)
+{
+    bool kept = true;
+    for (size_t i = 0; i < sizeof exchange->captures / sizeof exchange->captures[0]; i++) {
+        exchange->captures[i] = captures ? captures[i] : SLICE("");
+        kept &= !captures || slice_keep(arena, &exchange->captures[i]);
+    }
+    return kept;
+}
+
 static struct subrequest *subrequest_new(const struct subrequest_setup *setup)
 {
     struct worker *worker = setup->client->worker;
     struct bump *arena = bump_new(worker->http->arenas, EXCHANGE_ARENA_BYTES_MAX);
     struct subrequest *own = arena ? malloc(sizeof *own) : NULL;
-    if (!own || (*own = (struct subrequest){0}, !head_make(arena, setup, &own->exchange.request))) {
+    if (!own || (*own = (struct subrequest){0}, !head_make(arena, setup, &own->exchange.request)) ||
+        !captures_keep(arena, setup->captures, &own->exchange)) {
         free(own);
         bump_free(arena);
         return NULL;
@@ -286,8 +304,6 @@ static struct subrequest *subrequest_new(const struct subrequest_setup *setup)
     exchange->begun_us = worker_now_us(worker);
     exchange->request_ended = true;
     exchange->internal = true;
-    for (size_t i = 0; i < sizeof exchange->captures / sizeof exchange->captures[0]; i++)
-        exchange->captures[i] = SLICE("");
     return own;
 }
 

@@ -32,7 +32,8 @@ struct subrequest_setup {
     struct slice target;              /* origin form */
     const struct field *fields;       /* without Host; copied */
     uint32_t field_count;
-    bool secure; /* the client's request came by TLS */
+    const struct slice *captures; /* ten, of the route's regular expression; copied; NULL: none */
+    bool secure;                  /* the client's request came by TLS */
     bool client_trusted;
     const struct subrequest_calls *calls;
     void *owner;
@@ -41,6 +42,8 @@ struct subrequest_setup {
 /* NULL: no memory, or the fields are too many or too large; nothing was called. When `over` was
  * called within, *ret_over is true and the pointer is not to be used. */
 struct subrequest *subrequest_start(const struct subrequest_setup *setup, bool *ret_over);
+/* The request as it is asked. */
+const struct head *subrequest_head(const struct subrequest *subrequest);
 /* The owner takes the body's bytes again. */
 void subrequest_more(struct subrequest *subrequest);
 void subrequest_cancel(struct subrequest *subrequest);

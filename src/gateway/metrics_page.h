@@ -1,0 +1,8 @@
+/* Parts of the metrics page that have files of their own. */
+#pragma once
+
+#include "base/buffer.h"
+#include "gateway/core/generation.h"
+
+/* Of all caches of a generation; nothing when there are none. */
+void metrics_caches_print(const struct generation *generation, struct buffer *out);

@@ -1,0 +1,234 @@
+"""The cache under load and failures: one fetch for a hundred who ask at once, answers while the service
+is away, a bound that holds, and what a reload, a purge and a crash leave of it."""
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import clients
+from harness.origins import Origin, get, receive_until, request_read, resident
+
+PORT, METRICS = 8080, 9900
+FRESH = b"Cache-Control: max-age=300"
+
+
+class Shop:
+    """An origin that counts what it is asked, by path, and answers as the test says. Each answer has a
+    number of its own."""
+
+    def __init__(self):
+        self.asked, self.fields, self.body = {}, [FRESH], None
+        self.delay, self.status, self.broken = 0, b"200 OK", False
+        self.lock = threading.Lock()
+        self.origin = Origin(self.serve)
+
+    def serve(self, connection):
+        while True:
+            head, _ = request_read(connection)
+            if not head or self.broken:
+                return
+            path = head.split(b" ", 2)[1].decode()
+            with self.lock:
+                self.asked[path] = self.asked.get(path, 0) + 1
+                number = sum(self.asked.values())
+            time.sleep(self.delay)
+            if self.broken:
+                return
+            body = self.body or b"%d" % number
+            lines = [b"HTTP/1.1 " + self.status, b"Content-Length: %d" % len(body), *self.fields]
+            connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+    def count(self, path):
+        return self.asked.get(path, 0)
+
+
+@pytest.fixture
+def shop():
+    shop = Shop()
+    yield shop
+    shop.origin.close()
+
+
+def start(cluster, shop, options="", store="memory=16m", more="", log=""):
+    cluster.up(configuration(shop, options, store, more, log))
+    cluster.wait(lambda: cluster.status() and not clients.refused(PORT), 10, "the gateway to listen")
+
+
+def configuration(shop, options="", store="memory=16m", more="", log=""):
+    return f"""
+        gateway threads=2;
+        metrics 127.0.0.1:{METRICS};
+        cache pages {store};
+        service shop {{ at {shop.origin.text}; eject failures=0; retry tries=0; }}
+        listen {PORT} http {{ {log} cache pages {options}; route / -> shop; {more} }}"""
+
+
+def figures():
+    page = get(METRICS, "/metrics").body.decode()
+    return {match[1]: float(match[2])
+            for match in re.finditer(r'^enginx_cache_([^{]+\{cache="pages"[^}]*\}) (\S+)$', page, re.M)}
+
+
+def figure(name, result=None):
+    labels = f'cache="pages",result="{result}"' if result else 'cache="pages"'
+    return figures()[f"{name}{{{labels}}}"]
+
+
+def at_once(count, path, results):
+    """So many clients that ask for one thing at the same time."""
+    barrier = threading.Barrier(count)
+
+    def one():
+        barrier.wait()
+        try:
+            answer = get(PORT, path, timeout=20)
+            results.append((answer.status, answer.body))
+        except OSError as error:
+            results.append((0, str(error).encode()))
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_a_hundred_who_ask_at_once_are_one_request(cluster, shop):
+    start(cluster, shop, "lock=20s")
+    shop.delay = 0.5
+    results = []
+    for thread in at_once(100, "/one", results):
+        thread.join()
+    assert results == [(200, b"1")] * 100
+    assert shop.count("/one") == 1
+    assert figure("coalesced_total") >= 90
+    assert figure("stored_total") == 1
+    # Those whose answer is for nobody else do not wait for each other, once that is known.
+    shop.fields = [b"Cache-Control: private"]
+    results.clear()
+    began = time.monotonic()
+    for thread in at_once(20, "/own", results):
+        thread.join()
+    assert [status for status, _ in results] == [200] * 20
+    assert len({body for _, body in results}) == 20
+    assert time.monotonic() - began < 5
+
+
+def test_who_waits_long_asks_himself(cluster, shop):
+    start(cluster, shop, "lock=300ms")
+    shop.delay = 3
+    results = []
+    first = at_once(1, "/slow", results)
+    cluster.wait(lambda: shop.count("/slow") == 1, 5, "the first to ask")
+    second = at_once(1, "/slow", results)
+    cluster.wait(lambda: shop.count("/slow") == 2, 2, "the second to ask, too")
+    for thread in first + second:
+        thread.join()
+    assert [status for status, _ in results] == [200, 200]
+
+
+def test_when_the_first_goes_away_the_next_one_leads(cluster, shop):
+    start(cluster, shop, "lock=20s")
+    shop.delay = 1
+    first = socket.create_connection(("127.0.0.1", PORT))
+    first.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+    cluster.wait(lambda: shop.count("/a") == 1, 5, "the first to ask")
+    results = []
+    threads = at_once(10, "/a", results)
+    time.sleep(0.2)
+    first.close()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1 and results[0][0] == 200
+    assert shop.count("/a") == 2
+
+
+def test_stale_while_the_service_is_away(cluster, shop):
+    start(cluster, shop, "stale=1h", log="access-log text fields=cache,status,uri;")
+    shop.fields = [b"Cache-Control: max-age=1"]
+    assert get(PORT, "/a").body == b"1"
+    time.sleep(1.1)
+    shop.origin.close()
+    shop.broken = True
+    answer = get(PORT, "/a")
+    assert (answer.status, answer.body) == (200, b"1")
+    assert get(PORT, "/never").status in (502, 503)
+    assert figure("requests_total", "stale") == 1
+    cluster.wait(lambda: "stale 200" in cluster.command("logs", "access").stdout, 5, "the access log")
+
+
+def test_purge_and_reload(cluster, shop):
+    start(cluster, shop, "purge=127.0.0.1")
+    shop.fields = [FRESH, b"Cache-Tag: red, big"]
+    for path in ("/x/1", "/x/2"):
+        get(PORT, path)
+    shop.fields = [FRESH, b"Surrogate-Key: blue big"]
+    get(PORT, "/y/1")
+    assert get(PORT, "/", "PURGE", **{"Cache-Tag": "red"}).body == b"purged: 2\n"
+    assert get(PORT, "/y/1").body == b"3"
+    assert get(PORT, "/x/1").body == b"4"
+    get(PORT, "/x/2")
+    assert get(PORT, "/x/*", "PURGE").body == b"purged: 2\n"
+    assert get(PORT, "/x/*", "PURGE").status == 404
+    assert get(PORT, "/x/1").body == b"6"
+    # A reload keeps what is stored, also when the bounds change.
+    cluster.configure(configuration(shop, "", "memory=8m", "route /new -> shop;"))
+    cluster.command("reload")
+    cluster.wait(lambda: figure("bytes_max") == 8 << 20, 5, "the new bound")
+    assert get(PORT, "/y/1").body == b"3"
+    assert get(PORT, "/y/1", "PURGE").headers["Cache-Status"] is None  # it is the service's now
+    # A cache that is not there any more is empty when it comes back.
+    cluster.configure(configuration(shop).replace("cache pages ;", "").replace("cache pages memory=16m;", ""))
+    cluster.command("reload")
+    assert "Cache-Status" not in get(PORT, "/y/1").headers
+    cluster.configure(configuration(shop))
+    cluster.command("reload")
+    cluster.wait(lambda: "Cache-Status" in get(PORT, "/y/1").headers, 5, "the cache")
+    assert get(PORT, "/y/1").body not in (b"3", b"")
+
+
+def test_memory_stays_bounded_and_slow_clients_get_all(cluster, shop):
+    """A flood of large answers, while clients that take nothing hold some of them."""
+    start(cluster, shop, store="memory=16m object=4m")
+    gateway = cluster.status()["gateway_pid"]
+    shop.body = os.urandom(1 << 20)
+    for number in range(4):
+        assert get(PORT, f"/warm{number}").body == shop.body
+    held = []
+    for number in range(4):
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(20)
+        slow.connect(("127.0.0.1", PORT))
+        slow.sendall(b"GET /warm%d HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n" % number)
+        held.append((slow, receive_until(slow, b"\r\n\r\n", 1)))
+    before = resident(gateway)
+    most = 0
+    for number in range(150):
+        assert get(PORT, f"/flood{number}").status == 200
+        if number % 10 == 0:
+            most = max(most, resident(gateway))
+    assert figure("bytes") <= 16 << 20
+    assert figure("evicted_total") > 100
+    assert most < max(before, 16 << 20) + (12 << 20), most
+    for slow, data in held:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        while not data.endswith(shop.body):
+            piece = slow.recv(1 << 20)
+            assert piece, len(data)
+            data += piece
+        slow.close()
+    assert shop.count("/warm0") == 1
+
+
+def test_a_crash_of_the_gateway_loses_memory_only(cluster, shop):
+    start(cluster, shop)
+    assert get(PORT, "/a").body == b"1"
+    pid = cluster.status()["gateway_pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert get(PORT, "/a").body == b"2"
+    assert get(PORT, "/a").body == b"2"
