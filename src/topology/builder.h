@@ -224,7 +224,8 @@ struct site_scope {
     size_t rewrite_count;
     const struct guard *guards;
     size_t guard_count;
-    const struct route_cache *cache; /* NULL: none */
+    const struct route_cache *cache;       /* NULL: none */
+    const struct compression *compression; /* NULL: none */
 };
 /* cache_build.c: `cache` of the top level, and that of listeners, hosts and routes. */
 void cache_add(struct builder *builder, const struct statement *statement);
@@ -294,6 +295,9 @@ bool route_files_build(struct builder *builder, const struct value *values, size
 /* Each folder has one place in the topology, however many routes lead to it. False: reported. */
 bool directory_place(struct builder *builder, const struct value *value, const char *path,
                      uint32_t *ret_place);
+/* site_compress.c: what a block says of compression; else `outer`. NULL: none. */
+const struct compression *compression_make(struct builder *builder, const struct statement *block,
+                                           const struct compression *outer);
 /* route_follow.c: `internal`, `x-accel-redirect`, `x-sendfile`; `block` is the route's. False:
  * reported. */
 bool route_follow_build(struct builder *builder, const struct statement *block,

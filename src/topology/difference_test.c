@@ -114,8 +114,10 @@ static void listeners_come_go_move_and_change(void **state)
             A "listen 80 http { route /x -> a { header request set X-Y z; } }",
             "~ listen tcp:80: where it leads, or how\n");
     static const char *const follows[] = {
-        "route /x -> a { x-accel-redirect; }", "route /x -> a { x-sendfile /usr; }",
-        "route /x -> a { x-sendfile /bin; }", "route /x -> a { internal; }"};
+        "route /x -> a { x-accel-redirect; }",   "route /x -> a { x-sendfile /usr; }",
+        "route /x -> a { x-sendfile /bin; }",    "route /x -> a { internal; }",
+        "route /x -> a { compress gzip; }",      "route /x -> a { compress gzip level=5; }",
+        "route /x -> a { compress br level=5; }"};
     for (size_t i = 0; i < sizeof follows / sizeof follows[0]; i++) {
         char before[256], after[256];
         snprintf(before, sizeof before, A "listen 80 http { %s }",

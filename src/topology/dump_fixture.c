@@ -277,6 +277,14 @@ static void route_dump(const struct route *route, FILE *out)
         TEXT(route->files, index);
         TEXT(route->files, fallback);
     }
+    const struct compression *compression = route->compression;
+    for (size_t i = 0; compression && i < compression->coding_count; i++)
+        fprintf(out, " coding=%d", compression->codings[i]);
+    if (compression) {
+        texts_dump(out, "types", compression->types);
+        NUMBER(compression, bytes_min);
+        NUMBER(compression, level);
+    }
     NUMBER(route, internal);
     if (route->follow) {
         NUMBER(route->follow, accel);

@@ -60,6 +60,19 @@ static void mark_match(uint64_t *mark, const struct route *route)
     }
 }
 
+static void mark_compression(uint64_t *mark, const struct compression *compression)
+{
+    mark_number(mark, compression != NULL);
+    if (!compression)
+        return;
+    mark_number(mark, compression->coding_count);
+    for (size_t i = 0; i < compression->coding_count; i++)
+        mark_number(mark, compression->codings[i]);
+    mark_list(mark, compression->types);
+    mark_number(mark, compression->bytes_min);
+    mark_number(mark, compression->level);
+}
+
 static void mark_follow(uint64_t *mark, const struct topology *topology, const struct route *route)
 {
     const struct route_follow *follow = route->follow;
@@ -213,6 +226,7 @@ static void mark_route(uint64_t *mark, const struct topology *topology, const st
     mark_match(mark, route);
     mark_action(mark, topology, route);
     mark_follow(mark, topology, route);
+    mark_compression(mark, route->compression);
     mark_changes(mark, route);
     mark_number(mark, route->guard_count);
     for (size_t i = 0; i < route->guard_count; i++)

@@ -288,6 +288,7 @@ static void bounds_apply(const struct statement *block, struct route *route)
 
 static void scope_apply(struct route *route, const struct site_scope *scope)
 {
+    route->compression = scope->compression;
     route->headers_change = scope->headers;
     route->headers_change_count = scope->header_count;
     route->rewrites = scope->rewrites;

@@ -79,6 +79,18 @@ struct route_files {
     const char *fallback; /* below the directory, with `/` in front: for what is not there; NULL */
 };
 
+enum { COMPRESSION_CODINGS_MAX = 3, COMPRESSION_TYPES_MAX = 64 };
+
+enum coding { CODING_BROTLI, CODING_ZSTD, CODING_GZIP }; /* as `compress` has them */
+
+struct compression { /* `compress br gzip types=text/… min=1k level=4;` */
+    enum coding codings[COMPRESSION_CODINGS_MAX]; /* the one that we like best first */
+    size_t coding_count;
+    const char *const *types; /* lower case, `*` is any text; ends with NULL */
+    uint64_t bytes_min;
+    uint8_t level; /* 1 … 9 */
+};
+
 struct route_follow {            /* what is done when the service's response asks for it */
     bool accel;                  /* `x-accel-redirect;`: X-Accel-Redirect leads to another route */
     const uint32_t *directories; /* `x-sendfile DIR;`: index in the topology's directories */
@@ -140,9 +152,10 @@ struct route {
     size_t headers_change_count;
     const struct guard *guards; /* in the order in which they are asked */
     size_t guard_count;
-    uint64_t body_bytes_max; /* 0: the listener's */
-    uint32_t response_ms;    /* timeout response= of the route; 0: the service's */
-    const char *name;        /* for metrics and logs: "shop.example /api/"; unique in the site */
+    const struct compression *compression; /* NULL: none */
+    uint64_t body_bytes_max;               /* 0: the listener's */
+    uint32_t response_ms;                  /* timeout response= of the route; 0: the service's */
+    const char *name; /* for metrics and logs: "shop.example /api/"; unique in the site */
     const char *file;
     size_t line;
 };

@@ -278,6 +278,13 @@ static const struct {
                                             "folder, with `/` in front"},
     {"route / -> files p, a;", "shop.conf:3:21: error: this is not known here"},
     {"route / -> files p list=on;", "shop.conf:3:20: error: this is not known here"},
+    {"compress gzip off; route / -> a;", "shop.conf:3:15: error: `off` stands alone"},
+    {"compress gzip br gzip; route / -> a;", "shop.conf:3:18: error: this coding is named twice"},
+    {"compress gzip types=text; route / -> a;",
+     "shop.conf:3:21: error: `text` is no type of content"},
+    {"compress gzip types=text/a/b; route / -> a;",
+     "shop.conf:3:21: error: `text/a/b` is no type of content"},
+    {"compress; route / -> a;", "shop.conf:3:1: error: `compress` needs CODING"},
     {"route / -> files p { x-accel-redirect; }",
      "shop.conf:3:22: error: `x-accel-redirect` is for routes to a service"},
     {"route / { respond 204; x-sendfile /srv; }",
@@ -450,6 +457,31 @@ static void what_services_lead_to_is_known(void **state)
     topology_free(topology);
 }
 
+static void compression_is_inherited(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("compress gzip br types=Text/*,*,application/*+json min=5k level=9; route / -> a;"
+                  "route /x -> a { compress off; } route /y -> a { compress zstd; }"));
+    const struct route *routes = site_of(topology)->hosts[0].routes;
+    const struct compression *compression = routes[0].compression;
+    assert_int_equal(compression->coding_count, 2);
+    assert_int_equal(compression->codings[0], CODING_GZIP);
+    assert_int_equal(compression->codings[1], CODING_BROTLI);
+    assert_string_equal(compression->types[0], "text/*");
+    assert_string_equal(compression->types[2], "application/*+json");
+    assert_null(compression->types[3]);
+    assert_int_equal(compression->bytes_min, 5120);
+    assert_int_equal(compression->level, 9);
+    assert_null(routes[1].compression);
+    assert_int_equal(routes[2].compression->bytes_min, 1024);
+    assert_int_equal(routes[2].compression->level, 4);
+    topology_free(topology);
+    topology = good(SITE("route / -> a;"));
+    assert_null(site_of(topology)->hosts[0].routes[0].compression);
+    topology_free(topology);
+}
+
 static void all_that_is_wrong_is_said_at_once(void **state)
 {
     (void)state;
@@ -479,6 +511,7 @@ int main(void)
         cmocka_unit_test(a_redirect_in_a_circle_is_warned_of),
         cmocka_unit_test(scripts_have_a_root),
         cmocka_unit_test(what_services_lead_to_is_known),
+        cmocka_unit_test(compression_is_inherited),
         cmocka_unit_test(all_that_is_wrong_is_said_at_once),
         cmocka_unit_test(the_same_route_may_differ_in_conditions),
     };

@@ -187,4 +187,5 @@ void site_scope_make(struct builder *builder, const struct statement *block,
     const struct statement *cache = statement_next(block, DIRECTIVE_ROUTE_CACHE);
     if (cache)
         ret_scope->cache = route_cache_build(builder, cache, captures);
+    ret_scope->compression = compression_make(builder, block, ret_scope->compression);
 }

@@ -1,5 +1,6 @@
 /* The way of a response: from the handler through the filters to the codec, and how it ends. */
 #include "gateway/http/bump.h"
+#include "gateway/http/compress.h"
 #include "gateway/http/error_page.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/filter.h"
@@ -36,6 +37,13 @@ static bool rules_apply(struct exchange *exchange, struct response_head *head)
     return true;
 }
 
+ssize_t filter_respond_last(struct exchange *exchange, const struct response_head *head,
+                            const char *bytes, size_t length, bool last)
+{
+    return counted(exchange, exchange->codec->respond(exchange, head, bytes, length, last), length,
+                   last);
+}
+
 static ssize_t head_send(struct exchange *exchange, const struct response_head *head,
                          const char *bytes, size_t length, bool last)
 {
@@ -45,8 +53,9 @@ static ssize_t head_send(struct exchange *exchange, const struct response_head *
     if (exchange->route && exchange->route->headers_change_count)
         rules_apply(exchange, &ruled); /* without memory for it: as it is */
     exchange->status = head->status;
-    return counted(exchange, exchange->codec->respond(exchange, &ruled, bytes, length, last),
-                   length, last);
+    if (exchange->route && exchange->route->compression)
+        return compress_respond(exchange, &ruled, bytes, length, last);
+    return filter_respond_last(exchange, &ruled, bytes, length, last);
 }
 
 /* ---- through the filters -------------------------------------------------------------------- */

@@ -169,30 +169,40 @@ static bool encoding_named(struct slice name, size_t encoding)
            (encoding == ENCODING_GZIP && slice_is_nocase(name, "x-gzip"));
 }
 
-enum encoding encoding_choose(struct slice accept, unsigned there)
+enum encoding encoding_prefer(struct slice accept, const enum encoding *order, size_t count)
 {
     enum { UNSAID = 1001 };
-    unsigned qualities[ENCODING_COUNT], others = 0;
-    if (!there || !accept.bytes)
-        return ENCODING_COUNT;
+    unsigned qualities[ENCODING_COUNT], others = 0, identity = 0;
     for (size_t i = 0; i < ENCODING_COUNT; i++)
         qualities[i] = UNSAID;
     for (struct slice item, name; (item = list_next(&accept)).bytes;) {
         unsigned value = quality(item, &name);
         if (slice_is(name, "*"))
             others = value;
+        else if (slice_is_nocase(name, "identity"))
+            identity = value;
         for (size_t i = 0; i < ENCODING_COUNT; i++)
             if (encoding_named(name, i))
                 qualities[i] = value;
     }
-    size_t best = ENCODING_COUNT;
+    enum encoding best = ENCODING_COUNT;
     unsigned best_value = 0;
-    for (size_t i = 0; i < ENCODING_COUNT; i++) {
-        unsigned value = qualities[i] == UNSAID ? others : qualities[i];
-        if (there & 1u << i && value > best_value) {
-            best = i;
-            best_value = value;
-        }
+    for (size_t i = 0; i < count; i++) {
+        unsigned value = qualities[order[i]] == UNSAID ? others : qualities[order[i]];
+        if (value <= best_value)
+            continue;
+        best = order[i];
+        best_value = value;
     }
-    return (enum encoding)best;
+    return best_value >= identity ? best : ENCODING_COUNT; /* it may like it best as it is */
+}
+
+enum encoding encoding_choose(struct slice accept, unsigned there)
+{
+    enum encoding order[ENCODING_COUNT];
+    size_t count = 0;
+    for (enum encoding encoding = 0; encoding < ENCODING_COUNT; encoding++)
+        if (there & 1u << encoding)
+            order[count++] = encoding;
+    return accept.bytes && count ? encoding_prefer(accept, order, count) : ENCODING_COUNT;
 }

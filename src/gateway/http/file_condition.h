@@ -35,6 +35,9 @@ struct encoding_name {
     struct slice suffix; /* ".br" */
 };
 extern const struct encoding_name encodings[ENCODING_COUNT];
+/* Of these the one that the client likes best, of several the first; ENCODING_COUNT: none, or it
+ * likes the content best as it is. */
+enum encoding encoding_prefer(struct slice accept, const enum encoding *order, size_t count);
 /* The best for the client of those that are there (bits 1 << enum encoding); ENCODING_COUNT: none.
  */
 enum encoding encoding_choose(struct slice accept, unsigned there);

@@ -58,6 +58,9 @@ ssize_t filter_write(struct filter *filter, struct exchange *exchange, const cha
                      size_t length, bool last);
 void filter_end(struct filter *filter, struct exchange *exchange, const struct field *trailers,
                 uint32_t count);
+/* As filter_respond, past all filters and the route's rules: for the one that is put there last. */
+ssize_t filter_respond_last(struct exchange *exchange, const struct response_head *head,
+                            const char *bytes, size_t length, bool last);
 /* A filter that wrote on its own account (a timer, a deferred call) says so afterwards: the
  * exchange may end by it, so this is its last call. */
 void filter_settle(struct exchange *exchange);

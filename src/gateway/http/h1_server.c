@@ -7,6 +7,7 @@
 
 #include "gateway/http/cache.h"
 #include "gateway/http/codec.h"
+#include "gateway/http/compress.h"
 #include "gateway/http/files.h"
 #include "gateway/http/guarded.h"
 #include "gateway/http/h1_connection.h"
@@ -90,6 +91,7 @@ void http_worker_done(struct worker *worker)
     files_worker_free(http->files);
     guards_worker_done(worker);
     cache_worker_free(worker, http->cache_mailbox);
+    compress_worker_free(worker, http->compress);
     free(http);
     worker->http = NULL;
 }

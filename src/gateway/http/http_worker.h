@@ -21,6 +21,7 @@ struct h2_worker;
 struct files_worker;
 struct passwords_worker;
 struct cache_mailbox;
+struct compress_worker;
 
 struct http_worker {
     struct bump_store *arenas;
@@ -37,6 +38,7 @@ struct http_worker {
     struct files_worker *files;          /* NULL: none were asked for yet */
     struct passwords_worker *passwords;  /* the same */
     struct cache_mailbox *cache_mailbox; /* NULL: nobody waited for another's answer yet */
+    struct compress_worker *compress;    /* NULL: nothing was compressed yet */
     bool draining;
     char date[DATE_BYTES];    /* of the second */
     uint64_t stderr_until_ms; /* FastCGI's STDERR is logged in bounds: of this second, so many */
