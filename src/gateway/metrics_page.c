@@ -32,6 +32,7 @@ struct endpoint_row {
     struct tally_endpoint sum;
     bool instance;
     bool up;
+    enum endpoint_role role; /* of an instance */
 };
 
 struct page {
@@ -173,6 +174,7 @@ static void instances_gather(struct page *page, uint32_t number, struct board_in
         label_add(row->labels, "endpoint", name);
         row->instance = true;
         row->up = instances[i].state == BOARD_UP;
+        row->role = (enum endpoint_role)instances[i].role;
         tally_endpoint_sum(page->tally, slots[i], &row->sum);
     }
 }
@@ -405,6 +407,21 @@ static void up_print(const struct page *page)
                         page->endpoints[i].up);
 }
 
+static void roles_print(const struct page *page)
+{
+    head_print(page->out, "endpoint", "_role", "gauge",
+               "1: the instance has this role; those whose role is not known are left out.");
+    for (size_t i = 0; i < page->endpoint_count; i++) {
+        const struct endpoint_row *row = &page->endpoints[i];
+        const char *name = row->instance ? endpoint_role_name(row->role) : NULL;
+        char label[32];
+        if (!name)
+            continue;
+        snprintf(label, sizeof label, "role=\"%s\"", name);
+        count_print(page->out, "endpoint", "_role", row->labels, label, 1);
+    }
+}
+
 static void latency_print(const struct page *page)
 {
     head_print(page->out, "endpoint", "_response_seconds_total", "counter",
@@ -419,6 +436,7 @@ static void latency_print(const struct page *page)
 static void endpoints_print(const struct page *page)
 {
     up_print(page);
+    roles_print(page);
     for (size_t i = 0; i < sizeof endpoint_families / sizeof *endpoint_families; i++) {
         const struct family *family = &endpoint_families[i];
         head_print(page->out, "endpoint", family->name, family->type, family->help);

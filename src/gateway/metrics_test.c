@@ -235,6 +235,7 @@ static void everything_counted_is_shown(void **state)
     (void)state;
     service_put(0, "api", 3, BOARD_UP);
     service_put(2, "old", 4, BOARD_DRAINING);
+    board_instance(board, 3)->role = ROLE_PRIMARY;
     const struct generation generation = {.number = 7};
     uint32_t listener = tally_row_take(tally, TALLY_LISTENER, "tcp:80");
     uint32_t route = tally_row_take(tally, TALLY_ROUTE, "tcp:80 shop.example /api/");
@@ -290,6 +291,7 @@ static void everything_counted_is_shown(void **state)
     assert_null(table_get(series, "enginx_service_request_seconds_count{service=\"old\"}"));
     value_is("enginx_endpoint_up{service=\"api\",endpoint=\"api.1\"}", "1");
     value_is("enginx_endpoint_up{service=\"old\",endpoint=\"old.1\"}", "0");
+    value_is("enginx_endpoint_role{service=\"api\",endpoint=\"api.1\",role=\"primary\"}", "1");
     value_is("enginx_endpoint_connections{service=\"api\",endpoint=\"api.1\"}", "8");
     value_is("enginx_endpoint_connect_failures_total{service=\"api\",endpoint=\"api.1\"}", "2");
     value_is("enginx_endpoint_ejected_total{service=\"api\",endpoint=\"api.1\"}", "2");

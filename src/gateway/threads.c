@@ -99,8 +99,10 @@ static void thread_drain(struct thread *thread)
 
 static void thread_news(struct thread *thread)
 {
-    if (worker_news(&thread->worker))
-        relay_revoke(&thread->worker);
+    if (!worker_news(&thread->worker))
+        return;
+    relay_revoke(&thread->worker);
+    http_worker_revoke(&thread->worker);
 }
 
 static void mail_ready(struct watch *watch, unsigned events)

@@ -169,11 +169,12 @@ static void role_judge(struct target *target, bool well, const char *text)
 
 void target_judge(struct target *target, bool well, const char *why)
 {
-    target_count(target, well);
-    if (target->checked->role)
+    if (target->checked->role) {
         role_judge(target, well, why);
-    else
+    } else {
+        target_count(target, well);
         health_judge(target, well, why);
+    }
 }
 
 void target_unsay(struct target *target)

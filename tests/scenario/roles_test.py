@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from harness import clients, processes
+from harness.websocket import Closed, WebSocket
 
 both_accounts = pytest.mark.both_accounts
 
@@ -94,6 +95,32 @@ def test_roles_lead_and_a_promotion_is_followed(cluster, programs):
     says(folder, 1, "replica")
     wait_roles(cluster, "replica", "primary", "replica")
     assert set(clients.who_answers(READS, 10)) == {"1", "3"}
+
+
+def test_websockets_of_who_is_demoted_are_closed(cluster, programs):
+    folder = cluster.folder("roles")
+    for number, word in enumerate(("primary", "replica"), 1):
+        says(folder, number, word)
+    cluster.up(f"""
+        service db {{ run node {programs.path("websocket.js")}; env WHO=$instance NODE_PATH=/usr/share/nodejs;
+            port 8100; instances 2;
+            role exec cat {folder}/$instance every=50ms; }}
+        listen {REQUESTS} http {{ route /writes -> db role=primary; route /reads -> db role=replica; }}""")
+    cluster.wait_up(2, within=20)
+    wait_roles(cluster, "primary", "replica")
+    sockets = {path: WebSocket(REQUESTS, path=path) for path in ("/writes", "/reads")}
+    for path, number in (("/writes", "1"), ("/reads", "2")):
+        sockets[path].send("who")
+        assert sockets[path].receive().split()[0] == number
+    says(folder, 2, "primary")
+    wait_roles(cluster, "deposed", "primary")
+    with pytest.raises((Closed, ConnectionError)):
+        sockets["/writes"].receive()
+    sockets["/reads"].send("who")
+    assert sockets["/reads"].receive().split()[0] == "2"
+    again = WebSocket(REQUESTS, path="/writes")
+    again.send("who")
+    assert again.receive().split()[0] == "2"
 
 
 def test_without_a_primary_connections_wait(cluster, programs):

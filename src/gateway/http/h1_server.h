@@ -9,6 +9,9 @@
  * NULL: what the socket says. */
 void h1_accept(struct worker *worker, const struct plan_listener *plan, int fd,
                const struct sockaddr *peer, const struct sockaddr *local);
+/* The roles of endpoints were taken from them: upgraded connections (WebSockets) that they still
+ * have are reset. Requests that they have begun to answer may end. */
+void http_worker_revoke(struct worker *worker);
 int http_worker_init(struct worker *worker); /* slabs, arenas; 0 or -ENOMEM */
 void http_worker_done(struct worker *worker);
 /* Draining: each connection ends with its next response (Connection: close), or when it was idle

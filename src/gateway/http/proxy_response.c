@@ -1,5 +1,7 @@
+#include "base/log.h"
 #include "gateway/http/bump.h"
 #include "gateway/http/follow.h"
+#include "gateway/http/h1_server.h"
 #include "gateway/http/proxy.h"
 
 /* ---- the head ------------------------------------------------------------------------------- */
@@ -169,6 +171,20 @@ static void tunnel_ended(void *owner, const struct tunnel_end *end)
         exchange->why = end->how;
     if (!proxy->aborting)
         proxy_finish(proxy, OUTCOME_GOOD);
+}
+
+static bool proxy_revoked(const void *owner)
+{
+    const struct proxy *proxy = owner;
+    return proxy->endpoint && proxy->endpoint->revoked;
+}
+
+void http_worker_revoke(struct worker *worker)
+{
+    size_t count = tunnels_reset(worker, tunnel_ended, proxy_revoked);
+    if (count)
+        log_info("upgraded-closed", "worker=%u count=%zu why=\"their endpoint's role changed\"",
+                 worker->number, count);
 }
 
 static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slice client_ahead)

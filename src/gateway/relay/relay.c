@@ -161,7 +161,7 @@ void relay_joined(struct approach *approach)
 
 /* ---- roles ---------------------------------------------------------------------------------- */
 
-static bool relayed_revoked(void *owner)
+static bool relayed_revoked(const void *owner)
 {
     const struct relayed *relayed = owner;
     return relayed->endpoint->revoked;
@@ -170,7 +170,7 @@ static bool relayed_revoked(void *owner)
 /* A walk over all connections: roles change seldom. */
 void relay_revoke(struct worker *worker)
 {
-    size_t count = tunnels_reset(worker->relay, relayed_over, relayed_revoked);
+    size_t count = tunnels_reset(worker, relayed_over, relayed_revoked);
     if (count)
         log_info("connections-closed", "worker=%u count=%zu why=\"their endpoint's role changed\"",
                  worker->number, count);

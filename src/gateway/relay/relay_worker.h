@@ -6,7 +6,6 @@
 
 #include "base/slab.h"
 #include "gateway/core/worker.h"
-#include "gateway/relay/tunnel.h"
 #include "gateway/relay/wheel.h"
 
 struct approach; /* approach.h: a connection that is no tunnel yet */
@@ -41,8 +40,6 @@ enum { TUNNEL_BYTES = 216 }; /* a tunnel's; tunnel.c makes sure */
 /* tunnel.c */
 void tunnels_init(struct relay_worker *relay, struct worker *worker);
 void tunnels_done(struct relay_worker *relay); /* cuts all */
-/* Resets both ends of those that end with `over` and of whose owners `asked` is true: how many. */
-size_t tunnels_reset(struct relay_worker *relay, tunnel_over *over, bool (*asked)(void *owner));
 
 /* sessions.c */
 void sessions_worker_init(struct relay_worker *relay);

@@ -435,8 +435,9 @@ void tunnel_cut(struct tunnel *tunnel)
     tunnel_end(tunnel, "down", NOBODY);
 }
 
-size_t tunnels_reset(struct relay_worker *relay, tunnel_over *over, bool (*asked)(void *owner))
+size_t tunnels_reset(struct worker *worker, tunnel_over *over, bool (*asked)(const void *owner))
 {
+    struct relay_worker *relay = worker->relay;
     size_t count = 0;
     for (size_t slot = 0; slot < WHEEL_SLOTS; slot++) {
         struct wheel_entry *next;

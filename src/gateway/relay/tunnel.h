@@ -42,3 +42,6 @@ struct tunnel_setup {
 struct tunnel *tunnel_new(const struct tunnel_setup *setup);
 /* Closes both sides now (RST where data would be lost); `over` is called with "down". */
 void tunnel_cut(struct tunnel *tunnel);
+/* Resets both ends of all tunnels of the worker that end with `over` and of whose owners `asked` is
+ * true (`over` is called with "revoked"): how many. A walk over all: for what happens seldom. */
+size_t tunnels_reset(struct worker *worker, tunnel_over *over, bool (*asked)(const void *owner));
