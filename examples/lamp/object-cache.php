@@ -9,7 +9,7 @@
 
 class WP_Object_Cache
 {
-    const SECONDS_MAX = 0.5; // to connect, and for each answer
+    const SECONDS_MAX = 2.0; // to connect, and for each answer
 
     public int $cache_hits = 0;
     public int $cache_misses = 0;

@@ -4,19 +4,23 @@ import http.client
 import os
 import re
 import shutil
+import signal
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from harness import cgroups
 from harness.cluster import Account, Cluster
 from harness.fixtures import clear_processes
 from harness.network import Network
-from harness.processes import wait_for
+from harness.processes import children, command_line, read, wait_for
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -29,7 +33,8 @@ NEEDED = ["mariadbd", "php-fpm8.2", "chromium", "chromedriver"]
 missing = [name for name in NEEDED if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")]
 pytestmark = [pytest.mark.skipif(bool(missing), reason=f"{missing} are not installed"),
               pytest.mark.xdist_group("lamp")]
-SITE = "http://localhost:8080"
+SITE, SECURE = "http://localhost:8080", "https://localhost:8443"
+ANYBODY = ssl._create_unverified_context()  # the example's certificate is its own
 PASSWORD = "a-long-enough-passphrase-41"
 UPLOAD_BYTES = 50 << 20
 
@@ -191,18 +196,56 @@ def publish(browser, title, text):
     return browser.find(".post-publish-panel__postpublish a", 30).get_attribute("href")
 
 
-def test_a_browser_uploads_and_writes(stack):
+def upload(browser, file, site=SITE):
+    """By the page for that; the file's address."""
+    browser.open("/wp-admin/media-new.php", site)
+    browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
+    return browser.find("#media-items .copy-attachment-url", 40).get_attribute("data-clipboard-text")
+
+
+def quota(cluster):
+    """Of the whole cluster, in bytes; the most that it has used; how often the kernel killed for want of memory."""
+    def number(path, name):
+        return next((int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name)), 0)
+    for group in cgroups.all_below(cluster.cgroup):
+        if group.name != cluster.name:
+            continue
+        if (group / "memory.limit_in_bytes").exists():
+            return (int((group / "memory.limit_in_bytes").read_text()), int((group / "memory.max_usage_in_bytes").read_text()),
+                    number(group / "memory.oom_control", "oom_kill "))
+        if (group / "memory.max").exists():
+            peak = group / "memory.peak"
+            return (int((group / "memory.max").read_text()), int(peak.read_text()) if peak.exists() else 0,
+                    number(group / "memory.events", "oom_kill "))
+    raise AssertionError("the cluster has no group for memory")
+
+
+def gateway_peak(cluster):
+    """The most memory that a process of the gateway has had, in bytes."""
+    pids = [pid for pid in cluster.enginx_processes() if "--role gateway" in command_line(pid)]
+    return max(int(line.split()[1]) << 10 for pid in pids for line in read(pid, "status").splitlines()
+               if line.startswith(b"VmHWM"))
+
+
+@pytest.mark.parametrize("site", [SITE, SECURE])
+def test_a_browser_uploads(stack, site):
     browser = stack.browser
-    file = stack.directory / "large.mp4"
+    if site != SITE:
+        browser.sign_in(site)
+        assert browser.driver.current_url == site + "/wp-admin/"  # it knows that it is spoken to by TLS
+        assert browser.run("return performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+    file = stack.directory / f"{site[:5].strip(':')}.mp4"
     content = os.urandom(UPLOAD_BYTES)
     file.write_bytes(content)
-    browser.open("/wp-admin/media-new.php")
-    browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
-    address = browser.find("#media-items .copy-attachment-url", 40).get_attribute("data-clipboard-text")
-    assert address.startswith(SITE + "/wp-content/uploads/") and address.endswith("/large.mp4")
-    with urllib.request.urlopen(address) as answer:
+    address = upload(browser, file, site)
+    assert address.startswith(site + "/wp-content/uploads/") and address.endswith("/" + file.name)
+    with urllib.request.urlopen(address, context=ANYBODY) as answer:
         assert answer.read() == content
+    assert gateway_peak(stack) < UPLOAD_BYTES // 2  # it does not collect what passes
 
+
+def test_a_browser_writes(stack):
+    browser = stack.browser
     address = publish(browser, "A large matter", "Words of a post.")
     assert re.fullmatch(SITE + r"/\d{4}/\d\d/\d\d/a-large-matter/", address), address
     browser.open(address.removeprefix(SITE))
@@ -210,6 +253,8 @@ def test_a_browser_uploads_and_writes(stack):
     assert "Words of a post." in browser.find(".entry-content").text
     browser.open("/")
     assert "A large matter" in browser.find("main").text
+    assert ask("/no/such/page/", 404)
+    assert int(redis_cli(stack, "dbsize")) > 0  # the object cache is in use
 
 
 def pages_of(stack):
@@ -217,9 +262,19 @@ def pages_of(stack):
     return ["/", "/sample-page/", *re.findall(r'href="http://localhost:8080(/\d{4}/[^"#]*)"', ask("/"))[:1]]
 
 
-def ask(path):
-    with urllib.request.urlopen(SITE + path) as answer:
-        return answer.read().decode()
+def ask(path, status=200):
+    try:
+        with urllib.request.urlopen(SITE + path) as answer:
+            assert answer.status == status
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        assert error.code == status
+        return error.read().decode()
+
+
+def redis_cli(stack, *arguments):
+    return subprocess.run(["redis-cli", "-h", stack.instances("cache")[1]["address"], *arguments], check=True,
+                          capture_output=True, text=True, timeout=5).stdout
 
 
 def restart(stack, service):
@@ -237,3 +292,21 @@ def test_readers_notice_no_restart(stack, service):
         restart(stack, service)
         readers.wait_more(20)
     assert readers.errors == []
+
+
+def test_readers_notice_no_killed_child(stack):
+    with Readers(pages_of(stack), b"Lamp") as readers:
+        for number in (1, 2, 1, 2):
+            readers.wait_more(10)
+            os.kill(children(stack.pid(number, "php"))[0], signal.SIGKILL)
+        readers.wait_more(20)
+    assert readers.errors == []
+
+
+def test_all_of_it_fits_into_its_quota(stack):
+    """Whatever else was done here before."""
+    with Readers(pages_of(stack), b"Lamp", people=16) as readers:
+        readers.wait_more(50)
+    assert readers.errors == []
+    limit, peak, kills = quota(stack)
+    assert limit == 1 << 30 and 0 < peak < limit and kills == 0
