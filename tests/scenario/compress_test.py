@@ -71,9 +71,11 @@ def site(cluster):
         cluster.up(f"""
             service web {{ at {origin.text}; }}
             gateway threads=1;
+            cache pages;
             listen {PORT} http {{
                 compress br zstd gzip;
                 route / -> web;
+                route /kept/ -> web {{ rewrite strip=/kept; cache pages ttl=1m; }}
                 route /plain/ -> web {{ compress off; rewrite strip=/plain; }}
                 route /files/ -> files ./public {{ rewrite strip=/files; compress gzip zstd types=text/html; }}
                 route /text {{ respond 200 "{'words and words ' * 100}" type=text/plain; }}
@@ -114,6 +116,15 @@ def test_what_the_client_likes(site):
     for accept in ("", "identity", "gzip;q=0", "deflate"):
         answer = ask("/", accept)
         assert answer.coding is None and answer.text == TEXT and answer.getheader("Vary") == "Accept-Encoding"
+
+
+def test_a_cache_keeps_it_uncompressed(site):
+    for coding in ("gzip", "", "br", "gzip", "zstd", ""):
+        for path in ("/kept/", "/kept/chunks", "/kept/?ETag=%22a%22"):
+            answer = ask(path, coding)
+            assert answer.coding == (coding or None) and answer.getheader("Vary") == "Accept-Encoding"
+            assert (decoded(coding, answer.text) if coding else answer.text) == TEXT
+    assert ask("/kept/", "").getheader("Cache-Status").split(";")[1].strip() == "hit"
 
 
 def test_http2(site):

@@ -62,10 +62,12 @@ def site(cluster):
     with Origin(led) as origin:
         cluster.up(f"""
             service app {{ at {origin.text}; }}
+            cache pages;
             listen {PORT} http {{
                 access-log text;
                 route / -> app;
                 route /led/ -> app {{ x-accel-redirect; x-sendfile private; }}
+                route /kept/ -> app {{ x-accel-redirect; x-sendfile private; cache pages ttl=1m; }}
                 route /files-only/ -> app {{ x-sendfile private; }}
                 route /again/ -> app {{ x-accel-redirect; internal; }}
                 route /protected/ -> files ./private {{ internal; rewrite strip=/protected;
@@ -148,6 +150,17 @@ def test_from_service_to_service(site):
     lines = processes.wait_for(lambda: [line for line in log_of(site) if "loop" in line], 5, "the log")
     assert '"GET /led/?X-Accel-Redirect=%2Fagain%2Floop' in lines[0] and "circle" in lines[0], lines
     assert len(lines) == 1
+
+
+def test_what_leads_elsewhere_is_not_cached(site):
+    for _ in range(2):
+        for path in ("/protected/a.txt", "/again/x"):
+            answer = ask("/kept/", X_Accel_Redirect=path)
+            assert (answer.text == SECRET) == (path == "/protected/a.txt") and answer.status == 200
+            assert "hit" not in (answer.getheader("Cache-Status") or "")
+        assert ask("/kept/", X_Sendfile=f"{site.directory}/private/a.txt").text == SECRET
+    assert b"own words" in ask("/kept/").text
+    assert "hit" in ask("/kept/").getheader("Cache-Status")
 
 
 def test_a_kept_connection_goes_on(site):
