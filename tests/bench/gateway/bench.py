@@ -43,6 +43,7 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "file-16k": ("wrk", "http", dict(path="/files/16k.css", connections=64)),
     "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
     "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
+    "gzip": ("wrk", "http", dict(path="/text/page.html", connections=64, accept="gzip")),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
     "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
     "tls": ("wrk", "tls", dict(path="/100", connections=64)),
@@ -59,7 +60,8 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
 }
 H2 = {row for row in ROWS if row.startswith("h2")}
 FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
-FILE_ROWS = {row for row in ROWS if row.startswith("file-")}
+TEXT_BYTES = 32768
+FILE_ROWS = {row for row in ROWS if row.startswith("file-")} | {"gzip"}
 WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROWS,
            "enginx before": {"fastcgi"} | H2 | FILE_ROWS,
            "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
@@ -96,9 +98,10 @@ def on_load_cpu(command, **options):
     return done.stdout
 
 
-def load_wrk(port, kind, path, connections, close=False):
+def load_wrk(port, kind, path, connections, close=False, accept=None):
     scheme = "https" if kind == "tls" else "http"
     extra = ["-H", "Connection: close"] if close else []
+    extra += ["-H", f"Accept-Encoding: {accept}"] if accept else []
     text = on_load_cpu(["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *extra,
                         f"{scheme}://127.0.0.1:{port}{path}"])
     errors = re.search(r"Socket errors:.*|Non-2xx.*", text)
@@ -255,6 +258,9 @@ def main():
     (PLACE / "public" / "files").mkdir(parents=True)
     for name, size in FILES.items():
         (PLACE / "public" / "files" / name).write_bytes(os.urandom(size))
+    (PLACE / "public" / "text").mkdir()
+    text = b"".join(path.read_bytes() for path in sorted((ROOT / "docs").glob("*.md")))
+    (PLACE / "public" / "text" / "page.html").write_bytes(text[:TEXT_BYTES])
     origin_port = ports()["http"]
     origin = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "origin", str(origin_port)])
     responder_port = ports()["http"]

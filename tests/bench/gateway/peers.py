@@ -27,6 +27,8 @@ http {{
     ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_session_cache off;
     ssl_protocols TLSv1.2 TLSv1.3;
     location /files/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s; }}
+    location /text/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s;
+      gzip on; gzip_comp_level 4; gzip_min_length 1k; }}
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}
 stream {{
@@ -86,7 +88,8 @@ https://127.0.0.1:{tls} {{
 ENGINX = """
 gateway threads=1 connections=8000;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
-listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; route /files/ -> files {public}; }}
+listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; route /files/ -> files {public};
+  route /text/ -> files {public} {{ compress gzip level=4; }} }}
 listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
