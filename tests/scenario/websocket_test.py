@@ -11,7 +11,10 @@ import pytest
 
 from harness import clients
 from harness.origins import Origin, answer_of, get, lasting, receive_all, receive_until
+from harness.http2 import Connection, StreamSocket
 from harness.websocket import CLOSE, PING, PONG, Closed, WebSocket
+from reload_test import reload
+from tls_test import identity
 
 PORT = 8080
 both_accounts = pytest.mark.both_accounts
@@ -162,3 +165,77 @@ def test_a_thousand_over_twenty_reloads(cluster, programs):
     assert [one.ask("who") for one in held] == homes
     for one in held:
         one.close()
+
+
+# ---- by HTTP/2 (RFC 8441) -----------------------------------------------------------------------
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_by_http_2(cluster, programs, secure):
+    folder = cluster.folder("tls")
+    identity(folder, "ca")
+    identity(folder, "shop", "shop.example", issuer="ca")
+    listen = f"tls {{ certificate {folder}/shop.crt key={folder}/shop.key;" if secure else "{"
+    cluster.up(chat(programs).replace("http { ", f"http {listen} "))
+    cluster.wait_up(1)
+    with Connection(PORT, secure) as connection:
+        assert connection.settings[8] == 1  # SETTINGS_ENABLE_CONNECT_PROTOCOL
+        one, two = StreamSocket(connection), StreamSocket(connection, "/a/b?c")
+        assert "sec-websocket-accept" not in one.socket.fields
+        assert one.ask("hello") == "hello"
+        assert two.ask("who").split()[0] == "1"
+        for size in (125, 126, 65535, 65536, 4 << 20):
+            message = os.urandom(1024) * (size // 1024 + 1)
+            assert one.ask(message[:size]) == message[:size], size
+        one.send(b"\x03\xe8", CLOSE)
+        assert one.frame()[0] == CLOSE
+        assert one.socket.recv(1) == b"" and one.socket.error in (None, 0)
+        assert two.ask("and you?") == "and you?"
+        assert connection.open("/", protocol="connect-udp").status == 501
+
+
+def test_by_http_2_what_is_not_there(cluster, programs):
+    cluster.up(chat(programs, listen="route /no/ { respond 200 no; }"))
+    cluster.wait_up(1)
+    with Connection(PORT) as connection:
+        assert connection.open("/no/").status == 501
+        os.kill(cluster.pid(1), signal.SIGKILL)
+        chatting = StreamSocket(connection)  # it waits until the instance is back
+        assert chatting.ask("hello") == "hello"
+
+
+def test_by_http_2_an_instance_that_dies_ends_its_own(cluster, programs):
+    cluster.up(chat(programs, instances=2))
+    cluster.wait_up(2)
+    with Connection(PORT) as connection:
+        sockets = [StreamSocket(connection) for _ in range(4)]
+        homes = [socket_.ask("who").split()[0] for socket_ in sockets]
+        assert set(homes) == {"1", "2"}
+        os.kill(cluster.pid(1), signal.SIGKILL)
+        for home, socket_ in zip(homes, sockets):
+            if home == "1":
+                assert socket_.socket.recv(1) == b""
+            else:
+                assert socket_.ask("still here") == "still here"
+
+
+def test_by_http_2_a_reload_cuts_none(cluster, programs):
+    cluster.up(chat(programs))
+    cluster.wait_up(1)
+    with Connection(PORT) as connection:
+        socket_ = StreamSocket(connection)
+        for turn in range(3):
+            reload(cluster, chat(programs, listen=f"header response set X-Turn {turn};"))
+            assert socket_.ask(f"{turn}") == f"{turn}"
+
+
+def test_by_http_2_silence_ends_it(cluster, programs):
+    cluster.up(chat(programs, service="timeout tunnel=700ms;"))
+    cluster.wait_up(1)
+    with Connection(PORT) as connection:
+        socket_ = StreamSocket(connection)
+        for _ in range(4):
+            time.sleep(0.4)
+            assert socket_.ask("x") == "x"
+        begun = time.time()
+        assert socket_.socket.recv(1) == b""
+        assert 0.5 < time.time() - begun < 5

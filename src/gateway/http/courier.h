@@ -81,6 +81,10 @@ struct courier_kind {
     /* After a 101: the stream, and what was read behind the head. Close the courier after the move.
      * NULL: never called, since there is no 101. */
     struct stream *(*upgrade)(struct courier *courier, struct slice *ret_ahead);
+    /* After a 101 too, for an owner that has no stream to join it with: what goes and comes from
+     * now on are bytes both ways, the request's body and the response's, until either end ends; for
+     * `idle_ms` at most nothing may come or go. NULL: as above. */
+    void (*tunnel)(struct courier *courier, uint32_t idle_ms);
     /* The response is over: the connection may carry another request. */
     void (*done)(struct courier *courier);
     void (*close)(struct courier *courier);

@@ -106,6 +106,10 @@ static void route_start(struct exchange *exchange, const struct matched *matched
         refuse(exchange, 413, "the body is larger than the route takes");
         return;
     }
+    if (exchange->request.connect && route->kind != ROUTE_PROXY) {
+        refuse(exchange, 501, "a WebSocket to what is no service");
+        return;
+    }
     if (route->path_kind == PATH_REGEX && !captures_keep(exchange, matched)) {
         refuse(exchange, 503, "the request's memory is used up");
         return;

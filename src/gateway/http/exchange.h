@@ -83,6 +83,10 @@ struct codec {
     /* An upgrade (101 was given to `respond`), or CONNECT: the codec's stream becomes the tunnel's;
      * `ahead`: bytes that the client sent already. NULL: this protocol has none. */
     struct stream *(*upgrade)(struct exchange *exchange, struct slice *ret_ahead);
+    /* A head with 200 was given to `respond` in answer to a request that has `connect`: the
+     * request's body are the tunnel's bytes from now on. NULL: this protocol has no such requests.
+     */
+    void (*tunnel)(struct exchange *exchange);
     /* It will take a while: see to it that the client's going away is noticed meanwhile. */
     void (*watch)(struct exchange *exchange);
     /* The handler has let go: once the response is out the exchange may be freed, also at once. */

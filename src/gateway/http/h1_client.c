@@ -38,6 +38,8 @@ static const char *timeout_why(const struct h1_client *client)
 {
     if (!client->connected)
         return "connect timeout";
+    if (client->tunnel)
+        return "idle: no byte went either way";
     if (client->state == CLIENT_BODY)
         return "read timeout: no more of the response came";
     return client->sent && !client->output.pending
@@ -89,6 +91,18 @@ void client_not_connected(struct h1_client *client, int error)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
+/* All that was given is out. */
+static void client_sent(struct h1_client *client)
+{
+    client->deadline_ms = UINT64_MAX;
+    if (client->tunnel && client->sent)
+        stream_shutdown(&client->stream);
+    if (client->tunnel)
+        client_deadline(client, client->times.read);
+    else if (client->sent)
+        client_deadline(client, client->times.response);
+}
+
 /* The first bytes went out, or there is room for more. False: it failed, or is gone. */
 static bool client_writable(struct h1_client *client)
 {
@@ -104,10 +118,7 @@ static bool client_writable(struct h1_client *client)
     if (flushed == -EAGAIN)
         return true;
     client->connected = true;
-    if (client->sent)
-        client_deadline(client, client->times.response);
-    else
-        client->deadline_ms = UINT64_MAX;
+    client_sent(client);
     if (!client->room_wanted)
         return true;
     uint64_t serial = client->serial;
@@ -379,9 +390,7 @@ ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece)
         return taken;
     }
     client->connected = true;
-    client->deadline_ms = UINT64_MAX;
-    if (client->sent)
-        client_deadline(client, client->times.response);
+    client_sent(client);
     return stream_watch(&client->stream) < 0 ? -ENOMEM : taken;
 }
 
@@ -412,11 +421,27 @@ static ssize_t client_send(struct courier *courier, const struct courier_piece *
     return error < 0 ? error : taken;
 }
 
+/* What came behind the head is given as the first of what follows. */
+static void client_tunnel(struct courier *courier, uint32_t idle_ms)
+{
+    struct h1_client *client = h1_client_of(courier);
+    free(client->held);
+    client->held = NULL;
+    client->held_length = 0;
+    client->state = CLIENT_BODY;
+    client->body = BODY_CLOSE;
+    client->tunnel = true;
+    client->sent = client->keep_alive = client->output.chunked = false;
+    client->times.read = client->times.send = idle_ms ? idle_ms : UINT32_MAX;
+    client_deadline(client, client->times.read);
+}
+
 const struct courier_kind h1_courier = {
     .send = client_send,
     .more = client_more,
     .trailers = client_trailers,
     .upgrade = client_upgrade,
+    .tunnel = client_tunnel,
     .done = client_done,
     .close = client_close,
 };

@@ -57,7 +57,8 @@ struct h1_client {
     bool wanted : 1;  /* the owner takes bytes */
     bool chunks_over : 1;
     bool upgraded : 1;
-    bool cgi : 1; /* the response's head is CGI's; always with fastcgi */
+    bool tunnel : 1; /* bytes both ways */
+    bool cgi : 1;    /* the response's head is CGI's; always with fastcgi */
     bool fastcgi : 1;
     bool records_keep : 1;
     bool records_over : 1; /* FastCGI's END_REQUEST is there */

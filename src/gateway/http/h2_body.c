@@ -21,7 +21,7 @@ static size_t give(struct h2_stream *own, const char *bytes, size_t length, bool
         exchange->request_ended = false;
     own->body_ms = loop_now(exchange->worker->loop);
     uint64_t bytes_max = exchange_body_max(exchange);
-    if (bytes_max && exchange->bytes_in > bytes_max)
+    if (bytes_max && exchange->bytes_in > bytes_max && !own->tunnel)
         h2_stream_fail(own, 413, "the body is larger than the route takes");
     return taken;
 }

@@ -68,8 +68,8 @@ static void stream_due(struct h2_stream *own, uint64_t now_ms)
         h2_stream_reset(own, NGHTTP2_CANCEL);
         return;
     }
-    bool waits = !own->remote_ended && own->body_wanted && !own->held.length && own->head_done &&
-                 own->exchange.handler && !own->room_wanted;
+    bool waits = !own->tunnel && !own->remote_ended && own->body_wanted && !own->held.length &&
+                 own->head_done && own->exchange.handler && !own->room_wanted;
     if (!waits)
         return;
     if (now_ms - own->body_ms >= site->body_ms)
@@ -327,6 +327,7 @@ static int session_begin(struct h2_connection *connection)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, site->header_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     if (nghttp2_session_server_new2(&connection->wire.session, h2->callbacks, connection,
                                     h2->option))

@@ -67,7 +67,7 @@ struct h2_stream {
     uint16_t refused;        /* what to answer; 0: nothing, reset it */
     uint8_t pseudo_count;
     uint32_t header_bytes;
-    struct slice pseudo_path, pseudo_authority, pseudo_scheme;
+    struct slice pseudo_path, pseudo_authority, pseudo_scheme, pseudo_protocol;
     struct h2_held held; /* of the request's body, not taken by the handler */
     uint32_t debt;       /* of `held`: for which the connection's window was not opened yet */
     uint64_t body_left;  /* BODY_LENGTH */
@@ -89,6 +89,7 @@ struct h2_stream {
     bool room_wanted : 1;
     bool deferred : 1; /* libnghttp2 waits to be told of more */
     bool reset : 1;    /* RST_STREAM is on its way */
+    bool tunnel : 1;   /* bytes both ways, in DATA frames */
 };
 
 static inline struct h2_stream *h2_of(struct exchange *exchange)

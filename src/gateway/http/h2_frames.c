@@ -87,7 +87,8 @@ static void body_begin(struct h2_stream *own, bool ended)
     own->remote_ended = ended;
     own->exchange.request_ended = head->body == BODY_NONE;
     own->body_ms = own->rate_ms = loop_now(own->exchange.worker->loop);
-    if (head->body != BODY_NONE) /* the handler may wait to be told that there is a body */
+    own->body_wanted = !head->connect; /* what comes before the answer waits for it */
+    if (head->body != BODY_NONE)       /* the handler may wait to be told that there is a body */
         h2_stream_going(own);
 }
 

@@ -2,6 +2,7 @@
 #include "gateway/http/h1_fields.h"
 #include "gateway/http/h1_scan.h"
 #include "gateway/http/h2_connection.h"
+#include "gateway/http/websocket.h"
 
 enum { FIELDS_AT_FIRST = 24, FIELD_OVERHEAD = 32 /* RFC 9113 §6.5.2 */ };
 
@@ -36,6 +37,8 @@ static void pseudo_take(struct h2_stream *own, struct slice name, struct slice v
         own->pseudo_authority = kept(own, value);
     else if (slice_is(name, ":scheme"))
         own->pseudo_scheme = kept(own, value);
+    else if (slice_is(name, ":protocol"))
+        own->pseudo_protocol = kept(own, value);
 }
 
 /* False: no memory. */
@@ -187,8 +190,8 @@ static void framing_finish(struct h2_stream *own, bool ended)
 {
     struct head *head = &own->exchange.request;
     const struct field *length = head_field(head, FIELD_CONTENT_LENGTH);
-    head->body = ended ? BODY_NONE : BODY_CHUNKED;
-    if (!length)
+    head->body = ended || head->connect ? BODY_NONE : BODY_CHUNKED;
+    if (!length || head->connect)
         return;
     if (!h1_length_read(length->value, &head->body_length))
         refuse(own, 400, "a bad Content-Length");
@@ -208,14 +211,39 @@ static void rest_finish(struct h2_stream *own)
     head->keep_alive = true;
 }
 
+/* RFC 8441: what in HTTP/1.1 is an upgrade, and is one from here on, whose key is ours. */
+static void connect_finish(struct h2_stream *own)
+{
+    struct head *head = &own->exchange.request;
+    static const struct slice key_name = SLICE("sec-websocket-key");
+    if (!slice_is_nocase(own->pseudo_protocol, "websocket")) {
+        refuse(own, 501, "CONNECT");
+        return;
+    }
+    char *key = bump_alloc(own->exchange.arena, WEBSOCKET_KEY_BYTES);
+    if (!key) {
+        refuse(own, 503, "the request's memory is used up");
+        return;
+    }
+    for (uint32_t i = 0; i < head->field_count; i++)
+        if (slice_same_nocase(head->fields[i].name, key_name))
+            refuse(own, 400, "a key of WebSocket in a CONNECT");
+    websocket_key_make(&own->exchange.worker->random, key);
+    field_put(own, (struct field){SLICE("upgrade"), SLICE("websocket"), FIELD_UPGRADE, false});
+    field_put(own, (struct field){.name = key_name, .value = {key, WEBSOCKET_KEY_BYTES}});
+    head->method = METHOD_GET;
+    head->method_name = SLICE("GET");
+    head->upgrade = head->connect = true;
+}
+
 bool h2_head_finish(struct h2_stream *own, bool ended)
 {
     struct head *head = &own->exchange.request;
     if (!own->refused_why) {
         head->method = method_of(head->method_name);
-        if (head->method == METHOD_CONNECT) {
-            refuse(own, 501, "CONNECT");
-        } else {
+        if (head->method == METHOD_CONNECT)
+            connect_finish(own);
+        if (head->method != METHOD_CONNECT) {
             target_finish(own);
             authority_finish(own);
             cookies_join(own);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/evp.h>
 
 #include "gateway/http/h1_rig.h"
 #include "gateway/http/h1_server.h"
@@ -36,6 +37,7 @@ struct peer { /* the client */
     struct answer answers[STREAMS_MAX]; /* by stream id */
     const char *upload;
     size_t upload_left;
+    bool upload_ends;
     uint32_t goaway_error;
     int goaways;
     bool over;
@@ -252,6 +254,207 @@ static void trailers_follow_the_body(void **state)
     peer_free(peer);
 }
 
+/* ---- tunnels -------------------------------------------------------------------------------- */
+
+static ssize_t chat_read(nghttp2_session *session, int32_t id, uint8_t *bytes, size_t length,
+                         uint32_t *flags, nghttp2_data_source *source, void *owner)
+{
+    (void)session, (void)id, (void)source, (void)length;
+    struct peer *peer = owner;
+    if (!peer->upload_left && !peer->upload_ends)
+        return NGHTTP2_ERR_DEFERRED;
+    size_t part = peer->upload_left;
+    memcpy(bytes, peer->upload, part);
+    peer->upload_left = 0;
+    if (peer->upload_ends)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)part;
+}
+
+static int32_t peer_connect(struct peer *peer)
+{
+    const nghttp2_nv fields[] = {nv(":method", "CONNECT"),
+                                 nv(":protocol", "websocket"),
+                                 nv(":scheme", "http"),
+                                 nv(":path", "/chat"),
+                                 nv(":authority", "shop.example"),
+                                 nv("sec-websocket-version", "13")};
+    const nghttp2_data_provider provider = {.read_callback = chat_read};
+    return nghttp2_submit_request(peer->session, NULL, fields, 6, &provider, NULL);
+}
+
+static void peer_chat(struct peer *peer, int32_t id, const char *text, bool ends)
+{
+    peer->upload = text;
+    peer->upload_left = strlen(text);
+    peer->upload_ends = ends;
+    nghttp2_session_resume_data(peer->session, id);
+    peer_turn(peer);
+}
+
+/* The instance's end, after a handshake that is answered with the right proof, or not. */
+static int chat_origin(struct rig *rig, struct peer *peer, bool right, const char *behind)
+{
+    static const char identifier[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char key[64], answer[512];
+    unsigned char digest[20], accept[32];
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    assert_non_null(strstr(rig->text, "GET /chat HTTP/1.1\r\nHost: shop.example\r\n"));
+    assert_non_null(strstr(rig->text, "Connection: upgrade\r\nUpgrade: websocket\r\n"));
+    assert_null(strstr(rig->text, "Transfer-Encoding"));
+    const char *given = strstr(rig->text, "sec-websocket-key: ");
+    assert_non_null(given);
+    snprintf(key, sizeof key, "%.24s%s", given + 19, identifier);
+    assert_int_equal(EVP_Digest(key, strlen(key), digest, NULL, EVP_sha1(), NULL), 1);
+    EVP_EncodeBlock(accept, digest, 20);
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: %s%s\r\n\r\n%s",
+             right ? "" : "x", (char *)accept + (right ? 0 : 1), behind);
+    rig_say(rig, origin, answer);
+    peer_turn(peer);
+    return origin;
+}
+
+static void a_websocket_is_opened_by_connect(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    assert_int_equal(nghttp2_session_get_remote_settings(peer->session,
+                                                         NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL),
+                     1);
+    int32_t id = peer_connect(peer);
+    int origin = chat_origin(rig, peer, true, "first");
+    const struct answer *answer = &peer->answers[id];
+    assert_string_equal(answer->status, "200");
+    assert_false(answer->ended);
+    assert_string_equal(answer->body, "first");
+    peer_chat(peer, id, "hello", false);
+    rig_hear(rig, origin, "hello");
+    rig_say(rig, origin, "and you");
+    peer_turn(peer);
+    assert_string_equal(answer->body, "firstand you");
+    for (int i = 0; i < 4; i++) { /* bytes keep it, longer than any body may be silent */
+        rig_pass(rig, 40000);
+        peer_chat(peer, id, "x", false);
+    }
+    peer_chat(peer, id, "bye", true); /* its side has ended: so does the instance's */
+    rig_hear(rig, origin, "bye");
+    rig_say(rig, origin, "bye too");
+    char byte;
+    assert_int_equal(recv(origin, &byte, 1, 0), 0);
+    close(origin);
+    peer_turn(peer);
+    assert_true(answer->ended);
+    assert_int_equal(answer->error, 0);
+    assert_string_equal(answer->body, "firstand youbye too");
+    peer_free(peer);
+}
+
+static void what_comes_before_the_answer_waits(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    peer_chat(peer, id, "early", false);
+    rig_quiet(rig, origin);
+    close(origin);
+    peer_free(peer);
+}
+
+static void a_websocket_without_proof_502(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    int origin = chat_origin(rig, peer, false, "");
+    assert_string_equal(peer->answers[id].status, "502");
+    assert_true(peer->answers[id].ended);
+    close(origin);
+    peer_free(peer);
+}
+
+static void who_does_not_upgrade_502(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    rig_say(rig, origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    answered(peer, id, "502");
+    close(origin);
+    id = peer_connect(peer);
+    peer_turn(peer);
+    origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    rig_say(rig, origin, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
+    assert_string_equal(answered(peer, id, "403")->body, "no");
+    close(origin);
+    peer_free(peer);
+}
+
+static void a_silent_tunnel_ends(void **state)
+{
+    struct rig *rig = *state;
+    rig->service.gateway.tunnel_ms = 60000;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    int origin = chat_origin(rig, peer, true, "");
+    for (int i = 0; i < 3; i++) { /* what is sent counts, too */
+        rig_pass(rig, 50000);
+        peer_chat(peer, id, "x", false);
+        assert_false(peer->answers[id].closed);
+    }
+    rig_pass(rig, 61000);
+    peer_turn(peer);
+    assert_true(peer->answers[id].closed);
+    rig_hear_end(rig, origin);
+    close(origin);
+    peer_free(peer);
+}
+
+static void a_tunnel_waits_for_who_takes_it(void **state)
+{
+    struct rig *rig = *state;
+    static char much[4 * 1024 * 1024];
+    memset(much, 'x', sizeof much);
+    rig->narrow = true;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    int origin = chat_origin(rig, peer, true, "");
+    size_t sent = 0;
+    for (int i = 0; i < 200; i++) { /* the client's window is not opened: it is not read */
+        ssize_t count = send(origin, much, sizeof much, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += count > 0 ? (size_t)count : 0;
+        loop_turn(rig->worker.loop, 1);
+    }
+    assert_in_range(sent, 65536, 1024 * 1024);
+    for (int i = 0; i < 3000 && peer->answers[id].length < sent; i++)
+        peer_turn(peer);
+    assert_int_equal(peer->answers[id].length, sent);
+    close(origin);
+    peer_free(peer);
+}
+
 /* ---- bodies --------------------------------------------------------------------------------- */
 
 static size_t letters(const char *bytes, size_t length)
@@ -418,6 +621,12 @@ int main(void)
         RIGGED(a_request_goes_through_and_both_connections_are_kept),
         RIGGED(streams_are_served_side_by_side),
         RIGGED(trailers_follow_the_body),
+        RIGGED(a_websocket_is_opened_by_connect),
+        RIGGED(what_comes_before_the_answer_waits),
+        RIGGED(a_websocket_without_proof_502),
+        RIGGED(who_does_not_upgrade_502),
+        RIGGED(a_silent_tunnel_ends),
+        RIGGED(a_tunnel_waits_for_who_takes_it),
         RIGGED(an_upload_waits_for_who_takes_it),
         RIGGED(a_download_waits_for_the_window),
         RIGGED(a_client_that_resets_lets_the_instance_know),

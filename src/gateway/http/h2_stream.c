@@ -39,6 +39,7 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
         .pseudo_path = SLICE(""),
         .pseudo_authority = SLICE(""),
         .pseudo_scheme = SLICE(""),
+        .pseudo_protocol = SLICE(""),
         .body_wanted = true,
     };
     use_ref(own->client.use);
@@ -350,6 +351,14 @@ static void codec_request_more(struct exchange *exchange)
     h2_stream_going(own);
 }
 
+static void codec_tunnel(struct exchange *exchange)
+{
+    struct h2_stream *own = h2_of(exchange);
+    own->tunnel = true;
+    exchange->request_ended = false;
+    codec_request_more(exchange);
+}
+
 /* The connection is always registered for reading, but when too much waits to be sent. */
 static void codec_watch(struct exchange *exchange)
 {
@@ -375,6 +384,7 @@ const struct codec h2_codec = {
     .end = codec_end,
     .cut = codec_cut,
     .request_more = codec_request_more,
+    .tunnel = codec_tunnel,
     .watch = codec_watch,
     .released = codec_released,
 };

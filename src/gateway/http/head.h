@@ -119,6 +119,7 @@ struct head {
     uint8_t version_minor; /* HTTP/1.x */
     bool keep_alive;       /* the connection may live on after this message */
     bool upgrade;          /* Connection: upgrade, and an Upgrade field */
+    bool connect;          /* it was an extended CONNECT (RFC 8441), and is shown as an upgrade */
     bool expect_continue;
     bool te_trailers;
     enum body_kind body;

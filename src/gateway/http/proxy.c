@@ -414,6 +414,10 @@ static void proxy_start(struct exchange *exchange)
         return;
     }
     proxy->script = script;
+    if (request->connect && !proxy->protocol->upgrades) {
+        proxy_answer(proxy, 501, BLAME_CLIENT, "a WebSocket to a service that has none");
+        return;
+    }
     if (request->body != BODY_NONE) /* head and first bytes in one: request_body comes at once */
         return;
     proxy->begun = true;

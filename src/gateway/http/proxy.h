@@ -38,6 +38,7 @@ struct proxy;
 /* How a service is spoken with; one for each that `speaks` names. */
 struct proxy_protocol {
     const char *name;
+    bool upgrades; /* it can become a tunnel, for WebSocket */
     /* A connection to proxy->endpoint for the request: proxy->courier, begun. 0 or -errno. */
     int (*begin)(struct proxy *proxy);
     /* Sends the head with the first bytes of the body. Of those so many were taken; -E2BIG: the

@@ -233,6 +233,7 @@ static ssize_t http1_request(struct proxy *proxy, const struct courier_piece *pi
 
 const struct proxy_protocol proxy_http1 = {
     .name = "HTTP/1.1",
+    .upgrades = true,
     .begin = http1_begin,
     .request = http1_request,
 };

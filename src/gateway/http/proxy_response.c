@@ -3,6 +3,7 @@
 #include "gateway/http/follow.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/http/proxy.h"
+#include "gateway/http/websocket.h"
 
 /* ---- the head ------------------------------------------------------------------------------- */
 
@@ -108,6 +109,11 @@ static size_t proxy_response(void *owner, const struct head *head, const char *b
         upgrade(proxy, head);
         return length;
     }
+    if (proxy->exchange->request.connect && head->status < 300) {
+        exchange_fail(proxy->exchange, 502, BLAME_UPSTREAM, "the service does not upgrade");
+        proxy_finish(proxy, OUTCOME_UNUSED);
+        return length;
+    }
     struct response_head answer;
     if (!answer_make(proxy, head, &answer)) {
         exchange_fail(proxy->exchange, 503, BLAME_ENGINX, "the request's memory is used up");
@@ -187,13 +193,18 @@ void http_worker_revoke(struct worker *worker)
                  worker->number, count);
 }
 
+static uint32_t idle_ms(const struct proxy *proxy)
+{
+    uint32_t site_ms = proxy->exchange->client->plan->listener->site->tunnel_ms;
+    uint32_t service_ms = proxy_service(proxy)->gateway.tunnel_ms;
+    return site_ms && (!service_ms || site_ms < service_ms) ? site_ms : service_ms;
+}
+
 static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slice client_ahead)
 {
     const struct exchange *exchange = proxy->exchange;
     struct slice upstream_ahead;
     struct stream *upstream = proxy->courier->kind->upgrade(proxy->courier, &upstream_ahead);
-    uint32_t site_ms = exchange->client->plan->listener->site->tunnel_ms;
-    uint32_t service_ms = proxy_service(proxy)->gateway.tunnel_ms;
     const struct tunnel_setup setup = {
         .worker = exchange->worker,
         .client = client,
@@ -202,7 +213,7 @@ static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slic
         .client_ahead_length = client_ahead.length,
         .upstream_ahead = upstream_ahead.bytes,
         .upstream_ahead_length = upstream_ahead.length,
-        .idle_ms = site_ms && (!service_ms || site_ms < service_ms) ? site_ms : service_ms,
+        .idle_ms = idle_ms(proxy),
         .over = tunnel_ended,
         .owner = proxy,
     };
@@ -210,10 +221,47 @@ static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slic
     return proxy->tunnel != NULL;
 }
 
+/* The key was ours, so the proof is for us (RFC 6455 §4.1). */
+static bool proven(const struct proxy *proxy, const struct head *head)
+{
+    const struct field *key = head_find(&proxy->exchange->request, "sec-websocket-key");
+    const struct field *accept = head_find(head, "sec-websocket-accept");
+    return key && accept && websocket_accepted(key->value, accept->value);
+}
+
+/* In answer to an extended CONNECT (RFC 8441 §5): 200, and bytes in DATA frames. */
+static void connect_tunnel(struct proxy *proxy, const struct head *head)
+{
+    struct exchange *exchange = proxy->exchange;
+    struct response_head answer;
+    if (!proven(proxy, head) || !answer_make(proxy, head, &answer)) {
+        exchange_fail(exchange, 502, BLAME_UPSTREAM, "an upgrade that proves nothing");
+        proxy_finish(proxy, OUTCOME_FAILED);
+        return;
+    }
+    for (uint32_t i = 0; i < answer.field_count; i++)
+        if (slice_is_nocase(head->fields[i].name, "sec-websocket-accept"))
+            head->fields[i].dropped = true;
+    answer.status = 200;
+    answer.reason = SLICE("");
+    answer.body = BODY_CLOSE;
+    if (exchange_respond(exchange, &answer, "", 0, false) < 0)
+        return; /* abort follows */
+    proxy->body_over = false;
+    proxy->replay_lost = true; /* nothing is sent again */
+    exchange->request.body = BODY_CLOSE;
+    proxy->courier->kind->tunnel(proxy->courier, idle_ms(proxy));
+    exchange->codec->tunnel(exchange);
+}
+
 static void upgrade(struct proxy *proxy, const struct head *head)
 {
     struct exchange *exchange = proxy->exchange;
     struct response_head answer;
+    if (exchange->request.connect && exchange->codec->tunnel) {
+        connect_tunnel(proxy, head);
+        return;
+    }
     if (!exchange->request.upgrade || !exchange->codec->upgrade ||
         !answer_make(proxy, head, &answer)) {
         exchange_fail(exchange, 502, BLAME_UPSTREAM, "an upgrade that nobody asked for");
