@@ -1,6 +1,7 @@
 #include "supervise/reload.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,22 +10,19 @@
 #include "base/scoped.h"
 #include "base/table.h"
 #include "supervise/loading.h"
+#include "supervise/past.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 #include "topology/difference.h"
 #include "topology/place.h"
-
-struct old_topology {
-    struct old_topology *next;
-    struct topology *topology;
-};
 
 struct reload {
     struct supervisor *supervisor;
     struct topology *before; /* the one in use when it began */
     struct topology *next;
     struct difference *difference;
-    struct old_topology *old; /* for the one in use, so that the commit needs no memory */
+    struct past_topology *past; /* for the one in use, so that the commit needs no memory */
+    int bundle_fd;              /* of the next; -1: none */
     struct table *names;
     struct links *users, *listeners;
     uint32_t *homes;
@@ -34,52 +32,8 @@ struct reload {
     void *owner;
 };
 
-/* ---- texts of services that are gone, or were another program
- * ----------------------------------------------------------
+/* ---- services that are gone --------------------------------------------------------------------
  */
-
-/* Nobody looks at what an absent service was once its unit is gone. */
-static bool old_is_needed(const struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        if (supervisor->topology->services[i].absent && supervisor->topology->services[i].name[0])
-            return true;
-    return false;
-}
-
-static bool old_has_programs(const struct supervisor *supervisor, const struct topology *topology)
-{
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        if (rolling_needs(&supervisor->units[i], topology->services, topology->service_count))
-            return true;
-    return false;
-}
-
-void reload_sweep(struct supervisor *supervisor)
-{
-    if (old_is_needed(supervisor))
-        return;
-    for (struct old_topology **at = &supervisor->old; *at;) {
-        struct old_topology *old = *at;
-        if (old_has_programs(supervisor, old->topology)) {
-            at = &old->next;
-            continue;
-        }
-        *at = old->next;
-        topology_free(old->topology);
-        free(old);
-    }
-}
-
-void reload_end(struct supervisor *supervisor)
-{
-    while (supervisor->old) {
-        struct old_topology *old = supervisor->old;
-        supervisor->old = old->next;
-        topology_free(old->topology);
-        free(old);
-    }
-}
 
 void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit)
 {
@@ -99,7 +53,7 @@ void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit)
         reload->next->services[service->index] = *service; /* it was to be absent there, too */
     unit_clear(unit, supervisor, service);
     unit->ended = ended;
-    reload_sweep(supervisor);
+    past_sweep(supervisor);
 }
 
 /* ---- preparing --------------------------------------------------------------------------------
@@ -193,8 +147,8 @@ static int tables_make(struct reload *reload)
     reload->names = table_new();
     reload->users = links_users_new(next);
     reload->listeners = links_listeners_new(next);
-    reload->old = calloc(1, sizeof *reload->old);
-    int error = reload->names && reload->users && reload->listeners && reload->old ? 0 : -ENOMEM;
+    reload->past = past_new();
+    int error = reload->names && reload->users && reload->listeners && reload->past ? 0 : -ENOMEM;
     for (size_t i = 0; !error && i < next->service_count; i++)
         if (!next->services[i].absent)
             error = table_add(reload->names, next->services[i].name, &next->services[i], NULL);
@@ -280,7 +234,8 @@ static void reload_free(struct reload *reload)
     links_free(reload->users);
     links_free(reload->listeners);
     free(reload->homes);
-    free(reload->old);
+    past_free(reload->past);
+    fd_drop(&reload->bundle_fd);
     topology_free(reload->next);
     free(reload);
 }
@@ -412,17 +367,17 @@ static void reload_commit(struct reload *reload)
     supervisor->generation = ++records_gateway(supervisor->records)->generation;
     log_info("reloaded", "generation=%u changes=%zu", supervisor->generation,
              reload->difference->count);
-    reload->old->topology = reload->before;
-    reload->old->next = supervisor->old;
-    supervisor->old = reload->old;
+    past_add(supervisor, reload->past, reload->before, supervisor->generation - 1,
+             supervisor->bundle_fd);
+    supervisor->bundle_fd = fd_take(&reload->bundle_fd);
     links_free(users);
     links_free(listeners);
     table_free(names);
     reload->users = reload->listeners = NULL;
     reload->names = NULL;
-    reload->old = NULL;
+    reload->past = NULL;
     reload->next = NULL;
-    reload_sweep(supervisor);
+    past_sweep(supervisor);
     supervisor_note_change(supervisor, NULL);
 }
 
@@ -488,6 +443,7 @@ static int reload_start(struct supervisor *supervisor, struct topology *next,
                               .before = supervisor->topology,
                               .next = next,
                               .difference = difference,
+                              .bundle_fd = fcntl(bundle, F_DUPFD_CLOEXEC, 0),
                               .done = done,
                               .owner = owner};
     supervisor->reload = reload;

@@ -26,10 +26,6 @@ int reload_file(struct supervisor *supervisor, const char *path, bool dry, reloa
 void reload_disown(struct supervisor *supervisor, void *owner);
 /* One that is under way is abandoned: the cluster goes down. */
 void reload_cancel(struct supervisor *supervisor);
-/* Frees earlier topologies that nothing is needed of any more. */
-void reload_sweep(struct supervisor *supervisor);
-/* … and all of them. */
-void reload_end(struct supervisor *supervisor);
 
 /* The unit's service is absent and its last instance gone: its place is free. */
 void supervisor_unit_forget(struct supervisor *supervisor, struct unit *unit);

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "supervise/reload.h"
+#include "supervise/past.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 
@@ -366,7 +366,7 @@ static void end(struct unit *unit)
     log_event(outcome == ROLLOUT_DONE ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "roll-ended",
               "service=%s outcome=\"%s\" why=\"%s\"", unit->service->name,
               rollout_outcome_name(outcome), record->rollout_why);
-    reload_sweep(unit->supervisor);
+    past_sweep(unit->supervisor);
 }
 
 static void time_due(struct timer *timer)
@@ -683,7 +683,9 @@ void rolling_resume(struct unit *unit)
         if (record->rollout == ROLLOUT_FORTH || record->rollout == ROLLOUT_BACK)
             record->rollout = rolling->rollout.outcome = ROLLOUT_CANCELLED;
     } else if (changed) {
-        if (record->rollout != ROLLOUT_FORTH && record->rollout != ROLLOUT_BACK)
+        bool unproven = record->rollout == ROLLOUT_FORTH || record->rollout == ROLLOUT_BACK ||
+                        record->rollout == ROLLOUT_ROLLED_BACK;
+        if (!unproven || !known)
             record->revision_before = record->revision;
         record->revision = ++record->revisions;
         launch(unit, &plan, false, "the file changed");

@@ -1,6 +1,7 @@
 #include "supervise/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
 #include "supervise/marks.h"
+#include "supervise/past.h"
 #include "supervise/reload.h"
 #include "topology/addresses.h"
 #include "topology/place.h"
@@ -346,7 +348,8 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
                                       .options = *options,
                                       .console = options->console,
                                       .privileged = geteuid() == 0,
-                                      .started_wall_ms = clock_wall_ms()};
+                                      .started_wall_ms = clock_wall_ms(),
+                                      .bundle_fd = fcntl(options->bundle_fd, F_DUPFD_CLOEXEC, 0)};
     random_init(&supervisor->random);
     descriptors_raise(supervisor);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -357,6 +360,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
         supervisor_free(supervisor, !supervisor->fresh); /* instances may run */
         return error;
     }
+    past_find(supervisor);
     unsigned adopted = adopt_instances(supervisor);
     supervisor->adopted = adopted > 0;
     error = front_start(supervisor, why, why_size);
@@ -434,9 +438,10 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor->by_slot);
     free(supervisor->homes);
     free(supervisor->log_directory);
-    reload_end(supervisor);
+    past_end(supervisor);
     topology_free(supervisor->topology);
     fd_drop(&supervisor->options.bundle_fd);
+    fd_drop(&supervisor->bundle_fd);
     free(supervisor);
 }
 

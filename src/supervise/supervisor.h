@@ -56,7 +56,8 @@ struct supervisor {
     struct table *names; /* of services, to what the topology says of them */
     struct unit *units;  /* by service index; room for services_max */
     uint32_t services_max;
-    struct old_topology *old; /* texts of services that are absent and not gone yet lie in them */
+    struct past_topology *past; /* not in use, but something of them is needed: past.h */
+    int bundle_fd;              /* what the topology in use was read from; -1: none */
     struct reload *reload;    /* under way; NULL: none */
     struct upgrade *trial;    /* of another executable; NULL: none */
     char *upgrade_to;         /* to be executed in our place; NULL: nothing */

@@ -1,6 +1,8 @@
 """A new program that is not good enough is taken back: what ran before runs on, nobody notices, and
 whoever asked is told why."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -93,6 +95,16 @@ def test_what_was_rolled_back_stays_so(cluster, programs):
     assert set(clients.who_answers(8080, 12)) == {"one"}
     assert reload(cluster, bad, check=True).returncode == 0
     assert rollout(cluster)["state"] == "rolled back"
+    # A new supervisor, whose file says the other program, knows it too.
+    os.kill(cluster.supervisor(), signal.SIGKILL)
+    cluster.process.wait(5)
+    cluster.up()
+    cluster.wait_up(3, "web")
+    assert rollout(cluster)["state"] == "rolled back"
+    pid = cluster.pid(2, "web")
+    os.kill(pid, signal.SIGKILL)
+    cluster.wait_restarted(2, pid, "web")
+    assert set(clients.who_answers(8080, 12)) == {"one"}
     before = pids(cluster)
     # The file as it was: nothing needs to be replaced.
     assert reload(cluster, service(programs, 3, "http", more), check=True).returncode == 0
