@@ -58,13 +58,13 @@ struct supervisor {
     uint32_t services_max;
     struct past_topology *past; /* not in use, but something of them is needed: past.h */
     int bundle_fd;              /* what the topology in use was read from; -1: none */
-    struct reload *reload;    /* under way; NULL: none */
-    struct upgrade *trial;    /* of another executable; NULL: none */
-    char *upgrade_to;         /* to be executed in our place; NULL: nothing */
-    struct marks *marks;      /* finds processes where there are no cgroups */
-    struct links *users;      /* of each service */
-    struct links *listeners;  /* of each service */
-    struct unit **noted;      /* units that changed since the last turn, each once */
+    struct reload *reload;      /* under way; NULL: none */
+    struct upgrade *trial;      /* of another executable; NULL: none */
+    char *upgrade_to;           /* to be executed in our place; NULL: nothing */
+    struct marks *marks;        /* finds processes where there are no cgroups */
+    struct links *users;        /* of each service */
+    struct links *listeners;    /* of each service */
+    struct unit **noted;        /* units that changed since the last turn, each once */
     size_t noted_count;
     size_t unsettled; /* units that were not settled when they were last looked at */
     size_t
