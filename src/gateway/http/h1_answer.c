@@ -123,7 +123,7 @@ static ssize_t sent(struct h1_exchange *own, ssize_t taken, size_t length)
         return client_gone(connection, taken);
     own->room_wanted = (size_t)taken < length;
     if (own->room_wanted || own->output.pending)
-        h1_deadline(connection, h1_site(connection)->send_ms);
+        h1_deadline_send(own);
     return taken;
 }
 
@@ -327,7 +327,7 @@ void h1_answer_room(struct h1_exchange *own)
     struct h1_connection *connection = own->connection;
     int flushed = h1_output_flush(&own->output, &connection->stream);
     if (flushed == -EAGAIN) {
-        h1_deadline(connection, h1_site(connection)->send_ms);
+        h1_deadline_send(own);
         return;
     }
     if (flushed < 0) {

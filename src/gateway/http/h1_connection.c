@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/http/h2_server.h"
 
@@ -44,11 +45,32 @@ static void rate_due(struct h1_connection *connection, uint64_t now_ms)
         h1_deadline(connection, RATE_WINDOW_MS);
 }
 
+void h1_deadline_send(struct h1_exchange *own)
+{
+    own->taking_seen = false;
+    h1_deadline(own->connection, (h1_site(own->connection)->send_ms + 1) / 2);
+}
+
+/* The kernel has so much room that a slow client makes none for minutes; so it is asked what the
+ * client has taken, once in the middle and then at the end. */
+static void send_due(struct h1_connection *connection)
+{
+    struct h1_exchange *own = connection->exchange;
+    uint64_t taken = acknowledged_bytes(connection->stream.fd);
+    if (own->taking_seen && taken <= own->taken_bytes) {
+        h1_close(connection, true, "send timeout: the client takes nothing");
+        return;
+    }
+    own->taking_seen = true;
+    own->taken_bytes = taken;
+    h1_deadline(connection, (h1_site(connection)->send_ms + 1) / 2);
+}
+
 static void exchange_due(struct h1_connection *connection)
 {
     struct h1_exchange *own = connection->exchange;
     if (own->room_wanted || own->output.pending)
-        h1_close(connection, true, "send timeout: the client takes nothing");
+        send_due(connection);
     else if (!own->exchange.request_ended && own->body_wanted)
         h1_request_fail(connection, 408, "body timeout");
     else if (stream_watch(&connection->stream) < 0) /* WATCH_CLIENT_MS are over */

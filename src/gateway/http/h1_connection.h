@@ -75,14 +75,16 @@ struct h1_exchange {
     uint64_t body_left; /* BODY_LENGTH: of the request */
     uint64_t rate_ms;   /* when the window began in which the body's speed is measured */
     uint64_t rate_bytes;
-    bool keeps;       /* the connection, after the response */
-    bool body_wanted; /* the handler takes bytes */
-    bool body_told;   /* it was told of what had come with the head, if only of nothing */
-    bool bodyless;    /* HEAD, 204, 304: whatever the head says of a body */
-    bool room_wanted; /* it waits for room */
-    bool closes;      /* the connection must end after this */
-    bool chunks_over; /* the request's */
-    bool unframed;    /* the response ends with the connection */
+    uint64_t taken_bytes; /* by the client, when that was looked at last */
+    bool keeps;           /* the connection, after the response */
+    bool body_wanted;     /* the handler takes bytes */
+    bool body_told;       /* it was told of what had come with the head, if only of nothing */
+    bool bodyless;        /* HEAD, 204, 304: whatever the head says of a body */
+    bool room_wanted;     /* it waits for room */
+    bool taking_seen;     /* that was since it wants room */
+    bool closes;          /* the connection must end after this */
+    bool chunks_over;     /* the request's */
+    bool unframed;        /* the response ends with the connection */
     bool cut;
 };
 
@@ -110,6 +112,8 @@ void h1_exchange_free(struct h1_exchange *own);
 /* ---- h1_connection.c ---- */
 
 void h1_deadline(struct h1_connection *connection, uint64_t delay_ms);
+/* Something waits to be sent: who has taken nothing of it for `timeout send=` is cut off. */
+void h1_deadline_send(struct h1_exchange *own);
 /* Closes it; an exchange is aborted. It is freed when nobody is in it any more. */
 void h1_close(struct h1_connection *connection, bool reset, const char *why);
 /* It is HTTP/2's from now on, with what was read. */
