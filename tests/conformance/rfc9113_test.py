@@ -257,7 +257,8 @@ MALFORMED = {
     "8.1.1 two lengths": pseudo() + [(b"content-length", b"0"), (b"content-length", b"0")],
     "8.1.1 a length that is none": pseudo() + [(b"content-length", b"x")],
     "8.1.1 a length and no body": pseudo() + [(b"content-length", b"5")],
-    "RFC 8441: nothing offered it": pseudo(method=b"CONNECT") + [(b":protocol", b"websocket")],
+    "RFC 8441: a protocol without CONNECT": pseudo() + [(b":protocol", b"websocket")],
+    "RFC 8441: a protocol without a path": pseudo(method=b"CONNECT", path=None) + [(b":protocol", b"websocket")],
 }
 
 
@@ -449,6 +450,7 @@ def test_many_streams_at_once(gateway):
 FLOODS = {
     "PING": frame(PING, payload=b"12345678"),
     "SETTINGS": frame(SETTINGS),
+    "an unknown kind": frame(77, 255, 0, b"what"),
     "PRIORITY": frame(PRIORITY, 0, 1, b"\0\0\0\x03\x10"),
     "WINDOW_UPDATE": frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\x01"),
     "empty DATA": frame(DATA, 0, 1),

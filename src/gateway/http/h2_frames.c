@@ -278,6 +278,7 @@ int h2_callbacks_set(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, header_came);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, header_invalid);
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, frame_begins);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, h2_extension_ignore);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame_came);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, frame_invalid);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_came);

@@ -65,7 +65,6 @@ static int field_invalid(nghttp2_session *session, const nghttp2_frame *frame, c
 static void fields_came(struct h2_link *link, struct h2_courier *own, bool ended)
 {
     link->reading = NULL;
-    h2_floods_allow(&link->floods, 4);
     if (own && own->owner)
         h2_response_fields(own, ended);
 }
@@ -225,6 +224,7 @@ int h2_link_callbacks_set(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, field_came);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, field_invalid);
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, frame_begins);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, h2_extension_ignore);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame_came);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, frame_invalid);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_came);

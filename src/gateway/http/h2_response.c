@@ -215,6 +215,7 @@ static void head_came(struct h2_courier *own, bool ended)
     own->body_left =
         head.body == BODY_LENGTH && !bodyless(own, &head) ? head.body_length : UINT64_MAX;
     own->remote_ended = ended;
+    h2_floods_allow(&own->link->floods, 4);
     own->state = COURIER_BODY;
     if (!ended && own->body_left) { /* with the first of the body, if that comes at once */
         own->link->announced = own;

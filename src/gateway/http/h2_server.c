@@ -46,6 +46,7 @@ static int library_prepare(struct h2_worker *h2)
         return -ENOMEM;
     nghttp2_option_set_no_auto_window_update(h2->option, 1);
     nghttp2_option_set_no_closed_streams(h2->option, 1);
+    h2_extensions_tell(h2->option);
     nghttp2_option_set_max_outbound_ack(h2->option, H2_ACKS_MAX);
     nghttp2_option_set_stream_reset_rate_limit(h2->option, 1000000, 1000000);
     return 0;

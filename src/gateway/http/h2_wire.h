@@ -111,6 +111,11 @@ struct h2_floods {
     int32_t control_left;
     uint64_t refilled_ms;
 };
+/* Frames of types that nobody knows are ignored (RFC 9113 §4.1), but told of when they begin, which
+ * libnghttp2 does only of those that it is asked for. */
+void h2_extensions_tell(nghttp2_option *option);
+int h2_extension_ignore(nghttp2_session *session, void **ret_payload, const nghttp2_frame_hd *head,
+                        void *owner);
 void h2_floods_init(struct h2_floods *floods, uint64_t now_ms);
 /* False: that is too many. */
 bool h2_floods_reset(struct h2_floods *floods, uint64_t now_ms);
