@@ -48,9 +48,10 @@ struct compress_worker {
     struct loop *loop;
     struct deferred turn_end;
     struct compressors line;  /* those that have something to do when the turn ends */
-    size_t turn_left;         /* bytes that may be compressed in this turn */
+    size_t turn_bytes;        /* that were compressed in this turn */
     size_t bytes;             /* of all encoders */
     struct compressor *spare; /* without an encoder */
+    struct gzip_whole *whole; /* NULL: none yet */
     struct encoder *encoders[ENCODING_COUNT][SPARES_MAX];
     unsigned levels[ENCODING_COUNT][SPARES_MAX];
     unsigned encoder_count[ENCODING_COUNT];
@@ -67,7 +68,6 @@ static struct compress_worker *worker_of(struct exchange *exchange)
     if (!worker)
         return NULL;
     worker->loop = exchange->worker->loop;
-    worker->turn_left = COMPRESS_TURN_BYTES;
     TAILQ_INIT(&worker->line);
     http->compress = worker;
     return worker;
@@ -81,6 +81,7 @@ void compress_worker_free(struct worker *worker, struct compress_worker *compres
     for (size_t i = 0; i < ENCODING_COUNT; i++)
         while (compress->encoder_count[i])
             encoder_free(compress->encoders[i][--compress->encoder_count[i]]);
+    gzip_whole_free(compress->whole);
     free(compress->spare);
     free(compress);
 }
@@ -106,7 +107,7 @@ static void line_leave(struct compressor *own)
 
 static void turn_spend(struct compress_worker *worker, size_t bytes)
 {
-    worker->turn_left -= bytes < worker->turn_left ? bytes : worker->turn_left;
+    worker->turn_bytes += bytes;
     deferred_start(worker->loop, &worker->turn_end, turn_ended, worker);
 }
 
@@ -175,6 +176,8 @@ static struct compressor *compressor_new(struct exchange *exchange, enum encodin
     own->worker = worker;
     own->encoding = encoding;
     own->level = exchange->route->compression->level;
+    if (brief && encoding == ENCODING_GZIP)
+        return own;
     own->encoder = encoder_take(worker, encoding, own->level);
     if (own->encoder) {
         worker->bytes += encoder_bytes(encoding);
@@ -308,7 +311,7 @@ static void turn_ended(struct deferred *deferred)
     struct compress_worker *worker = deferred->owner;
     struct compressors now = TAILQ_HEAD_INITIALIZER(now);
     struct compressor *own;
-    worker->turn_left = COMPRESS_TURN_BYTES;
+    worker->turn_bytes = 0;
     TAILQ_CONCAT(&now, &worker->line, next);
     TAILQ_FOREACH (own, &now, next)
         own->line = &now;
@@ -324,7 +327,9 @@ static void turn_ended(struct deferred *deferred)
 static size_t feed(struct compressor *own, const char *bytes, size_t length, bool last)
 {
     struct compress_worker *worker = own->worker;
-    size_t some = length < worker->turn_left ? length : worker->turn_left;
+    size_t left =
+        worker->turn_bytes < COMPRESS_TURN_BYTES ? COMPRESS_TURN_BYTES - worker->turn_bytes : 0;
+    size_t some = length < left ? length : left;
     struct encoder_run run = {.in = bytes, .in_left = some};
     bool done = !some || step_take(own, ENCODER_MORE, &run);
     size_t taken = some - run.in_left;
@@ -424,17 +429,33 @@ static const struct filter_kind compress_kind = {
 
 /* ---- its beginning --------------------------------------------------------------------------- */
 
+static uint32_t gzip_encode(struct compressor *own, const char *bytes, size_t length)
+{
+    struct compress_worker *worker = own->worker;
+    if (worker->whole && gzip_whole_level(worker->whole) != own->level) {
+        gzip_whole_free(worker->whole);
+        worker->whole = NULL;
+    }
+    if (!worker->whole)
+        worker->whole = gzip_whole_new(own->level);
+    return worker->whole ? (uint32_t)gzip_whole_encode(worker->whole, bytes, length, own->out,
+                                                       COMPRESS_OUT_BYTES)
+                         : 0;
+}
+
+/* False: no memory. */
 static bool whole_encode(struct compressor *own, const char *bytes, size_t length)
 {
     struct encoder_run run = {
         .in = bytes, .in_left = length, .out = own->out, .room = COMPRESS_OUT_BYTES};
     turn_spend(own->worker, length);
-    if (encoder_step(own->encoder, ENCODER_END, &run) <= 0)
-        return false;
-    own->to = (uint32_t)(run.out - own->out);
+    if (own->encoding == ENCODING_GZIP)
+        own->to = gzip_encode(own, bytes, length);
+    else if (encoder_step(own->encoder, ENCODER_END, &run) > 0)
+        own->to = (uint32_t)(run.out - own->out);
     own->ending = true;
     encoder_give(own);
-    return true;
+    return own->to > 0;
 }
 
 /* One send, with its length. */
@@ -486,11 +507,12 @@ static struct compressor *compressor_choose(struct exchange *exchange, bool brie
     return NULL;
 }
 
-/* Is all of the body here, and so little that what comes out finds room? */
+/* Is all of the body here, and so little that what comes out finds room? Those are the cheapest, so
+ * that a turn has more for them. */
 static bool whole(const struct compress_worker *worker, size_t length, bool last)
 {
     return last && length <= WHOLE_BYTES_MAX &&
-           (length <= worker->turn_left || length <= PAGE_BYTES_MAX);
+           (worker->turn_bytes < COMPRESS_TURN_BYTES_MAX || length <= PAGE_BYTES_MAX);
 }
 
 /* A HEAD is answered as the GET would be. */

@@ -4,7 +4,9 @@
  * It streams: what a handler wrote comes out when the buffer is full, or when the turn brought no
  * more (a flush), so that events and slow pages go on. Its bounds are a worker's: encoders may have
  * COMPRESS_BYTES_MAX together (then a response goes with a coding that takes less, or as it is),
- * and COMPRESS_TURN_BYTES are compressed in a turn; then those that have more stand in line. */
+ * and COMPRESS_TURN_BYTES are compressed in a turn; then those that have more stand in line.
+ * Small bodies that are there whole are compressed at once, up to COMPRESS_TURN_BYTES_MAX; then
+ * they are streams, too. */
 #pragma once
 
 #include "gateway/http/exchange.h"
@@ -12,6 +14,7 @@
 enum {
     COMPRESS_BYTES_MAX = 64 * 1024 * 1024,
     COMPRESS_TURN_BYTES = 512 * 1024,
+    COMPRESS_TURN_BYTES_MAX = 4 * COMPRESS_TURN_BYTES,
     COMPRESS_OUT_BYTES = 33 * 1024,
 };
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <brotli/encode.h>
+#include <libdeflate.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -194,4 +195,43 @@ int encoder_step(struct encoder *encoder, enum encoder_step step, struct encoder
                                               struct encoder_run *) = {
         [ENCODING_GZIP] = gzip_step, [ENCODING_BROTLI] = brotli_step, [ENCODING_ZSTD] = zstd_step};
     return steps[encoder->encoding](encoder, step, run);
+}
+
+/* ---- gzip of what is there whole ------------------------------------------------------------- */
+
+struct gzip_whole {
+    unsigned level;
+    struct libdeflate_compressor *compressor;
+};
+
+struct gzip_whole *gzip_whole_new(unsigned level)
+{
+    struct gzip_whole *gzip = calloc(1, sizeof *gzip);
+    if (!gzip)
+        return NULL;
+    gzip->level = level;
+    gzip->compressor = libdeflate_alloc_compressor((int)level);
+    if (gzip->compressor)
+        return gzip;
+    free(gzip);
+    return NULL;
+}
+
+void gzip_whole_free(struct gzip_whole *gzip)
+{
+    if (!gzip)
+        return;
+    libdeflate_free_compressor(gzip->compressor);
+    free(gzip);
+}
+
+unsigned gzip_whole_level(const struct gzip_whole *gzip)
+{
+    return gzip->level;
+}
+
+size_t gzip_whole_encode(struct gzip_whole *gzip, const char *in, size_t length, char *out,
+                         size_t room)
+{
+    return libdeflate_gzip_compress(gzip->compressor, in, length, out, room);
 }

@@ -212,6 +212,20 @@ static void its_memory_is_bounded(void **state)
 #endif
 }
 
+static void what_is_there_whole_goes_at_once(void **state)
+{
+    (void)state;
+    for (unsigned level = 1; level <= ENCODER_LEVEL_MAX; level++) {
+        struct gzip_whole *gzip = gzip_whole_new(level);
+        assert_int_equal(gzip_whole_level(gzip), level);
+        assert_int_equal(gzip_whole_encode(gzip, text, 32768, coded, 100), 0);
+        size_t length = gzip_whole_encode(gzip, text, 32768, coded, CODED_BYTES);
+        assert_true(length > 0 && length < 32768);
+        assert_decoded(ENCODING_GZIP, length, 32768);
+        gzip_whole_free(gzip);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +233,7 @@ int main(void)
         cmocka_unit_test(every_level_makes_it_smaller),
         cmocka_unit_test(what_was_flushed_can_be_decoded),
         cmocka_unit_test(one_serves_several_bodies),
+        cmocka_unit_test(what_is_there_whole_goes_at_once),
         cmocka_unit_test(its_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, text_make, NULL);
