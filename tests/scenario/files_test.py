@@ -353,6 +353,50 @@ def test_readers_that_leave_leave_nothing(cluster, public):
     assert len(ask("/big.bin")[2]) == 10_000_000
 
 
+def test_slow_readers_of_large_files(cluster):
+    """Over both protocols: who reads slowly is served, who reads nothing is cut, and nobody costs memory."""
+    path = put(cluster, "huge.bin", "")
+    os.truncate(path, 2_000_000_000)
+    cluster.up("gateway threads=1; listen 127.0.0.1:18090 http { timeout send=2s; route / -> files ./public; }")
+    ready(cluster)
+    gateway = cluster.status()["gateway_pid"]
+
+    def rss():
+        return next(int(line.split()[1]) for line in open(f"/proc/{gateway}/status") if line.startswith("VmRSS"))
+
+    before, stalled, curls = rss(), [], []
+    for _ in range(40):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", PORT))
+        client.sendall(b"GET /huge.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        stalled.append(client)
+    for _ in range(10):
+        curls.append(subprocess.Popen(["curl", "-s", "--http2-prior-knowledge", "--limit-rate", "50k", "--max-time", "5",
+                                       f"http://127.0.0.1:{PORT}/huge.bin", "-o", "/dev/null", "-w", "%{size_download}"],
+                                      stdout=subprocess.PIPE))
+    slow, got = stalled.pop(), 0
+    until = time.monotonic() + 4
+    while time.monotonic() < until:  # a little twice in a second
+        got += len(slow.recv(100_000))
+        time.sleep(0.4)
+    assert rss() < before + 20_000  # kB
+    assert got > 0 and len(slow.recv(1000)) > 0
+    slow.close()
+    for client in stalled:
+        total = 0
+        try:
+            while piece := client.recv(1 << 20):
+                total += len(piece)
+        except ConnectionResetError:
+            pass
+        assert total < 2_000_000_000
+        client.close()
+    assert all(int(curl.communicate(timeout=20)[0]) > 50_000 for curl in curls)
+    assert status("/") == 404
+
+
 @both_accounts
 def test_a_reload_brings_folders(cluster, public):
     other = cluster.folder("other")

@@ -159,7 +159,7 @@ def played(cluster, protocol):
         program = Program(protocol, answer)
         origins.append(Origin(program))
         cluster.up(f"""service app {{ at {origins[0].text}; speaks {protocol}; retry tries=1; }}
-                       listen {PORT} http {{ route / -> app; }}""")
+                       listen {PORT} http {{ bounds header=256k; route / -> app; }}""")
         processes.wait_for(lambda: not clients.refused(PORT), 5, "the listener")
         return program
 
@@ -190,6 +190,13 @@ def test_framing(played, protocol):
         assert ask("/", "POST", sent, encode_chunked=chunked).status == 201
         variables, body = program.heard[-1]
         assert body == data and dict(variables)["CONTENT_LENGTH"] == str(len(data))
+    # A head that no packet of uwsgi holds is refused before anybody hears of it; SCGI has no such bound.
+    heard = len(program.heard)
+    with socket.create_connection(("127.0.0.1", PORT), 5) as client:
+        client.sendall(b"GET /?%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 40000))  # it is told twice
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 503" if protocol == "uwsgi" else b"HTTP/1.1 201")
+    assert len(program.heard) == heard + (protocol == "scgi")
 
 
 ANSWERS = [
