@@ -27,6 +27,18 @@
 /* ---- rotation
  * ------------------------------------------------------------------------------------- */
 
+/* Have some of them another share of what comes? */
+static bool shares_differ(const struct rotation_member *members, size_t count)
+{
+    uint32_t weight = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (weight && members[i].weight && members[i].weight != weight)
+            return true;
+        weight = members[i].weight ? members[i].weight : weight;
+    }
+    return false;
+}
+
 static size_t rotation_build(const struct bpf_steering *steering, uint32_t service,
                              const struct rotation_member *members, const uint32_t *numbers,
                              size_t count, uint32_t *ret_slots, enum steer_policy *ret_policy)
@@ -34,7 +46,10 @@ static size_t rotation_build(const struct bpf_steering *steering, uint32_t servi
     const struct service *of_service = service_of(steering, service);
     uint64_t names[SERVICE_INSTANCES_MAX];
     uint64_t seed = hash_bytes(of_service->name, strlen(of_service->name), hash_seed());
-    switch (of_service->balance) {
+    enum balance_policy balance = of_service->balance;
+    if (balance != BALANCE_HASH && shares_differ(members, count))
+        balance = BALANCE_WEIGHTED; /* a canary is out */
+    switch (balance) {
     case BALANCE_ROUND_ROBIN:
         *ret_policy = STEER_CYCLE;
         return rotation_cycle(members, count, ret_slots);

@@ -131,6 +131,8 @@ def test_the_cluster_goes_down(cluster, programs):
 @pytest.mark.parametrize("step", ["surging", "pausing", "replacing", "trimming"])
 def test_the_supervisor_dies(cluster, programs, account, step):
     """The next one finishes it. Connections kept alive hold an instance that is drained or trimmed."""
+    if step != "replacing" and not account.root:
+        pytest.skip("the way that sockets are steered matters while instances are drained")
     more = PAUSE.format(pause="500ms" if step == "pausing" else "0ms")
     if step == "surging":
         more += " check exec /bin/sh -c 'sleep 0.5' every=5s timeout=5s;"
@@ -169,18 +171,23 @@ def test_the_supervisor_dies_on_the_way_back(cluster, programs):
         assert answers() == {"one"}
 
 
-def test_a_canary_gets_its_share(cluster, programs):
-    cluster.up(service(programs, 2, "http", "roll surge=1;"))
+@pytest.mark.both_accounts
+@pytest.mark.parametrize("path", ["http", "direct"])
+def test_a_canary_gets_its_share(cluster, programs, account, path):
+    if path == "http" and not account.root:
+        pytest.skip("the gateway does the same for both")
+    cluster.up(service(programs, 2, path, "roll surge=1;"))
     cluster.wait_up(2, "web")
-    cluster.configure(service(programs, 2, "http", "roll surge=1;").replace("WHO=one", "WHO=one MORE=1"))
-    rolling = subprocess.Popen(cluster.arguments("roll", "web", "canary=10%", "step=4s"),
-                               stderr=subprocess.PIPE, text=True, cwd=cluster.directory, env=cluster.environment)
+    rolling = subprocess.Popen(cluster.arguments("roll", "web", "canary=10%", "step=1500ms"),
+                               stderr=subprocess.PIPE, text=True, cwd=cluster.directory,
+                               env=cluster.environment, **account.options())
     wait_step(cluster, "canary")
     fresh = str(cluster.pid(3, "web"))
-    asked = [clients.ask(8080).split()[1] for _ in range(200)]
-    told = rollout(cluster)
-    assert told["step"] == "canary" and told["share_percent"] == 10, told
-    assert 12 <= asked.count(fresh) <= 28
+    asked = []
+    while rollout(cluster)["share_percent"] == 10 and len(asked) < 200:
+        asked += [clients.ask(8080).split()[1] for _ in range(20)]
+    assert len(asked) >= 40
+    assert 0.01 <= asked.count(fresh) / len(asked) <= 0.21  # a third without it; by chance, without BPF
     assert rolling.wait(40) == 0
     progress = rolling.stderr.read()
     assert "canary 10%" in progress and "canary 20%" in progress and "canary 80%" in progress

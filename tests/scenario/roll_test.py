@@ -8,7 +8,7 @@ import pytest
 
 from harness.traffic import Traffic
 
-ROLLS = int(os.environ.get("ROLLS", "2"))
+ROLLS = int(os.environ.get("ROLLS", "1"))
 LISTEN = {
     "direct": "listen 8080 tcp -> web;",
     "relay": "listen 8080 tcp -> web path=relay;",
@@ -20,7 +20,7 @@ def service(programs, instances, path="direct", more="", behave="", version="one
     return f"""
         service web {{
             run node {programs.path("rolled.js")}; port 3000; instances {instances};
-            env WHO={version} NODE_PATH=/usr/share/nodejs BEHAVE={behave};
+            env WHO={version} SECONDS=0.5 NODE_PATH=/usr/share/nodejs BEHAVE={behave};
             stop SIGTERM drain=300ms within=20s; {more}
         }}
         {LISTEN[path]}"""
