@@ -119,7 +119,18 @@ static const struct directive rows[] = {
                   .low = 1024,
                   .high = 1 << 30,
                   .fallback = "8m",
-                  .help = "a larger answer is not stored"}},
+                  .help = "a larger answer is not stored"},
+                 {.name = "disk",
+                  .type = VALUE_PATH,
+                  .help =
+                      "a folder that has a file for what memory has no room for, and what is to "
+                      "be there after a restart"},
+                 {.name = "size",
+                  .type = VALUE_SIZE,
+                  .low = 16 << 20,
+                  .high = 1ull << 43,
+                  .fallback = "1g",
+                  .help = "of that file, all of which is taken at once"}},
      .help =
          "A place for answers that routes may use again, named by their `cache`. Several routes "
          "may share it; what was not asked for lately makes room.",

@@ -246,7 +246,8 @@ int generation_build(const struct build_setup *setup, struct generation **ret_ge
         error = directories_take(&building);
     if (!error)
         error = caches_take(setup->caches, building.generation->topology,
-                            tally_sizes(setup->tally)->threads, &building.generation->stores);
+                            tally_sizes(setup->tally)->threads, setup->cache_files,
+                            &building.generation->stores);
     if (!error)
         error = plans_make(&building);
     bundle_free(building.bundle);

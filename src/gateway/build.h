@@ -19,6 +19,7 @@ struct build_setup {
     const struct sockets *sockets;
     struct tls_tickets *tickets;
     struct caches *caches;
+    int *cache_files; /* CACHES_MAX, as directories */
     int *directories; /* DIRECTORIES_MAX, -1: not given; those that it needs are taken */
 };
 

@@ -4,74 +4,98 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scoped.h"
 #include "gateway/http/cache_store.h"
 
-static struct cache_store *store_find(const struct caches *caches, const char *name)
+/* Is it what the setting means, but for bounds that can change? */
+static bool same(const struct cache_kept *kept, const struct cache_setting *setting)
+{
+    if (strcmp(cache_store_name(kept->store), setting->name) != 0)
+        return false;
+    if (!kept->disk || !setting->disk)
+        return !kept->disk && !setting->disk;
+    return strcmp(kept->disk, setting->disk) == 0 && kept->disk_bytes == setting->disk_bytes;
+}
+
+static struct cache_store *store_find(const struct caches *caches,
+                                      const struct cache_setting *setting)
 {
     for (size_t i = 0; i < caches->count; i++)
-        if (strcmp(cache_store_name(caches->list[i]), name) == 0)
-            return caches->list[i];
+        if (same(&caches->list[i], setting))
+            return caches->list[i].store;
     return NULL;
 }
 
-/* NULL: no memory, or too many. */
-static struct cache_store *store_take(struct caches *caches, const struct cache_setting *setting,
-                                      unsigned workers)
+static struct cache_store *store_make(struct caches *caches, const struct cache_setting *setting,
+                                      unsigned workers, int *file)
 {
-    struct cache_store *store = store_find(caches, setting->name);
-    if (!store && caches->count < sizeof caches->list / sizeof caches->list[0]) {
-        store =
+    if (caches->count == sizeof caches->list / sizeof caches->list[0])
+        return NULL;
+    struct cache_kept *kept = &caches->list[caches->count];
+    *kept = (struct cache_kept){.disk = setting->disk ? strdup(setting->disk) : NULL,
+                                .disk_bytes = setting->disk_bytes};
+    if (!setting->disk == !kept->disk)
+        kept->store =
             cache_store_new(setting->name, setting->memory_bytes, setting->object_bytes, workers);
-        if (store)
-            caches->list[caches->count++] = store;
+    if (!kept->store) {
+        free(kept->disk);
+        return NULL;
     }
-    if (store)
-        cache_store_ref(store);
-    return store;
+    kept->file = setting->disk ? fd_take(file) : -1;
+    caches->count++;
+    return kept->store;
 }
 
 int caches_take(struct caches *caches, const struct topology *topology, unsigned workers,
-                struct cache_store ***ret_stores)
+                int *files, struct cache_store ***ret_stores)
 {
     *ret_stores = calloc(topology->cache_count + 1, sizeof **ret_stores);
-    if (!*ret_stores)
-        return -ENOMEM;
-    for (size_t i = 0; i < topology->cache_count; i++) {
-        (*ret_stores)[i] = store_take(caches, &topology->caches[i], workers);
-        if (!(*ret_stores)[i])
-            return -ENOMEM;
+    int error = *ret_stores ? 0 : -ENOMEM;
+    for (size_t i = 0; !error && i < topology->cache_count; i++) {
+        struct cache_store *store = store_find(caches, &topology->caches[i]);
+        if (!store)
+            store = store_make(caches, &topology->caches[i], workers, &files[i]);
+        if (store)
+            cache_store_ref(store);
+        (*ret_stores)[i] = store;
+        error = store ? 0 : -ENOMEM;
     }
-    return 0;
+    for (size_t i = 0; i < CACHES_MAX; i++)
+        fd_drop(&files[i]);
+    return error;
 }
 
-static const struct cache_setting *setting_find(const struct topology *topology, const char *name)
+static const struct cache_setting *setting_find(const struct topology *topology,
+                                                const struct cache_kept *kept)
 {
     for (size_t i = 0; i < topology->cache_count; i++)
-        if (strcmp(topology->caches[i].name, name) == 0)
+        if (same(kept, &topology->caches[i]))
             return &topology->caches[i];
     return NULL;
 }
 
-static bool all(const struct cache_object *object, void *owner)
+static void kept_drop(struct cache_kept *kept)
 {
-    (void)object, (void)owner;
-    return true;
+    cache_store_resize(kept->store, 0, 0); /* what an old generation still stores finds no room */
+    cache_store_unref(kept->store);
+    fd_drop(&kept->file);
+    free(kept->disk);
 }
 
 void caches_settle(struct caches *caches, const struct topology *topology)
 {
-    size_t kept = 0;
+    size_t count = 0;
     for (size_t i = 0; i < caches->count; i++) {
-        struct cache_store *store = caches->list[i];
-        const struct cache_setting *setting = setting_find(topology, cache_store_name(store));
-        if (setting) {
-            cache_store_resize(store, setting->memory_bytes, setting->object_bytes);
-            caches->list[kept++] = store;
+        struct cache_kept *kept = &caches->list[i];
+        const struct cache_setting *setting = setting_find(topology, kept);
+        if (!setting) {
+            kept_drop(kept);
             continue;
         }
-        cache_store_resize(store, 0, 0); /* what an old generation still stores finds no room */
-        cache_store_purge(store, all, NULL);
-        cache_store_unref(store);
+        cache_store_resize(kept->store, setting->memory_bytes, setting->object_bytes);
+        if (kept->file >= 0) /* the process is confined by now: so is the thread that this begins */
+            cache_store_disk(kept->store, fd_take(&kept->file), setting->disk_bytes);
+        caches->list[count++] = *kept;
     }
-    caches->count = kept;
+    caches->count = count;
 }

@@ -6,13 +6,21 @@
 #include "gateway/core/generation.h"
 #include "topology/topology.h"
 
+struct cache_kept {
+    struct cache_store *store; /* a reference */
+    char *disk;                /* that it was made with, NULL: none; another makes another store */
+    uint64_t disk_bytes;
+    int file; /* of its disk, until that begins; -1: none */
+};
+
 struct caches {
-    struct cache_store *list[2 * CACHES_MAX]; /* of two generations */
+    struct cache_kept list[2 * CACHES_MAX]; /* of two generations */
     size_t count;
 };
 
-/* A reference to each of the topology's, in an array of the caller's. 0 or -ENOMEM. */
+/* A reference to each of the topology's, in an array of the caller's. `files`: descriptors of their
+ * files, all of which are taken or closed. 0 or -ENOMEM. */
 int caches_take(struct caches *caches, const struct topology *topology, unsigned workers,
-                struct cache_store ***ret_stores);
+                int *files, struct cache_store ***ret_stores);
 /* This is the generation that everybody uses now. */
 void caches_settle(struct caches *caches, const struct topology *topology);

@@ -48,6 +48,7 @@ static struct {
     int heirs[TALLY_THREADS_MAX];     /* by thread: whom ours go to; -1: nobody */
     struct watch opener;
     struct caches caches;
+    int cache_files[CACHES_MAX]; /* of the next generation; -1: none */
     struct resolved *resolved;
     struct stash *stash; /* NULL: one thread */
     struct resolver *resolver;
@@ -194,55 +195,33 @@ static void tickets_rotate(struct timer *timer)
  */
 
 static const int calls[] = {
-    SYS_accept4,
-    SYS_socket,
-    SYS_connect,
-    SYS_bind,
-    SYS_shutdown,
-    SYS_sendto,
-    SYS_recvfrom,
-    SYS_sendmsg,
-    SYS_recvmsg,
-    SYS_sendmmsg,
-    SYS_recvmmsg,
-    SYS_setsockopt,
-    SYS_getsockopt,
-    SYS_getsockname,
-    SYS_getpeername,
-    SYS_readv,
-    SYS_writev,
-    SYS_splice,
-    SYS_pipe2,
-    SYS_dup3,
-    SYS_fcntl,
-    SYS_newfstatat, /* fstat(3) of a bundle */
-    SYS_pread64,
-    SYS_epoll_create1,
-    SYS_epoll_ctl,
-    SYS_epoll_pwait,
-    SYS_eventfd2,
-    SYS_ppoll,
-    SYS_clone,
-    SYS_clone3,
-    SYS_mprotect,
-    SYS_set_robust_list,
-    SYS_rseq,
-    SYS_sched_yield,
-    SYS_sched_getaffinity,
-    SYS_prctl,
-    SYS_getrusage,
-    SYS_sigaltstack,
-    SYS_nanosleep,
-    SYS_clock_nanosleep,
-    SYS_socketpair, /* to the opener */
-    SYS_sendfile,
-    SYS_getdents64, /* of folders that it opened */
-    SYS_ioctl,
-    SYS_lseek,
+    SYS_accept4,         SYS_socket,
+    SYS_connect,         SYS_bind,
+    SYS_shutdown,        SYS_sendto,
+    SYS_recvfrom,        SYS_sendmsg,
+    SYS_recvmsg,         SYS_sendmmsg,
+    SYS_recvmmsg,        SYS_setsockopt,
+    SYS_getsockopt,      SYS_getsockname,
+    SYS_getpeername,     SYS_readv,
+    SYS_writev,          SYS_splice,
+    SYS_pipe2,           SYS_dup3,
+    SYS_fcntl,           SYS_newfstatat, /* fstat(3) of a bundle */
+    SYS_pread64,         SYS_pwrite64,   /* of caches' files, and their size */
+    SYS_fallocate,       SYS_ftruncate,
+    SYS_epoll_create1,   SYS_epoll_ctl,
+    SYS_epoll_pwait,     SYS_eventfd2,
+    SYS_ppoll,           SYS_clone,
+    SYS_clone3,          SYS_mprotect,
+    SYS_set_robust_list, SYS_rseq,
+    SYS_sched_yield,     SYS_sched_getaffinity,
+    SYS_prctl,           SYS_getrusage,
+    SYS_sigaltstack,     SYS_nanosleep,
+    SYS_clock_nanosleep, SYS_socketpair, /* to the opener */
+    SYS_sendfile,        SYS_getdents64, /* of folders that it opened */
+    SYS_ioctl,           SYS_lseek,
     SYS_fstat,
 #ifdef SYS_epoll_wait
-    SYS_epoll_wait,
-    SYS_poll,
+    SYS_epoll_wait,      SYS_poll,
 #endif
 };
 
@@ -332,6 +311,7 @@ static int generation_prepare(const struct message *message)
         .tickets = gateway.tickets,
         .directories = gateway.directories,
         .caches = &gateway.caches,
+        .cache_files = gateway.cache_files,
     };
     generation_unref(gateway.prepared);
     gateway.prepared = NULL;
@@ -415,6 +395,16 @@ static int relative_take(int relatives[TALLY_THREADS_MAX], struct message *messa
     return 0;
 }
 
+/* A cache's file, the same. */
+static int cache_file_take(struct message *message)
+{
+    if (message->number >= CACHES_MAX)
+        return -EPROTO;
+    fd_drop(&gateway.cache_files[message->number]);
+    gateway.cache_files[message->number] = fd_take(&message->fd);
+    return 0;
+}
+
 /* A new logger takes the place of the old one under the same number, which the workers know. */
 static void journal_take(struct message *message)
 {
@@ -469,6 +459,8 @@ static int obey(struct message *message)
         return 0;
     case MESSAGE_DIRECTORY:
         return directory_take(message);
+    case MESSAGE_CACHE:
+        return cache_file_take(message);
     case MESSAGE_GENERATION:
         return generation_prepare(message);
     case MESSAGE_COMMIT:
@@ -548,6 +540,7 @@ static int setup(void)
 {
     descriptors_raise();
     memset(gateway.directories, -1, sizeof gateway.directories);
+    memset(gateway.cache_files, -1, sizeof gateway.cache_files);
     memset(gateway.elders, -1, sizeof gateway.elders);
     memset(gateway.heirs, -1, sizeof gateway.heirs);
     int error = role_confine(0);

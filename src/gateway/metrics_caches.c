@@ -22,6 +22,13 @@ static const struct row rows[] = {
     {"objects", "gauge", "Answers in it.", FIGURE(objects)},
     {"bytes", "gauge", "Memory that it takes.", FIGURE(bytes)},
     {"bytes_max", "gauge", "Memory that it may take.", FIGURE(bytes_max)},
+    {"disk_objects", "gauge", "Answers in its file.", FIGURE(disk_objects)},
+    {"disk_bytes", "gauge", "Size of its file.", FIGURE(disk_bytes)},
+    {"disk_reads_total", "counter", "Answers read from it.", FIGURE(disk_reads)},
+    {"disk_writes_total", "counter", "Answers written to it.", FIGURE(disk_writes)},
+    {"disk_skipped_total", "counter", "Answers not written, since it was behind or failed.",
+     FIGURE(disk_skipped)},
+    {"disk_failures_total", "counter", "Reads and writes that failed.", FIGURE(disk_failures)},
 };
 
 static const struct {

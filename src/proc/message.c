@@ -60,6 +60,7 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_DIRECTORY] = {"directory", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_ELDER] = {"elder", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_HEIR] = {"heir", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
+    [MESSAGE_CACHE] = {"cache", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 
 const char *message_name(enum message_kind kind)

@@ -58,6 +58,8 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_IS_UNKNOWN, /* the same; bytes: why */
                     MESSAGE_ELDER, /* supervisor → gateway; descriptor, number: of a thread */
                     MESSAGE_HEIR,  /* the same */
+                    MESSAGE_CACHE, /* supervisor → gateway: a cache's file, of the next generation;
+                                      number: its place there; descriptor */
                     MESSAGE_KINDS,
 };
 

@@ -116,8 +116,8 @@ void front_heard(struct front *front, const struct message *message)
 void front_lost(struct front *front)
 {
     front->current.stage = STAGE_TO_SEND;
-    front->current.directories_sent = 0;
-    front->next.directories_sent = 0;
+    front->current.directories_sent = front->current.caches_sent = 0;
+    front->next.directories_sent = front->next.caches_sent = 0;
     if (front->next.stage != STAGE_NONE) /* one that was not in use yet; the first waits on */
         front->next.stage = STAGE_TO_SEND;
 }

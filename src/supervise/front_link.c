@@ -108,10 +108,26 @@ static int tell_directories(const struct front *front, struct front_generation *
     return 0;
 }
 
+/* The same of caches' files, for those that have one. */
+static int tell_caches(const struct front *front, struct front_generation *generation)
+{
+    while (generation->caches_sent < generation->cache_count) {
+        uint32_t place = generation->caches_sent;
+        int fd = generation->caches[place];
+        int error = fd < 0 ? 0 : say(front, MESSAGE_CACHE, "", place, fd);
+        if (error)
+            return error;
+        generation->caches_sent++;
+    }
+    return 0;
+}
+
 static int tell_generation(struct front *front, struct front_generation *generation)
 {
     if (generation->stage == STAGE_TO_SEND) {
         int error = tell_directories(front, generation);
+        if (!error)
+            error = tell_caches(front, generation);
         if (!error)
             error = say(front, MESSAGE_GENERATION, "", generation->number, generation->bundle_fd);
         if (error)

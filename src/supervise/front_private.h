@@ -45,6 +45,9 @@ struct front_generation {
     int *directories; /* of routes to files, by their places in the topology */
     uint32_t directory_count;
     uint32_t directories_sent;
+    int *caches; /* files of caches, by their places in the topology; -1: none */
+    uint32_t cache_count;
+    uint32_t caches_sent;
 };
 
 enum front_handed { /* descriptors that the process gets once; bits of front.handed */
@@ -179,6 +182,9 @@ void front_socket_free(struct front *front, struct front_socket *socket, bool le
  * -errno with `why`. */
 int front_directories_open(struct front_generation *generation, const struct topology *topology,
                            char *why, size_t why_size);
+/* front_cache.c: opens, and makes if need be, the files of caches that have a disk. What cannot be
+ * opened is told of: that cache has memory alone. 0 or -ENOMEM. */
+int front_caches_open(struct front_generation *generation, const struct topology *topology);
 /* Closes what it has and makes it one that is not there. */
 void front_generation_drop(struct front_generation *generation);
 

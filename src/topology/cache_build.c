@@ -2,12 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "conf/nearest.h"
 #include "topology/builder.h"
 
 /* Options of the table, by their place in its rows. */
-enum { STORE_MEMORY, STORE_OBJECT };
+enum { STORE_MEMORY, STORE_OBJECT, STORE_DISK, STORE_SIZE };
 enum {
     OPTION_TTL,
     OPTION_STATUSES,
@@ -32,6 +33,19 @@ static const struct cache_setting *store_find(const struct topology *topology, c
     return NULL;
 }
 
+/* False: reported. The gateway, which reads no disk, is given a descriptor. */
+static bool folder_there(struct builder *builder, const struct value *value)
+{
+    struct stat status;
+    if (!builder->reads_files || builder->sources.bundle)
+        return true;
+    const char *path = builder_path(builder, value->text, false);
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return true;
+    value_refuse(builder, value, NULL, "`%s` is not a folder", path);
+    return false;
+}
+
 void cache_add(struct builder *builder, const struct statement *statement)
 {
     struct topology *topology = builder->topology;
@@ -54,12 +68,23 @@ void cache_add(struct builder *builder, const struct statement *statement)
         statement_refuse(builder, statement, NULL, "too many caches: at most %d", CACHES_MAX);
         return;
     }
+    if (options[STORE_DISK].given && !folder_there(builder, &options[STORE_DISK]))
+        return;
+    if (options[STORE_DISK].given &&
+        options[STORE_SIZE].number / 8 < options[STORE_OBJECT].number) {
+        statement_refuse(builder, statement, "object=8m size=1g",
+                         "the file must have room for eight of the largest answers");
+        return;
+    }
     if (!topology->caches)
         topology->caches = arena_array(builder->arena, CACHES_MAX, sizeof *topology->caches);
     topology->caches[topology->cache_count++] = (struct cache_setting){
         .name = builder_text(builder, name->text),
         .memory_bytes = options[STORE_MEMORY].number,
         .object_bytes = options[STORE_OBJECT].number,
+        .disk = options[STORE_DISK].given ? builder_path(builder, options[STORE_DISK].text, false)
+                                          : NULL,
+        .disk_bytes = options[STORE_SIZE].number,
     };
 }
 

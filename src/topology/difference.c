@@ -36,7 +36,8 @@ static bool caches_differ(const struct topology *one, const struct topology *oth
     for (size_t i = 0; !differ && i < one->cache_count; i++) {
         const struct cache_setting *a = &one->caches[i], *b = &other->caches[i];
         differ = strcmp(a->name, b->name) != 0 || a->memory_bytes != b->memory_bytes ||
-                 a->object_bytes != b->object_bytes;
+                 a->object_bytes != b->object_bytes || texts_differ(a->disk, b->disk) ||
+                 a->disk_bytes != b->disk_bytes;
     }
     return differ;
 }

@@ -390,6 +390,8 @@ void topology_dump(const struct topology *topology, FILE *out)
         TEXT(&topology->caches[i], name);
         NUMBER(&topology->caches[i], memory_bytes);
         NUMBER(&topology->caches[i], object_bytes);
+        TEXT(&topology->caches[i], disk);
+        NUMBER(&topology->caches[i], disk_bytes);
     }
     fputc('\n', out);
     for (size_t i = 0; i < topology->service_count; i++)

@@ -284,6 +284,8 @@ struct cache_setting { /* `cache pages memory=64m …;` */
     const char *name;
     uint64_t memory_bytes;
     uint64_t object_bytes; /* of one */
+    const char *disk;      /* absolute; the folder of its file; NULL: memory alone */
+    uint64_t disk_bytes;
 };
 
 struct topology {

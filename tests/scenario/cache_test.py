@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -14,6 +15,7 @@ from harness import clients
 from harness.origins import Origin, get, receive_until, request_read, resident
 
 PORT, METRICS = 8080, 9900
+both_accounts = pytest.mark.both_accounts
 FRESH = b"Cache-Control: max-age=300"
 
 
@@ -232,3 +234,74 @@ def test_a_crash_of_the_gateway_loses_memory_only(cluster, shop):
     os.kill(pid, signal.SIGKILL)
     assert get(PORT, "/a").body == b"2"
     assert get(PORT, "/a").body == b"2"
+
+
+# ---- on disk ----
+
+
+def disk(cluster, size="16m"):
+    return f"memory=2m object=1m disk={cluster.folder('cache')} size={size}"
+
+
+def disk_file(cluster):
+    return cluster.folder("cache") / f"{cluster.name}-pages.cache"
+
+
+def written(cluster, count):
+    cluster.wait(lambda: figure("disk_writes_total") >= count, 10, "the disk")
+
+
+@both_accounts
+def test_what_is_on_disk_outlives_a_crash_and_a_restart(cluster, shop):
+    start(cluster, shop, store=disk(cluster))
+    cluster.wait(lambda: "cache-disk " in cluster.command("logs", "enginx").stdout, 10, "the disk to be read")
+    shop.body = os.urandom(300000)
+    for number in range(20):  # more than memory has room for
+        assert get(PORT, f"/{number}").body == shop.body
+    written(cluster, 15)
+    assert figure("evicted_total") > 5
+    hits = sum(get(PORT, f"/{number}").headers["Cache-Status"].startswith("enginx; hit") for number in range(20))
+    assert hits >= 15
+    pid = cluster.status()["gateway_pid"]
+    os.kill(pid, signal.SIGKILL)
+    cluster.wait(lambda: cluster.status()["gateway_pid"] not in (0, pid), 5, "another gateway")
+    cluster.wait(lambda: figure("disk_objects") >= 15, 10, "the disk to be read")
+    answers = [get(PORT, f"/{number}") for number in range(20)]
+    assert all(answer.body == shop.body for answer in answers)
+    assert sum(answer.headers["Cache-Status"].startswith("enginx; hit") for answer in answers) >= 15
+    cluster.command("down")
+    cluster.process.wait(20)
+    start(cluster, shop, store=disk(cluster))
+    cluster.wait(lambda: figure("disk_objects") >= 15, 10, "the disk to be read")
+    before = sum(shop.asked.values())
+    assert all(get(PORT, f"/{number}").body == shop.body for number in range(20))
+    assert sum(shop.asked.values()) - before <= 5
+
+
+def test_a_full_disk_is_done_without(cluster, shop):
+    folder = cluster.folder("cache")
+    assert subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder]).returncode == 0
+    try:
+        start(cluster, shop, store=disk(cluster))
+        cluster.wait(lambda: "No space left" in cluster.command("logs", "enginx").stdout, 10, "to be told")
+        assert get(PORT, "/a").body == b"1"
+        assert get(PORT, "/a").body == b"1"
+        cluster.command("down")
+        cluster.process.wait(20)
+    finally:
+        subprocess.run(["umount", "-l", folder])
+
+
+def test_a_disk_that_is_gone_is_done_without(cluster, shop):
+    """The file is cut behind its back, as reads of a dead disk fail: the service is asked, and it is told."""
+    start(cluster, shop, store=disk(cluster))
+    cluster.wait(lambda: "cache-disk " in cluster.command("logs", "enginx").stdout, 10, "the disk to be read")
+    shop.body = os.urandom(300000)
+    for number in range(20):
+        get(PORT, f"/{number}")
+    written(cluster, 15)
+    os.truncate(disk_file(cluster), 0)
+    for number in range(20):
+        assert get(PORT, f"/{number}").body == shop.body
+    assert figure("disk_failures_total") > 0
+    assert "cache-disk-failed" in cluster.command("logs", "enginx").stdout

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/http/bump.h"
+#include "gateway/http/cache_disk.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/http_worker.h"
 #include "gateway/http/requester.h"
@@ -157,6 +158,7 @@ static void woken(struct cache_waiter *waiter)
 {
     struct cache_own *own = own_of_waiter(waiter);
     wait_end(own);
+    own->disk_asked = true;
     if (waiter->end == FLIGHT_ALONE)
         own->lock_until_ms = 1; /* long ago */
     look(own);
@@ -167,6 +169,7 @@ static void lock_due(struct timer *timer)
     struct cache_own *own = timer->owner;
     cache_waiter_leave(&own->waiter);
     wait_end(own);
+    own->disk_asked = true;
     look(own);
 }
 
@@ -261,11 +264,42 @@ static void fetch_or_wait(struct cache_own *own, uint64_t now_ms)
     cache_fetch(own, flight);
 }
 
+/* It may be on the store's disk: then it is waited for, as for another's fetch. True: it is. */
+static bool disk_asked(struct cache_own *own)
+{
+    struct cache_disk *disk = cache_store_its_disk(own->store);
+    struct cache_flight *flight = NULL;
+    if (!disk || own->disk_asked || own->object || !cache_disk_has(disk, &own->key))
+        return false;
+    own->waiter = (struct cache_waiter){
+        .store = own->store, .mailbox = mailbox_of(own->exchange->worker), .woken = woken};
+    if (!own->waiter.mailbox)
+        return false;
+    switch (cache_flight_join(own->store, &own->key, &own->waiter, true, &flight)) {
+    case JOIN_ALONE:
+        return false;
+    case JOIN_WAITS:
+        break;
+    case JOIN_LEADS:
+        own->disk_asked = true;
+        cache_flight_await(flight, &own->waiter);
+        if (cache_disk_load(disk, &own->key, flight))
+            break;
+        cache_waiter_leave(&own->waiter);
+        cache_flight_end(flight, FLIGHT_FAILED);
+        return false;
+    }
+    bool waited = own->waited;
+    wait_begin(own, CACHE_DISK_WAIT_MS);
+    own->waited = waited || !flight; /* for another, not for the disk */
+    return true;
+}
+
 static void look(struct cache_own *own)
 {
     uint64_t now_ms = clock_wall_ms();
     bool stored = object_find(own, now_ms);
-    if (answer_stored(own, now_ms))
+    if (answer_stored(own, now_ms) || disk_asked(own))
         return;
     struct exchange *exchange = own->exchange;
     if (own->request.control.flags & CONTROL_ONLY_IF_CACHED) { /* RFC 9111 §5.2.1.7 */

@@ -50,6 +50,7 @@ struct cache_own {        /* in the exchange's arena */
     struct timer lock;
     uint64_t lock_until_ms; /* loop time; 0: it has not waited yet */
     bool waits, waited;
+    bool disk_asked;    /* what is there of it is in memory now */
     bool filters;       /* it stands in the exchange's chain */
     bool conditional;   /* the stored answer's validators were sent */
     uint8_t validators; /* how many fields that are, at the request's end */

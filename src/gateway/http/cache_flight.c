@@ -100,6 +100,14 @@ static void wait_begin(struct cache_flight *flight, struct cache_waiter *waiter)
     flight->waiter_count++;
 }
 
+void cache_flight_await(struct cache_flight *flight, struct cache_waiter *waiter)
+{
+    struct cache_shard *shard = &flight->store->shards[flight->shard];
+    pthread_mutex_lock(&shard->lock);
+    wait_begin(flight, waiter);
+    pthread_mutex_unlock(&shard->lock);
+}
+
 enum flight_join cache_flight_join(struct cache_store *store, const struct cache_key *key,
                                    struct cache_waiter *waiter, bool may_wait,
                                    struct cache_flight **ret_flight)

@@ -60,6 +60,7 @@ struct cache_object {
     struct cache_object *chain;
     bool in_store;
     TAILQ_ENTRY(cache_object) queue;
+    atomic_bool dead; /* taken out as no longer true, not to make room */
     atomic_bool seen; /* asked for since the eviction looked at it */
 };
 

@@ -6,53 +6,22 @@
 #include "gateway/core/networks.h"
 #include "gateway/http/cache.h"
 
-struct wanted {
-    struct slice listener; /* with its line's end */
-    struct slice url;      /* that it begins with */
-    struct slice tags;
-};
-
-static bool tag_matches(const struct cache_object *object, void *owner)
-{
-    const struct wanted *wanted = owner;
-    const char *at = wanted->tags.bytes, *end = at + wanted->tags.length;
-    while (at < end) {
-        const char *start = at;
-        while (at < end && *at != ' ' && *at != ',' && *at != '\t')
-            at++;
-        struct slice tag = {start, (uint32_t)(at - start)};
-        if (tag.length && cache_object_tagged(object, tag))
-            return true;
-        at++;
-    }
-    return false;
-}
-
-static bool url_matches(const struct cache_object *object, void *owner)
-{
-    const struct wanted *wanted = owner;
-    const struct cache_key *key = &object->key;
-    return key->length - key->url >= wanted->url.length &&
-           memcmp(key->bytes + key->url, wanted->url.bytes, wanted->url.length) == 0 &&
-           key->length > wanted->listener.length &&
-           memcmp(key->bytes, wanted->listener.bytes, wanted->listener.length) == 0;
-}
-
 static uint64_t purge(struct cache_own *own)
 {
     const struct field *tags = head_find(&own->exchange->request, "Cache-Tag");
-    struct wanted wanted = {0};
-    if (tags) {
-        wanted.tags = tags->value;
-        return cache_store_purge(own->store, tag_matches, &wanted);
-    }
     const struct cache_key *key = &own->key;
+    struct cache_purge purge = {.kind = PURGE_TAGS};
+    if (tags) {
+        purge.text = tags->value;
+        return cache_store_purge(own->store, &purge);
+    }
     if (!key->length || key->bytes[key->length - 1] != '*')
         return cache_store_invalidate(own->store, key);
     const char *line_end = memchr(key->bytes, '\n', key->length);
-    wanted.listener = (struct slice){key->bytes, (uint32_t)(line_end - key->bytes) + 1};
-    wanted.url = (struct slice){key->bytes + key->url, key->length - key->url - 1};
-    return cache_store_purge(own->store, url_matches, &wanted);
+    purge.kind = PURGE_BELOW;
+    purge.listener = (struct slice){key->bytes, (uint32_t)(line_end - key->bytes)};
+    purge.text = (struct slice){key->bytes + key->url, key->length - key->url - 1};
+    return cache_store_purge(own->store, &purge);
 }
 
 static void answer(struct exchange *exchange, uint64_t count)

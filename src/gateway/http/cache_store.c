@@ -1,8 +1,11 @@
 #include "gateway/http/cache_store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "gateway/http/cache_disk.h"
 #include "gateway/http/cache_store_private.h"
 
 enum {
@@ -69,6 +72,7 @@ void cache_store_unref(struct cache_store *store)
 {
     if (!store || atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel) != 1)
         return;
+    cache_disk_free(store->disk);
     for (unsigned i = 0; i < CACHE_SHARDS; i++) {
         free(store->shards[i].chains);
         pthread_mutex_destroy(&store->shards[i].lock);
@@ -79,9 +83,28 @@ void cache_store_unref(struct cache_store *store)
     free(store);
 }
 
+void cache_store_disk(struct cache_store *store, int fd, uint64_t bytes)
+{
+    struct cache_disk *disk = cache_disk_new(store, fd, bytes);
+    if (!disk)
+        log_warn("cache-disk-failed", "cache=%s what=begin error=\"%s\" instead=\"memory alone\"",
+                 store->name, strerror(errno));
+    atomic_store(&store->disk, disk);
+}
+
+struct cache_disk *cache_store_its_disk(const struct cache_store *store)
+{
+    return atomic_load_explicit(&store->disk, memory_order_acquire);
+}
+
 const char *cache_store_name(const struct cache_store *store)
 {
     return store->name;
+}
+
+uint64_t cache_store_memory_max(const struct cache_store *store)
+{
+    return atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
 }
 
 size_t cache_store_object_max(const struct cache_store *store)
@@ -280,13 +303,20 @@ static struct cache_object *superseded(const struct cache_shard *shard,
     return object->status && count >= CACHE_VARIANTS_MAX ? last : NULL;
 }
 
-void cache_store_put(struct cache_store *store, struct cache_object *object)
+/* `read`: from the disk, where it went when it was put here first: what is there since is newer. */
+static void put(struct cache_store *store, struct cache_object *object, bool read)
 {
     struct cache_shard *shard = &store->shards[cache_shard_of(&object->key)];
     pthread_mutex_lock(&shard->lock);
     struct cache_object *before = superseded(shard, object);
-    if (before)
+    if (read && before && before->status) {
+        pthread_mutex_unlock(&shard->lock);
+        return;
+    }
+    if (before) {
         shard_take_out(shard, before);
+        atomic_store(&before->dead, true);
+    }
     cache_object_ref(object);
     bool seen = before && before->status && atomic_load(&before->seen);
     atomic_store_explicit(&object->seen, seen, memory_order_relaxed);
@@ -295,8 +325,22 @@ void cache_store_put(struct cache_store *store, struct cache_object *object)
     cache_object_unref(before);
 }
 
+void cache_store_put(struct cache_store *store, struct cache_object *object)
+{
+    put(store, object, false);
+    struct cache_disk *disk = cache_store_its_disk(store);
+    if (disk && object->status && object->life.lifetime_ms)
+        cache_disk_write(disk, object);
+}
+
+void cache_store_put_read(struct cache_store *store, struct cache_object *object)
+{
+    put(store, object, true);
+}
+
 void cache_store_remove(struct cache_store *store, struct cache_object *object)
 {
+    atomic_store(&object->dead, true);
     store_take_out(store, object);
 }
 
@@ -315,15 +359,18 @@ static uint64_t objects_drop(struct cache_object *first)
     return count;
 }
 
+typedef bool matches_call(const struct cache_object *object, const void *owner);
+
 /* Those of one chain, chained. */
 static struct cache_object *chain_purge(struct cache_shard *shard, struct cache_object *at,
-                                        cache_matches *matches, void *owner,
+                                        matches_call *matches, const void *owner,
                                         struct cache_object *out)
 {
     while (at) {
         struct cache_object *next = at->chain;
         if (matches(at, owner)) {
             shard_take_out(shard, at);
+            atomic_store(&at->dead, true);
             at->chain = out;
             out = at;
         }
@@ -332,22 +379,31 @@ static struct cache_object *chain_purge(struct cache_shard *shard, struct cache_
     return out;
 }
 
-static uint64_t shard_purge(struct cache_shard *shard, cache_matches *matches, void *owner)
+static bool of_purge(const struct cache_object *object, const void *owner)
+{
+    return cache_purge_matches(object, owner);
+}
+
+static uint64_t shard_purge(struct cache_shard *shard, const struct cache_purge *purge)
 {
     struct cache_object *out = NULL;
     pthread_mutex_lock(&shard->lock);
     for (uint32_t i = 0; i <= shard->chain_mask; i++)
-        out = chain_purge(shard, shard->chains[i], matches, owner, out);
+        out = chain_purge(shard, shard->chains[i], of_purge, purge, out);
     pthread_mutex_unlock(&shard->lock);
     return objects_drop(out);
 }
 
-uint64_t cache_store_purge(struct cache_store *store, cache_matches *matches, void *owner)
+/* The disk goes first: what is being read from it finds the purge, or is found by the walk. */
+uint64_t cache_store_purge(struct cache_store *store, const struct cache_purge *purge)
 {
     uint64_t count = 0;
     atomic_fetch_add(&store->purges, 1);
+    struct cache_disk *disk = cache_store_its_disk(store);
+    if (disk)
+        cache_disk_purge(disk, purge);
     for (unsigned i = 0; i < CACHE_SHARDS; i++)
-        count += shard_purge(&store->shards[i], matches, owner);
+        count += shard_purge(&store->shards[i], purge);
     atomic_fetch_add_explicit(&store->purged, count, memory_order_relaxed);
     return count;
 }
@@ -357,7 +413,7 @@ uint64_t cache_store_purges(const struct cache_store *store)
     return atomic_load(&store->purges);
 }
 
-static bool of_key(const struct cache_object *object, void *owner)
+static bool of_key(const struct cache_object *object, const void *owner)
 {
     return cache_key_same(&object->key, owner);
 }
@@ -366,6 +422,9 @@ uint64_t cache_store_invalidate(struct cache_store *store, const struct cache_ke
 {
     struct cache_shard *shard = &store->shards[cache_shard_of(key)];
     struct cache_flight *flight;
+    struct cache_disk *disk = cache_store_its_disk(store);
+    if (disk)
+        cache_disk_invalidate(disk, key);
     pthread_mutex_lock(&shard->lock);
     struct cache_object *out = chain_purge(shard, shard->chains[key->hash & shard->chain_mask],
                                            of_key, (void *)(uintptr_t)key, NULL);
@@ -404,5 +463,8 @@ void cache_store_figures(struct cache_store *store, struct cache_figures *ret_fi
     pthread_mutex_lock(&store->queue_lock);
     figures.objects = store->objects;
     pthread_mutex_unlock(&store->queue_lock);
+    struct cache_disk *disk = cache_store_its_disk(store);
+    if (disk)
+        cache_disk_figures(disk, &figures);
     *ret_figures = figures;
 }

@@ -50,15 +50,42 @@ struct cache_figures { /* for metrics; counts summed over workers */
     uint64_t hits, stale, revalidated, misses, coalesced, passed, stored, unstorable, refused;
     uint64_t evicted, purged;
     uint64_t bytes, bytes_max, objects;
+    uint64_t disk_objects, disk_bytes, disk_reads, disk_writes, disk_skipped, disk_failures;
 };
+
+enum purge_kind {
+    PURGE_ALL,
+    PURGE_TAGS,   /* with one of the tags, which have blanks or commas between them */
+    PURGE_TARGET, /* host and target, as a key has them; of all listeners */
+    PURGE_BELOW,  /* the same, and all that begin so */
+};
+
+struct cache_purge {
+    enum purge_kind kind;
+    struct slice listener; /* only of this one; "": of all */
+    struct slice text;
+};
+
+enum { CACHE_PURGE_BYTES_MAX = 8 * 1024 + 256 };
+bool cache_purge_matches(const struct cache_object *object, const struct cache_purge *purge);
+/* As bytes, and back (slices point into them). Bytes: at most CACHE_PURGE_BYTES_MAX, or 0: it does
+ * not fit. */
+size_t cache_purge_write(const struct cache_purge *purge, char *room);
+bool cache_purge_read(const char *bytes, size_t length, struct cache_purge *ret_purge);
+
+struct cache_disk;
 
 struct cache_store *cache_store_new(const char *name, uint64_t memory_bytes, uint64_t object_bytes,
                                     unsigned workers);
+/* Gives it a file of that size, once; it may be in use already. See cache_disk.h. */
+void cache_store_disk(struct cache_store *store, int fd, uint64_t bytes);
+struct cache_disk *cache_store_its_disk(const struct cache_store *store); /* NULL: none */
 void cache_store_ref(struct cache_store *store);
 void cache_store_unref(struct cache_store *store); /* accepts NULL */
 /* New bounds, of a reload; what is too much goes. */
 void cache_store_resize(struct cache_store *store, uint64_t memory_bytes, uint64_t object_bytes);
 const char *cache_store_name(const struct cache_store *store);
+uint64_t cache_store_memory_max(const struct cache_store *store);
 size_t cache_store_object_max(const struct cache_store *store);
 struct cache_counts *cache_store_counts(struct cache_store *store, unsigned worker);
 void cache_store_figures(struct cache_store *store, struct cache_figures *ret_figures);
@@ -78,13 +105,14 @@ struct cache_object *cache_store_find(struct cache_store *store, const struct ca
 /* Puts it in, in the place of the one with the same key and the same values of Vary. A reference is
  * taken. */
 void cache_store_put(struct cache_store *store, struct cache_object *object);
+/* The same for one that was read from the store's disk: unless a newer one is there. */
+void cache_store_put_read(struct cache_store *store, struct cache_object *object);
 void cache_store_remove(struct cache_store *store, struct cache_object *object);
 /* All of a key, and what is under way for it is not stored. How many. */
 uint64_t cache_store_invalidate(struct cache_store *store, const struct cache_key *key);
-/* All that `matches` says, one shard at a time, and nothing that is under way is stored. How many.
- */
-typedef bool cache_matches(const struct cache_object *object, void *owner);
-uint64_t cache_store_purge(struct cache_store *store, cache_matches *matches, void *owner);
+/* All that `purge` means, one shard at a time, and nothing that is under way is stored. How many
+ * (on disk: not counted). */
+uint64_t cache_store_purge(struct cache_store *store, const struct cache_purge *purge);
 
 /* ---- flights ---- */
 
@@ -129,6 +157,8 @@ enum flight_join cache_flight_join(struct cache_store *store, const struct cache
                                    struct cache_flight **ret_flight);
 /* Out of the line, or the mailbox; `woken` is not called any more. */
 void cache_waiter_leave(struct cache_waiter *waiter);
+/* The leader itself waits for it; then somebody else must end it. */
+void cache_flight_await(struct cache_flight *flight, struct cache_waiter *waiter);
 /* Wakes all who wait; the flight is gone. */
 void cache_flight_end(struct cache_flight *flight, enum flight_end end);
 /* Was the key invalidated, or anything purged, since it began? Then its answer is not stored. */

@@ -32,9 +32,10 @@ struct cache_store {
     _Atomic uint64_t evicted, purged, purges;
     unsigned workers;
     struct cache_counts *counts;
-    pthread_mutex_t queue_lock; /* taken after a shard's, by who puts in or takes out */
-    struct cache_queue queue;   /* the newest first */
-    struct cache_object *hand;  /* where the eviction stands; NULL: at the oldest */
+    _Atomic(struct cache_disk *) disk; /* NULL: none, or not yet */
+    pthread_mutex_t queue_lock;        /* taken after a shard's, by who puts in or takes out */
+    struct cache_queue queue;          /* the newest first */
+    struct cache_object *hand;         /* where the eviction stands; NULL: at the oldest */
     uint64_t objects;
     struct cache_shard shards[CACHE_SHARDS];
 };

@@ -193,11 +193,7 @@ static void a_key_has_a_bounded_number_of_them(void **state)
 
 /* ---- taking out ----------------------------------------------------------------------------- */
 
-static bool tagged_b(const struct cache_object *object, void *owner)
-{
-    (void)owner;
-    return cache_object_tagged(object, SLICE("b"));
-}
+static const struct cache_purge tagged_b = {.kind = PURGE_TAGS, .text = {"x, b", 4}};
 
 static void purges_take_what_they_mean(void **state)
 {
@@ -208,7 +204,7 @@ static void purges_take_what_they_mean(void **state)
     put(store, "/3", 1, "bb", NULL);
     put(store, "/4", 1, "", "x");
     put(store, "/4", 1, "", "y");
-    assert_int_equal(cache_store_purge(store, tagged_b, NULL), 2);
+    assert_int_equal(cache_store_purge(store, &tagged_b), 2);
     assert_false(there(store, "/1", NULL));
     assert_true(there(store, "/3", NULL));
     struct cache_key key = key_of("/4", room);
@@ -280,7 +276,7 @@ static void what_was_purged_meanwhile_dooms_a_flight(void **state)
     cache_flight_end(flight, FLIGHT_FAILED);
     assert_int_equal(cache_flight_join(store, &key, NULL, false, &flight), JOIN_LEADS);
     assert_false(cache_flight_doomed(flight));
-    cache_store_purge(store, tagged_b, NULL);
+    cache_store_purge(store, &tagged_b);
     assert_true(cache_flight_doomed(flight));
     cache_flight_end(flight, FLIGHT_FAILED);
 }
