@@ -126,7 +126,7 @@ static void round_begin(struct probe *probe)
     int error = probe->plan.answers && pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
     if (ends[0] >= 0) {
         fcntl(ends[0], F_SETFL, O_NONBLOCK);
-        plan.output_fd = ends[1];
+        plan.answer_fd = ends[1];
     }
     if (!error)
         error = spawn(&plan, &result, &step);

@@ -24,7 +24,7 @@ struct probe_plan {
     uint32_t timeout_ms;
     uint32_t rise;
     uint32_t fall;
-    bool answers; /* what it prints is the answer, and not output */
+    bool answers; /* what it prints is the answer, and not output; its errors are output */
 };
 
 /* Takes the prepared launch over (from malloc), also when it fails; output_fd, which the check's

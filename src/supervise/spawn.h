@@ -55,7 +55,8 @@ struct spawn_plan {
     const struct cgroups *cgroups; /* NULL: no cgroups */
     const struct cgroup *cgroup;   /* NULL: no cgroups */
     int output_fd;                 /* becomes 1 and 2; stays the caller's; -1: as enginx's own */
-    bool notify;                   /* install the seccomp filter */
+    int answer_fd; /* becomes 1 in its place, so that only 2 is output; the caller's; 0: none */
+    bool notify;   /* install the seccomp filter */
     struct seccomp_wants wants;
     bool privileged;
     const struct service_port

@@ -47,6 +47,8 @@ static int descriptors_close(const struct spawn_child *child)
 static int descriptors_set(struct spawn_child *child)
 {
     int output = child->plan->output_fd < 0 ? STDOUT_FILENO : child->plan->output_fd;
+    if (child->plan->answer_fd > 0)
+        output = child->plan->answer_fd;
     int errors = child->plan->output_fd < 0 ? STDERR_FILENO : child->plan->output_fd;
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing < 0)

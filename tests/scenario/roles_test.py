@@ -22,10 +22,12 @@ def roles(cluster, programs, words, service="", listen=""):
     folder = cluster.folder("roles")
     for number, word in enumerate(words, 1):
         says(folder, number, word)
+    # What the command says besides is its own business, and goes to the log.
+    (folder / "ask").write_text(f'echo "looking at $1" >&2; exec cat {folder}/$1')
     cluster.up(f"""
         service db {{
             run {programs.python("web")}; env WHO=$instance; port 8000; instances {len(words)};
-            role exec cat {folder}/$instance every=50ms fall=2;
+            role exec sh {folder}/ask $instance every=50ms fall=2;
             hold within=20s; {service}
         }}
         listen {WRITES} tcp -> db role=primary;
@@ -80,6 +82,7 @@ def test_roles_lead_and_a_promotion_is_followed(cluster, programs):
     assert set(clients.who_answers(READS, 10)) == {"2", "3"}
     assert clients.who_answers(REQUESTS, 6) == {"1": 6}
     assert re.search(r"\bprimary\b", cluster.command("status").stdout)
+    assert "looking at 3" in cluster.output
 
     with clients.Held(WRITES, 4) as writers, clients.Held(READS, 4) as readers:
         assert writers.spread() == {"1": 4}
