@@ -40,6 +40,10 @@ SCRIPTS = {
         exec("kill -9 " . getmypid());""",
     "short.php": """<?php header("Content-Length: 10"); echo "short";""",
     "slow.php": """<?php sleep(5); echo "late";""",
+    "nap.php": """<?php sleep(1); echo "rested";""",
+    "flood.php": """<?php ini_set("log_errors", "1"); ini_set("log_errors_max_len", "0");
+        for ($i = 0; $i < 20000; $i++) error_log(str_repeat("complaint ", 100));
+        echo "said";""",
     "parts.php": """<?php ob_end_flush(); echo "one"; flush(); usleep(700000); echo "two";""",
 }
 
@@ -48,7 +52,7 @@ class Site:
     """Instances of PHP-FPM behind one route."""
 
     def __init__(self, cluster, service="", children=4, instances=1, listen="listen = 9000", more="",
-                 route="/ -> php", options="index=index.php"):
+                 route="/ -> php", options="index=index.php", listener=""):
         for name, text in SCRIPTS.items():
             cluster.file(f"www/{name}", text)
         lines = ["[global]", "daemonize = no", "error_log = /dev/stderr", "[www]", "user = root", listen,
@@ -61,7 +65,7 @@ class Site:
                            env WHO=$instance; instances {instances}; {service} }}
             {more}
             gateway threads=2;
-            listen {PORT} http {{ access-log text; route {route} root=www {options}; }}""")
+            listen {PORT} http {{ access-log text; {listener} route {route} root=www {options}; }}""")
 
 
 def ask(path, method="GET", body=None, headers=None, timeout=10, **options):
@@ -195,6 +199,90 @@ def test_a_slow_script_is_a_timeout(cluster):
     assert ask("/slow.php").status == 504
     assert time.monotonic() - begun < 2
     assert ask("/status.php").status == 418
+
+
+class Asking(threading.Thread):
+    """One request; its answer, and how long that took."""
+
+    def __init__(self, path, **options):
+        super().__init__(daemon=True)
+        self.path, self.options, self.answer, self.seconds = path, options, None, None
+        self.start()
+
+    def run(self):
+        begun = time.monotonic()
+        self.answer = ask(self.path, **self.options)
+        self.seconds = time.monotonic() - begun
+
+
+def ended(*asking):
+    for one in asking:
+        one.join(15)
+    return sorted(one.answer.status for one in asking)
+
+
+def test_all_children_are_busy(cluster):
+    """More requests than processes wait in PHP-FPM's own queue."""
+    Site(cluster, children=2)
+    cluster.wait_up(1)
+    six = [Asking("/nap.php") for _ in range(6)]
+    assert ended(*six) == [200] * 6
+    assert max(one.seconds for one in six) > 2.5  # in three turns
+
+
+def test_more_wait_than_may(cluster):
+    """… or in the gateway, which knows what an instance can do, and for how long it is worth waiting."""
+    Site(cluster, children=2, service="capacity requests=2; hold requests=2 within=400ms;")
+    cluster.wait_up(1)
+    busy = [Asking("/nap.php") for _ in range(2)]
+    cluster.wait(lambda: ask("/status.php").status == 503, 5, "both to be busy")
+    more = [Asking("/status.php") for _ in range(6)]
+    assert ended(*more) == [503] * 6
+    assert sum(one.seconds < 0.3 for one in more) == 4 and sum(one.seconds > 0.35 for one in more) == 2
+    assert ended(*busy) == [200] * 2
+    assert ask("/status.php").status == 418
+
+
+def gateway_memory(cluster):
+    """The most that a process of the gateway has ever had, in kB."""
+    pids = [pid for pid in cluster.enginx_processes() if b"gateway" in open(f"/proc/{pid}/cmdline", "rb").read()]
+    return max(int(line.split()[1]) for pid in pids for line in open(f"/proc/{pid}/status") if line.startswith("VmHWM"))
+
+
+def test_a_flood_of_complaints(php):
+    """20 MB of standard error, of which the log gets some lines a second and nobody else anything."""
+    begun = time.monotonic()
+    answer = ask("/flood.php", timeout=30)
+    seconds = time.monotonic() - begun
+    assert answer.status == 200 and answer.text == b"said"
+    log = (php.cluster.state / "log" / "enginx.log").read_text()
+    assert 1 <= log.count("fastcgi-stderr") <= 20 * (seconds + 1)
+    assert gateway_memory(php.cluster) < 40000
+    assert ask("/status.php").status == 418
+
+
+def test_a_client_that_stops_reading(cluster):
+    """It is cut when its time is over, and the script of it with it; one that is only slow is not."""
+    Site(cluster, children=2, listener="timeout send=1s;")
+    cluster.wait_up(1)
+    with socket.socket() as stopped, socket.socket() as slow:
+        for client in (stopped, slow):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            client.settimeout(10)
+            client.connect(("127.0.0.1", PORT))
+            client.sendall(b"GET /large.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        length = 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            length += len(slow.recv(4096))
+            time.sleep(0.05)
+        with pytest.raises(ConnectionError):
+            while stopped.recv(65536):
+                pass
+        while some := slow.recv(1 << 20):
+            length += len(some)
+        assert length > 20 << 20
+    assert ended(*[Asking("/status.php") for _ in range(4)]) == [418] * 4  # both processes are free
 
 
 @pytest.mark.parametrize("idle", ["", "capacity idle=2;"])

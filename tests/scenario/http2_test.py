@@ -5,10 +5,12 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
 
+import hpack
 import pytest
 
 from harness import clients
@@ -175,3 +177,37 @@ def test_a_listener_that_goes_says_goodbye(front, cluster):
     cluster.wait(lambda: clients.refused(SECURE))
     slow.join()
     assert answers and answers[0].startswith("web")
+
+
+def reader(path):
+    """A connection that asks for the path, with windows as wide as they can be: what it does not read waits in TCP."""
+    def frame(kind, flags, stream, payload):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", PLAIN))
+    fields = hpack.Encoder().encode([(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path)])
+    widest = (1 << 31) - 1
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + widest.to_bytes(4, "big")) +
+                       frame(8, 0, 0, (widest - 65535).to_bytes(4, "big")) + frame(1, 5, 1, fields))
+    return connection
+
+
+def test_a_client_that_stops_reading(front):
+    """It is cut when its time is over; one that is only slow gets everything."""
+    size = 20 << 20
+    front(block="timeout send=1s;")
+    with reader(f"/body/{size // 16}") as stopped, reader(f"/body/{size // 16}") as slow:
+        length = 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            length += len(slow.recv(4096))
+            time.sleep(0.05)
+        with pytest.raises(ConnectionError):
+            while stopped.recv(65536):
+                pass
+        while length < size:
+            some = slow.recv(1 << 20)
+            assert some
+            length += len(some)

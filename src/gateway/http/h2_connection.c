@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/http/h2_server.h"
 
 static const char preface[] = NGHTTP2_CLIENT_MAGIC;
@@ -60,11 +61,26 @@ static bool slow(struct h2_stream *own, uint64_t now_ms)
     return is_slow;
 }
 
+/* When the client last took something: of a stream or the socket's room, says the caller; but what
+ * it has been sent may be on its way still. */
+static uint64_t taken_ms(const struct h2_connection *connection, uint64_t room_ms)
+{
+    return room_ms > connection->taken_ms ? room_ms : connection->taken_ms;
+}
+
+static void taken_look(struct h2_connection *connection, uint64_t now_ms)
+{
+    uint64_t bytes = acknowledged_bytes(connection->wire.stream.fd);
+    if (bytes > connection->taken_bytes)
+        connection->taken_ms = now_ms;
+    connection->taken_bytes = bytes;
+}
+
 static void stream_due(struct h2_stream *own, uint64_t now_ms)
 {
     const struct site *site = h2_site(own->connection);
     bool sending = own->block.to > own->block.from;
-    if (sending && now_ms - own->taken_ms >= site->send_ms) {
+    if (sending && now_ms - taken_ms(own->connection, own->taken_ms) >= site->send_ms) {
         h2_stream_reset(own, NGHTTP2_CANCEL);
         return;
     }
@@ -82,7 +98,8 @@ static void stream_due(struct h2_stream *own, uint64_t now_ms)
 static const char *connection_late(const struct h2_connection *connection, uint64_t now_ms)
 {
     const struct site *site = h2_site(connection);
-    if (connection->wire.pending && now_ms - connection->wire.sent_ms >= site->send_ms)
+    if (connection->wire.pending &&
+        now_ms - taken_ms(connection, connection->wire.sent_ms) >= site->send_ms)
         return "send timeout: the client takes nothing";
     if (connection->head_ms && now_ms - connection->head_ms >= site->header_ms)
         return "header timeout";
@@ -105,6 +122,8 @@ static void connection_due(struct timer *timer)
     struct h2_connection *connection = timer->owner;
     uint64_t now_ms = loop_now(connection->base.worker->loop);
     h2_enter(&connection->wire);
+    if (connection->stream_count || connection->wire.pending)
+        taken_look(connection, now_ms);
     const char *late = connection_late(connection, now_ms);
     if (late) {
         h2_close(connection, !connection->lingering, late);

@@ -47,11 +47,13 @@ struct h2_connection {
     uint32_t stream_count;
     uint32_t lingered; /* bytes thrown away */
     struct h2_floods floods;
-    uint64_t quiet_ms;  /* since when it has no stream */
-    uint64_t head_ms;   /* when the fields began that are coming */
-    uint64_t goaway_ms; /* when it was told to go away; 0: not yet */
-    bool leaving : 1;   /* the last GOAWAY is out */
-    bool failed : 1;    /* the session is over: nothing is read any more */
+    uint64_t taken_bytes; /* of what it was sent, by what its kernel acknowledges */
+    uint64_t taken_ms;    /* when that was last seen to grow */
+    uint64_t quiet_ms;    /* since when it has no stream */
+    uint64_t head_ms;     /* when the fields began that are coming */
+    uint64_t goaway_ms;   /* when it was told to go away; 0: not yet */
+    bool leaving : 1;     /* the last GOAWAY is out */
+    bool failed : 1;      /* the session is over: nothing is read any more */
     bool lingering : 1;
     bool secure : 1;
 };
