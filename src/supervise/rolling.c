@@ -136,7 +136,7 @@ static bool has_come(const struct unit *unit, const struct instance *instance)
         return true;
     if (life->state == STATE_IDLE && instance->begun && life->clean)
         return true; /* it did its work, and need not be started again */
-    return unit->rolling.rollout.back && instance_hopeless(instance);
+    return unit->rolling.rollout.back && (life->state == STATE_UP || instance_hopeless(instance));
 }
 
 static bool anybody_serves(const struct unit *unit)

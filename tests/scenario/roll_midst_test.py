@@ -153,11 +153,11 @@ def test_the_supervisor_dies(cluster, programs, account, step):
 
 
 def test_the_supervisor_dies_on_the_way_back(cluster, programs):
-    more = "roll surge=1; stop SIGTERM drain=3s within=20s;"
-    cluster.up(service(programs, 2, "http", more).replace("stop SIGTERM drain=300ms within=20s;", ""))
+    more = "roll surge=1;"
+    cluster.up(service(programs, 2, "http", more))
     cluster.wait_up(2, "web")
     bad = service(programs, 2, "http", more + " check exec /bin/sh -c 'test ! -e bad' every=200ms fall=1;",
-                  version="two").replace("stop SIGTERM drain=300ms within=20s;", "")
+                  version="two")
     with Traffic(8080, downloads=0, websockets=0) as traffic:
         traffic.wait_each()
         begin(cluster, bad.replace("surge=1", "surge=1 watch=30s"), "watching")

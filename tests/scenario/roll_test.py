@@ -16,12 +16,16 @@ LISTEN = {
 }
 
 
+# Through the gateway nothing is asked of a program: it may be killed, once it is drained.
+STOP = {"http": "stop SIGKILL drain=20s;"}
+
+
 def service(programs, instances, path="direct", more="", behave="", version="one"):
     return f"""
         service web {{
             run node {programs.path("rolled.js")}; port 3000; instances {instances};
             env WHO={version} SECONDS=0.5 NODE_PATH=/usr/share/nodejs BEHAVE={behave};
-            stop SIGTERM drain=300ms within=20s; {more}
+            {STOP.get(path, "stop SIGTERM drain=300ms within=20s;")} {more}
         }}
         {LISTEN[path]}"""
 
