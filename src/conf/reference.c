@@ -5,22 +5,19 @@
 
 #include "conf/directive.h"
 #include "conf/nearest.h"
+#include "conf/reference_private.h"
 
 enum { ALLOWED_BYTES_MAX = 512 };
 
-struct group { /* of directives, in the order of the manual */
-    enum context context;
-    const char *title;
-};
-
-static const struct group groups[] = {
+const struct reference_group reference_groups[] = {
     {CONTEXT_TOP, "At the top level"}, {CONTEXT_SERVICE, "In `service`"},
     {CONTEXT_REALM, "In `realm`"},     {CONTEXT_LISTEN, "In the block of `listen`"},
     {CONTEXT_HOST, "In `host`"},       {CONTEXT_ROUTE, "In `route`"},
 };
-enum { GROUP_COUNT = sizeof groups / sizeof groups[0] };
+enum { GROUP_COUNT = sizeof reference_groups / sizeof reference_groups[0] };
+const size_t reference_group_count = GROUP_COUNT;
 
-static bool directive_planned(const struct directive *directive)
+bool reference_planned(const struct directive *directive)
 {
     return directive->id == DIRECTIVE_PLANNED;
 }
@@ -36,8 +33,7 @@ static void contexts_print(const struct directive *directive, FILE *out)
     }
 }
 
-/* "1 to 1024; default 1; how many …" */
-static void spec_print(const struct value_spec *spec, FILE *out)
+void reference_spec_print(const struct value_spec *spec, FILE *out)
 {
     char allowed[ALLOWED_BYTES_MAX];
     const char *between = "";
@@ -57,8 +53,7 @@ static void spec_print(const struct value_spec *spec, FILE *out)
         fprintf(out, "%sdefault %s", between, spec->fallback);
 }
 
-/* Is there more to say of it than its name? */
-static bool spec_speaks(const struct value_spec *spec)
+bool reference_spec_speaks(const struct value_spec *spec)
 {
     char allowed[ALLOWED_BYTES_MAX];
     return spec->type && spec->type != VALUE_ARROW &&
@@ -70,22 +65,22 @@ static void directive_help(const struct directive *directive, FILE *out, bool co
     fprintf(out, "%s", colour ? "\033[1m" : "");
     directive_syntax(directive, out);
     fprintf(out, "%s\n\n  %s\n", colour ? "\033[0m" : "", directive->help);
-    if (directive_planned(directive))
+    if (reference_planned(directive))
         fprintf(out, "  It is not in this version yet.\n");
     fprintf(out, "\n  %-12s ", "stands");
     contexts_print(directive, out);
     fprintf(out, "%s\n", directive->many ? "; may be repeated" : "");
     for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
-        if (!spec_speaks(&directive->arguments[i]))
+        if (!reference_spec_speaks(&directive->arguments[i]))
             continue;
         fprintf(out, "  %-12s ", directive->arguments[i].name);
-        spec_print(&directive->arguments[i], out);
+        reference_spec_print(&directive->arguments[i], out);
         fputc('\n', out);
     }
     for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && directive->options[i].type; i++) {
         fprintf(out, "  %s=%-*s ", directive->options[i].name,
                 (int)(11 - strlen(directive->options[i].name)), "");
-        spec_print(&directive->options[i], out);
+        reference_spec_print(&directive->options[i], out);
         fputc('\n', out);
     }
     fprintf(out, "  %-12s %s\n", "example", directive->example);
@@ -116,15 +111,15 @@ int reference_help(FILE *out, const char *name, bool colour)
 void reference_list(FILE *out)
 {
     for (size_t group = 0; group < GROUP_COUNT; group++) {
-        fprintf(out, "%s%s:\n", group ? "\n" : "", groups[group].title);
+        fprintf(out, "%s%s:\n", group ? "\n" : "", reference_groups[group].title);
         for (size_t i = 0; directive_nth(i); i++) {
-            if (!(directive_nth(i)->contexts & groups[group].context))
+            if (!(directive_nth(i)->contexts & reference_groups[group].context))
                 continue;
             const char *help = directive_nth(i)->help;
             /* The first sentence; what follows is for `help DIRECTIVE`. */
             int length = (int)strcspn(help, ".:");
             fprintf(out, "  %-12s %.*s%s\n", directive_nth(i)->name, length, help,
-                    directive_planned(directive_nth(i)) ? " (not in this version yet)" : "");
+                    reference_planned(directive_nth(i)) ? " (not in this version yet)" : "");
         }
     }
 }
@@ -132,7 +127,7 @@ void reference_list(FILE *out)
 static void markdown_spec(const struct value_spec *spec, bool option, FILE *out)
 {
     fprintf(out, "- `%s%s`: ", spec->name, option ? "=" : "");
-    spec_print(spec, out);
+    reference_spec_print(spec, out);
     fprintf(out, "\n");
 }
 
@@ -141,12 +136,12 @@ static void markdown_directive(const struct directive *directive, FILE *out)
     fprintf(out, "\n### %s\n\n    ", directive->name);
     directive_syntax(directive, out);
     fprintf(out, "\n\n%s", directive->help);
-    if (directive->many && !directive_planned(directive))
+    if (directive->many && !reference_planned(directive))
         fprintf(out, " May be repeated.");
-    fprintf(out, "%s\n\n", directive_planned(directive) ? " *Not in this version yet.*" : "");
+    fprintf(out, "%s\n\n", reference_planned(directive) ? " *Not in this version yet.*" : "");
     bool items = false;
     for (size_t i = 0; i < DIRECTIVE_ARGUMENTS_MAX; i++) {
-        if (!spec_speaks(&directive->arguments[i]))
+        if (!reference_spec_speaks(&directive->arguments[i]))
             continue;
         markdown_spec(&directive->arguments[i], false, out);
         items = true;
@@ -158,11 +153,10 @@ static void markdown_directive(const struct directive *directive, FILE *out)
     fprintf(out, "%sExample: `%s`\n", items ? "\n" : "", directive->example);
 }
 
-/* A directive is explained where it first stands, and only named in further contexts. */
-static bool explained_before(const struct directive *directive, size_t group)
+bool reference_explained_before(const struct directive *directive, size_t group)
 {
     for (size_t i = 0; i < group; i++)
-        if (directive->contexts & groups[i].context)
+        if (directive->contexts & reference_groups[i].context)
             return true;
     return false;
 }
@@ -172,11 +166,11 @@ void reference_markdown(FILE *out)
     fprintf(out, "# The configuration language: reference\n\n"
                  "Generated from the directive table (`enginx help --markdown`); do not edit.\n");
     for (size_t group = 0; group < GROUP_COUNT; group++) {
-        fprintf(out, "\n## %s\n", groups[group].title);
+        fprintf(out, "\n## %s\n", reference_groups[group].title);
         const char *between = "\nAs above: ";
         for (size_t i = 0; directive_nth(i); i++) {
-            if (!(directive_nth(i)->contexts & groups[group].context) ||
-                !explained_before(directive_nth(i), group))
+            if (!(directive_nth(i)->contexts & reference_groups[group].context) ||
+                !reference_explained_before(directive_nth(i), group))
                 continue;
             fprintf(out, "%s`%s`", between, directive_nth(i)->name);
             between = ", ";
@@ -184,8 +178,8 @@ void reference_markdown(FILE *out)
         if (strcmp(between, ", ") == 0)
             fprintf(out, ".\n");
         for (size_t i = 0; directive_nth(i); i++)
-            if ((directive_nth(i)->contexts & groups[group].context) &&
-                !explained_before(directive_nth(i), group))
+            if ((directive_nth(i)->contexts & reference_groups[group].context) &&
+                !reference_explained_before(directive_nth(i), group))
                 markdown_directive(directive_nth(i), out);
     }
 }
@@ -193,6 +187,6 @@ void reference_markdown(FILE *out)
 void reference_completion(FILE *out)
 {
     for (size_t i = 0; directive_nth(i); i++)
-        if (!directive_planned(directive_nth(i)))
+        if (!reference_planned(directive_nth(i)))
             fprintf(out, "%s\n", directive_nth(i)->name);
 }
