@@ -31,6 +31,8 @@ static const struct command {
      "replace its instances by new ones without a gap; back, when they are not good enough"},
     {"reload", command_reload, "[FILE] [--dry-run] [--wait]",
      "take a changed file into use; what did not change does not notice"},
+    {"purge", command_purge, "[--cache NAME] HOST/PATH | HOST/PATH* | tag=TAG,… | all",
+     "take answers out of a cache"},
     {"upgrade", command_upgrade, "[--binary FILE]",
      "let another executable of enginx take the place of the one that runs"},
     {"down", command_down, "", "stop everything, in order"},

@@ -31,6 +31,7 @@ int command_roll(const struct cli *cli);
 int command_restart(const struct cli *cli);
 int command_down(const struct cli *cli);
 int command_upgrade(const struct cli *cli);
+int command_purge(const struct cli *cli);
 int command_help(const struct cli *cli);
 int command_version(const struct cli *cli);
 

@@ -41,6 +41,7 @@ struct client {
     bool closing;       /* close when the answer is out */
     bool ended;         /* it sends no more, and may still read */
     bool follows;       /* a reload: it waits for what is rolled by it, too */
+    uint64_t ticket;    /* of a purge */
     uint64_t asked_ms;  /* wall time */
     bool reloaded;      /* what it waits for is over: */
     char *reload_error; /* NULL: it went well */
@@ -143,6 +144,9 @@ static void client_say(struct client *client, json_t *object)
 static void client_finish(struct client *client, const char *error)
 {
     json_t *object = json_object();
+    uint64_t count;
+    if (client->ticket && front_purged(client->server->supervisor->front, client->ticket, &count))
+        json_object_set_new(object, "purged", json_integer((json_int_t)count));
     if (error)
         json_object_set_new(object, "error", json_text(error));
     else
@@ -471,6 +475,33 @@ static const char *command_down(struct client *client, const json_t *request)
     return NULL;
 }
 
+static bool purge_waits(const struct client *client, const char **ret_error)
+{
+    uint64_t count;
+    (void)ret_error;
+    return front_purged(client->server->supervisor->front, client->ticket, &count);
+}
+
+/* Nothing of it is asked for that a configuration does not say: which cache, and what. */
+static const char *command_purge(struct client *client, const json_t *request)
+{
+    struct supervisor *supervisor = client->server->supervisor;
+    const char *what = json_string_value(json_object_get(request, "what"));
+    const char *cache = json_string_value(json_object_get(request, "cache"));
+    bool there = !cache && supervisor->topology->cache_count;
+    for (size_t i = 0; cache && i < supervisor->topology->cache_count; i++)
+        there |= strcmp(supervisor->topology->caches[i].name, cache) == 0;
+    if (!there)
+        return "there is no such cache";
+    int error =
+        what ? front_purge(supervisor->front, cache ? cache : "*", what, &client->ticket) : -EINVAL;
+    if (error)
+        return error == -ENOENT ? "the gateway is not there just now"
+                                : "the gateway could not be asked";
+    client->waits = purge_waits;
+    return NULL;
+}
+
 static const char *command_wait(struct client *client, const json_t *request)
 {
     (void)request;
@@ -483,11 +514,11 @@ static const struct command {
     command_call *call;
     bool ending; /* may be asked of a cluster that is going down */
 } commands[] = {
-    {"status", command_status, true},    {"scale", command_scale, false},
-    {"drain", command_drain, false},     {"restart", command_restart, false},
-    {"roll", command_roll, false},       {"down", command_down, true},
-    {"wait", command_wait, false},       {"reload", command_reload, false},
-    {"upgrade", command_upgrade, false},
+    {"status", command_status, true},  {"scale", command_scale, false},
+    {"drain", command_drain, false},   {"restart", command_restart, false},
+    {"roll", command_roll, false},     {"down", command_down, true},
+    {"wait", command_wait, false},     {"purge", command_purge, false},
+    {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */

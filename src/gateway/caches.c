@@ -65,6 +65,39 @@ int caches_take(struct caches *caches, const struct topology *topology, unsigned
     return error;
 }
 
+/* False: it is none of those that there are. */
+static bool purge_read(const char *what, size_t length, struct cache_purge *ret_purge)
+{
+    static const char *const words[] = {[PURGE_ALL] = "all",
+                                        [PURGE_TAGS] = "tags ",
+                                        [PURGE_TARGET] = "target ",
+                                        [PURGE_BELOW] = "below "};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t word = strlen(words[i]);
+        if (length < word || memcmp(what, words[i], word) != 0)
+            continue;
+        *ret_purge = (struct cache_purge){.kind = (enum purge_kind)i,
+                                          .listener = SLICE(""),
+                                          .text = {what + word, (uint32_t)(length - word)}};
+        return true;
+    }
+    return false;
+}
+
+uint64_t caches_purge(struct caches *caches, const char *name, const char *what, size_t length)
+{
+    struct cache_purge purge;
+    uint64_t count = 0;
+    if (!purge_read(what, length, &purge))
+        return 0;
+    for (size_t i = 0; i < caches->count; i++) {
+        struct cache_store *store = caches->list[i].store;
+        if (strcmp(name, "*") == 0 || strcmp(name, cache_store_name(store)) == 0)
+            count += cache_store_purge(store, &purge);
+    }
+    return count;
+}
+
 static const struct cache_setting *setting_find(const struct topology *topology,
                                                 const struct cache_kept *kept)
 {

@@ -22,5 +22,8 @@ struct caches {
  * files, all of which are taken or closed. 0 or -ENOMEM. */
 int caches_take(struct caches *caches, const struct topology *topology, unsigned workers,
                 int *files, struct cache_store ***ret_stores);
+/* Takes answers out of the cache of that name (`*`: of all): "all", "tags red,blue", "target
+ * shop.example/news/1", "below shop.example/news/". How many were in memory. */
+uint64_t caches_purge(struct caches *caches, const char *name, const char *what, size_t length);
 /* This is the generation that everybody uses now. */
 void caches_settle(struct caches *caches, const struct topology *topology);

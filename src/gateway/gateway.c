@@ -459,6 +459,10 @@ static int obey(struct message *message)
         return 0;
     case MESSAGE_DIRECTORY:
         return directory_take(message);
+    case MESSAGE_PURGE:
+        tell(MESSAGE_PURGED,
+             caches_purge(&gateway.caches, message->name, message->bytes, message->length), NULL);
+        return 0;
     case MESSAGE_CACHE:
         return cache_file_take(message);
     case MESSAGE_GENERATION:

@@ -60,6 +60,8 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_DIRECTORY] = {"directory", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_ELDER] = {"elder", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_HEIR] = {"heir", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
+    [MESSAGE_PURGE] = {"purge", PARTY_SUPERVISOR, PARTY_GATEWAY, true, false, 8192},
+    [MESSAGE_PURGED] = {"purged", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_CACHE] = {"cache", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 

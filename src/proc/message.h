@@ -60,6 +60,9 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_HEIR,  /* the same */
                     MESSAGE_CACHE, /* supervisor → gateway: a cache's file, of the next generation;
                                       number: its place there; descriptor */
+                    MESSAGE_PURGE, /* supervisor → gateway; name: of a cache, `*`: all; bytes: what
+                                      (gateway/caches.h) */
+                    MESSAGE_PURGED, /* gateway → supervisor: that was done; number: of answers */
                     MESSAGE_KINDS,
 };
 

@@ -109,12 +109,15 @@ void front_heard(struct front *front, const struct message *message)
         health_heard(front, message);
     else if (message->kind == MESSAGE_IS || message->kind == MESSAGE_IS_UNKNOWN)
         role_heard(front, message);
+    else if (message->kind == MESSAGE_PURGED)
+        front_purge_heard(front, message->number);
     else
         generation_heard(front, message);
 }
 
 void front_lost(struct front *front)
 {
+    front_purges_lost(front);
     front->current.stage = STAGE_TO_SEND;
     front->current.directories_sent = front->current.caches_sent = 0;
     front->next.directories_sent = front->next.caches_sent = 0;

@@ -47,6 +47,13 @@ pid_t front_pid(const struct front *front); /* 0: it is about to be started agai
 enum { FRONT_ELDERS_MAX = 2 };
 size_t front_elders(const struct front *front, pid_t ret_pids[FRONT_ELDERS_MAX]);
 
+/* Asks the gateway to take answers out of the cache of that name (`*`: of all; gateway/caches.h
+ * says what may be asked). 0 with *ret_ticket; -ENOENT: no gateway runs; -errno. */
+int front_purge(struct front *front, const char *cache, const char *what, uint64_t *ret_ticket);
+/* Is that over? supervisor_note_change tells when it is. *ret_count: how many answers; if the
+ * gateway died meanwhile, 0. */
+bool front_purged(const struct front *front, uint64_t ticket, uint64_t *ret_count);
+
 /* ---- another configuration --------------------------------------------------------------------
  */
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "proc/message.h"
 #include "supervise/front_private.h"
 
 /* A descriptor, or -errno. */
@@ -48,4 +49,42 @@ int front_caches_open(struct front_generation *generation, const struct topology
         generation->caches[generation->cache_count++] = fd < 0 ? -1 : fd;
     }
     return 0;
+}
+
+/* ---- purging --------------------------------------------------------------------------------- */
+
+int front_purge(struct front *front, const char *cache, const char *what, uint64_t *ret_ticket)
+{
+    struct message message;
+    if (!front || !front->pid || front->current.stage != STAGE_COMMITTED)
+        return -ENOENT;
+    int error = message_init(&message, MESSAGE_PURGE, cache);
+    if (error)
+        return error;
+    message.bytes = what;
+    message.length = strlen(what);
+    error = message_send(front->socket, PARTY_SUPERVISOR, &message);
+    if (!error)
+        *ret_ticket = ++front->purges;
+    return error;
+}
+
+bool front_purged(const struct front *front, uint64_t ticket, uint64_t *ret_count)
+{
+    *ret_count = front && front->purges_done == ticket ? front->purged : 0;
+    return !front || front->purges_done >= ticket;
+}
+
+void front_purge_heard(struct front *front, uint64_t count)
+{
+    front->purges_done++;
+    front->purged = count;
+    supervisor_note_change(front->supervisor, NULL);
+}
+
+void front_purges_lost(struct front *front)
+{
+    front->purges_done = front->purges;
+    front->purged = 0;
+    supervisor_note_change(front->supervisor, NULL);
 }

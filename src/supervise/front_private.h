@@ -102,8 +102,10 @@ struct front {
     pid_t pid; /* 0: none */
     int pidfd;
     int socket;
-    uint32_t lane;   /* of the tally: this process' */
-    unsigned handed; /* bits: what this process has */
+    uint32_t lane;                /* of the tally: this process' */
+    unsigned handed;              /* bits: what this process has */
+    uint64_t purges, purges_done; /* asked for, and over */
+    uint64_t purged;              /* answers that the last one took out */
     uint64_t started_ms;
     uint32_t failures; /* deaths in a row, each soon after a start */
     struct watch death;
@@ -185,6 +187,9 @@ int front_directories_open(struct front_generation *generation, const struct top
 /* front_cache.c: opens, and makes if need be, the files of caches that have a disk. What cannot be
  * opened is told of: that cache has memory alone. 0 or -ENOMEM. */
 int front_caches_open(struct front_generation *generation, const struct topology *topology);
+/* The gateway has done what was asked; it died: nothing more comes. */
+void front_purge_heard(struct front *front, uint64_t count);
+void front_purges_lost(struct front *front);
 /* Closes what it has and makes it one that is not there. */
 void front_generation_drop(struct front_generation *generation);
 

@@ -193,6 +193,38 @@ def test_purge_and_reload(cluster, shop):
     assert get(PORT, "/y/1").body not in (b"3", b"")
 
 
+@both_accounts
+def test_the_purge_command(cluster, shop):
+    start(cluster, shop)
+
+    def fill():
+        shop.fields = [FRESH, b"Cache-Tag: red"]
+        before = {path: get(PORT, path).body for path in ("/a", "/b/1", "/b/2")}
+        shop.fields = [FRESH]
+        return before
+
+    def purge(*what):
+        return cluster.command("purge", *what).stdout
+
+    def gone(before):
+        return {path for path, body in before.items() if get(PORT, path).body != body}
+
+    at = f"127.0.0.1:{PORT}"
+    before = fill()
+    assert purge(f"{at}/a") == "purged: 1\n"
+    assert gone(before) == {"/a"}
+    before = fill()
+    assert purge(f"{at}/b/*") == "purged: 2\n"
+    assert gone(before) == {"/b/1", "/b/2"}
+    assert purge("all", "--cache", "pages") == "purged: 3\n"
+    before = fill()
+    assert purge("tag=blue,red") == "purged: 3\n"
+    assert purge("tag=red") == "purged: 0\n"
+    assert gone(before) == set(before)
+    for wrong in (["nothing"], [], ["all", "--cache", "other"]):
+        assert cluster.command("purge", *wrong, check=False).returncode != 0
+
+
 def test_memory_stays_bounded_and_slow_clients_get_all(cluster, shop):
     """A flood of large answers, while clients that take nothing hold some of them."""
     start(cluster, shop, store="memory=16m object=4m")

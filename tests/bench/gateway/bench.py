@@ -43,6 +43,8 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "file-16k": ("wrk", "http", dict(path="/files/16k.css", connections=64)),
     "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
     "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
+    "cache-1k": ("wrk", "http", dict(path="/cached/1024", connections=64)),
+    "cache-64k": ("wrk", "http", dict(path="/cached/65536", connections=64)),
     "gzip": ("wrk", "http", dict(path="/text/page.html", connections=64, accept="gzip")),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
     "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
@@ -62,13 +64,14 @@ H2 = {row for row in ROWS if row.startswith("h2")}
 FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
 TEXT_BYTES = 32768
 FILE_ROWS = {row for row in ROWS if row.startswith("file-")} | {"gzip"}
-WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROWS,
-           "enginx before": {"fastcgi"} | H2 | FILE_ROWS,
+CACHE_ROWS = {row for row in ROWS if row.startswith("cache-")}
+WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROWS | CACHE_ROWS,
+           "enginx before": {"fastcgi"} | H2 | FILE_ROWS | CACHE_ROWS,
            "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
-                     "relay-connection"} | H2 | FILE_ROWS,
-           "haproxy": {"fastcgi", "udp"} | FILE_ROWS,
+                     "relay-connection"} | H2 | FILE_ROWS | CACHE_ROWS,
+           "haproxy": {"fastcgi", "udp"} | FILE_ROWS | CACHE_ROWS,
            "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection",
-                     "udp"} | FILE_ROWS}
+                     "udp"} | FILE_ROWS | CACHE_ROWS}
 
 
 def cpu_seconds(pids):
@@ -266,10 +269,12 @@ def main():
     responder_port = ports()["http"]
     responder = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "responder",
                                   str(responder_port)])
+    memory = Path(tempfile.mkdtemp(prefix="enginx-bench-", dir="/dev/shm"))  # nginx keeps answers in files
     running = []
     try:
         running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
-                                            public=PLACE / "public", responder=responder_port), PLACE,
+                                            public=PLACE / "public", responder=responder_port,
+                                            memory=memory), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
         for peer in running:
             wait_ready(peer)
@@ -285,6 +290,7 @@ def main():
         responder.kill()
         responder.wait()
         shutil.rmtree(PLACE, ignore_errors=True)
+        shutil.rmtree(memory, ignore_errors=True)
 
 
 if __name__ == "__main__":

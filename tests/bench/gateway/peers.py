@@ -17,6 +17,7 @@ http {{
   client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/f;
   uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
   {buffers}
+  proxy_cache_path {memory}/{cache} keys_zone=pages:16m max_size=256m inactive=1h use_temp_path=off;
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
   upstream php {{ server 127.0.0.1:{responder}; keepalive 512; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{php} backlog=4096 deferred;
@@ -29,6 +30,9 @@ http {{
     location /files/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s; }}
     location /text/ {{ root {public}; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s;
       gzip on; gzip_comp_level 4; gzip_min_length 1k; }}
+    location /cached/ {{ rewrite ^/cached(/.*)$ $1 break; proxy_pass http://origin; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_cache pages; proxy_cache_valid 200 1h; proxy_cache_lock on;
+      open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s; }}
     location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}
 stream {{
@@ -87,9 +91,11 @@ https://127.0.0.1:{tls} {{
 
 ENGINX = """
 gateway threads=1 connections=8000;
+cache pages memory=64m;
 service origin {{ at 127.0.0.1:{origin}; capacity idle=1024; timeout idle=600s; }}
 listen 127.0.0.1:{http} http {{ timeout idle=600s; route / -> origin; route /files/ -> files {public};
-  route /text/ -> files {public} {{ compress gzip level=4; }} }}
+  route /text/ -> files {public} {{ compress gzip level=4; }}
+  route /cached/ -> origin {{ cache pages ttl=1h; rewrite strip=/cached; }} }}
 listen 127.0.0.1:{tls} http tls {{ certificate {certificate}; timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{h2c} http {{ timeout idle=600s; route / -> origin; }}
 listen 127.0.0.1:{tcp} tcp -> origin;
@@ -205,7 +211,7 @@ def make(wanted, values, place, cpu, binaries, floor, ports):
         peers.append(peer.start([*peer.options(), "up", here / "enginx.conf"], cwd=here))
     if "nginx" in wanted and shutil.which("nginx"):
         for variant, text in buffers.items():
-            peer, path = new("nginx", variant, NGINX, "nginx.conf", buffers=text,
+            peer, path = new("nginx", variant, NGINX, "nginx.conf", buffers=text, cache=variant or "plain",
                              stream_buffer="64k" if variant == "64k" else "16k",
                              stream_module=nginx_stream_module())
             peers.append(peer.start(["nginx", "-c", path, "-p", peer.place]))
