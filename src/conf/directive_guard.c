@@ -73,7 +73,7 @@ static const struct directive rows[] = {
      .id = DIRECTIVE_AUTH,
      .contexts = PLACES,
      .many = true,
-     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "basic request"},
+     .arguments = {{.name = "HOW", .type = VALUE_CHOICE, .choices = "basic request jwt"},
                    {.name = "FILE", .type = VALUE_WORD, .many = true, .optional = true}},
      .options = {{.name = "realm",
                   .type = VALUE_WORD,
@@ -104,15 +104,42 @@ static const struct directive rows[] = {
                  {.name = "by",
                   .type = VALUE_PATTERN,
                   .help = "request: what a remembered answer depends on; without it on "
-                          "Authorization, Cookie, method, host, path and query"}},
+                          "Authorization, Cookie, method, host, path and query"},
+                 {.name = "key",
+                  .type = VALUE_FILE,
+                  .help = "jwt: the file of a public key, or a certificate, in PEM"},
+                 {.name = "secret",
+                  .type = VALUE_FILE,
+                  .help = "jwt: the file of a secret, of 32 bytes at least"},
+                 {.name = "jwks", .type = VALUE_FILE, .help = "jwt: the file of a JWK set"},
+                 {.name = "issuer", .type = VALUE_WORD, .help = "jwt: who must have made it (iss)"},
+                 {.name = "audience", .type = VALUE_WORD, .help = "jwt: whom it must be for (aud)"},
+                 {.name = "leeway",
+                  .type = VALUE_DURATION,
+                  .high = 86400000,
+                  .fallback = "0s",
+                  .help = "jwt: how much clocks may differ"},
+                 {.name = "claim",
+                  .type = VALUE_WORD,
+                  .many = true,
+                  .help = "jwt: NAME=VALUE: what it must say, or have in a list; else 403; "
+                          "a.b=VALUE is `b` in `a`; may be repeated"},
+                 {.name = "exp",
+                  .type = VALUE_CHOICE,
+                  .choices = "required optional",
+                  .fallback = "required",
+                  .help = "jwt: whether it must say when it ends"}},
      .syntax = "auth basic FILE [realm=TEXT]; or auth request -> SERVICE [path=/PATH] "
-               "[copy=HEADERS] [user=HEADER] [redirect=on] [cache=DURATION [by=TEXT]];",
+               "[copy=HEADERS] [user=HEADER] [redirect=on] [cache=DURATION [by=TEXT]]; or auth jwt "
+               "key=FILE|secret=FILE|jwks=FILE|-> SERVICE [path=/PATH] [issuer=TEXT] "
+               "[audience=TEXT] [leeway=DURATION] [claim=NAME=VALUE]… [exp=optional];",
      .help =
          "Who asks must say who it is. basic: a name and a password of FILE, which has lines as "
          "htpasswd(1) writes them (bcrypt, yescrypt, SHA-crypt, apr1) and is read with the "
          "configuration; else 401. request: a service is asked, which gets the request's head with "
          "X-Original-Method and X-Original-URI: 2xx lets it pass, 401 and 403 are the "
-         "client's answer. $user is the name from then on.",
+         "client's answer. jwt: a signed token (Authorization: Bearer), whose claims are "
+         "$jwt.NAME. $user is the name from then on.",
      .example = "auth basic staff.htpasswd realm=\"Staff only\";"},
 };
 

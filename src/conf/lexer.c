@@ -98,16 +98,16 @@ static void problem_at(struct lexer *lexer, const struct word *at, const char *h
     diagnostics_add(lexer->diagnostics, DIAGNOSTIC_ERROR, &place, hint, "%s", message);
 }
 
-/* The length of what follows `env.`, `header.`, `cookie.` or `arg.`; fields of HTTP and cookies
- * have dashes in their names, but none at the end. */
-static uint32_t member_length(const char *text, bool dashes)
+/* The length of what follows `env.`, `header.` … and may have the `further` bytes in it, but none
+ * of them at the end: fields of HTTP and cookies have dashes, claims of tokens dots as well. */
+static uint32_t member_length(const char *text, const char *further)
 {
     uint32_t length = 0;
     if (!byte_starts_name(*text))
         return 0;
-    while (byte_in_name(text[length]) || (dashes && text[length] == '-'))
+    while (byte_in_name(text[length]) || (text[length] && strchr(further, text[length])))
         length++;
-    while (text[length - 1] == '-')
+    while (strchr(further, text[length - 1]))
         length--;
     return length;
 }
@@ -116,7 +116,8 @@ static uint32_t member_length(const char *text, bool dashes)
  * 0: none. */
 static uint32_t name_length(const char *text)
 {
-    static const char *const prefixes[] = {"env.", "header.", "cookie.", "arg."};
+    static const char *const prefixes[] = {"env.", "header.", "cookie.", "arg.", "jwt."};
+    static const char *const further[] = {"", "-", "-", "-", "-."};
     uint32_t length = 0;
     if (*text >= '1' && *text <= '9')
         return 1;
@@ -127,7 +128,7 @@ static uint32_t name_length(const char *text)
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
         uint32_t prefix = (uint32_t)strlen(prefixes[i]);
         if (length + 1 == prefix && strncmp(text, prefixes[i], prefix) == 0) {
-            uint32_t member = member_length(text + prefix, i > 0);
+            uint32_t member = member_length(text + prefix, further[i]);
             return member ? prefix + member : length;
         }
     }

@@ -96,8 +96,9 @@ static const struct type_row types[] = {
     [VALUE_PATTERN] = {.noun = "a text",
                        .sign = "TEXT",
                        .shape = "text, in which $host $path $query $uri $scheme $method $client "
-                                "$port $request_id $header.NAME $cookie.NAME $arg.NAME and, of a "
-                                "regular expression, $1 to $9 stand for what the request has"},
+                                "$port $request_id $user $header.NAME $cookie.NAME $arg.NAME "
+                                "$jwt.NAME and, of a regular expression, $1 to $9 stand for what "
+                                "the request has"},
     [VALUE_TARGET] = {.noun = "a name",
                       .sign = "SERVICE",
                       .shape = "services, like api, or api weight=95, canary weight=5"},

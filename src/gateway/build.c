@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "conf/bundle.h"
 #include "gateway/caches.h"
+#include "gateway/guard/key_set.h"
 #include "gateway/http/cache_store.h"
 #include "gateway/http/match.h"
 #include "tls/client.h"
@@ -37,6 +38,9 @@ static void generation_free(struct generation *generation)
         tls_client_free(generation->tls_to[i]);
     for (size_t i = 0; generation->directories && i < generation->topology->directory_count; i++)
         fd_drop(&generation->directories[i].fd);
+    for (size_t i = 0; generation->key_sets && i < generation->topology->token_count; i++)
+        key_set_free(generation->key_sets[i]);
+    free(generation->key_sets);
     free(generation->directories);
     for (size_t i = 0; generation->stores && i < generation->topology->cache_count; i++)
         cache_store_unref(generation->stores[i]);
@@ -198,6 +202,36 @@ static int tls_to_make(struct building *building)
     return error;
 }
 
+static struct key_set *keys_read(const struct guard_jwt *jwt, char why[KEY_WHY_BYTES])
+{
+    if (jwt->keys == GUARD_KEYS_PEM)
+        return key_set_of_pem(jwt->text, jwt->length, why);
+    if (jwt->keys == GUARD_KEYS_SECRET)
+        return key_set_of_secret(jwt->text, jwt->length, why);
+    return key_set_of_json(jwt->text, jwt->length, true, why);
+}
+
+static int keys_make(struct building *building)
+{
+    struct generation *generation = building->generation;
+    const struct topology *topology = generation->topology;
+    char why[KEY_WHY_BYTES] = "";
+    generation->key_sets = calloc(topology->token_count + 1, sizeof *generation->key_sets);
+    if (!generation->key_sets)
+        return -ENOMEM;
+    for (size_t i = 0; i < topology->token_count; i++) {
+        const struct guard_jwt *jwt = topology->tokens[i];
+        if (jwt->keys == GUARD_KEYS_SERVICE)
+            continue;
+        generation->key_sets[i] = keys_read(jwt, why);
+        if (generation->key_sets[i])
+            continue;
+        snprintf(building->why, BUILD_WHY_BYTES, "%s: %s", jwt->file, why);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int directories_take(struct building *building)
 {
     struct generation *generation = building->generation;
@@ -248,6 +282,8 @@ int generation_build(const struct build_setup *setup, struct generation **ret_ge
         error = caches_take(setup->caches, building.generation->topology,
                             tally_sizes(setup->tally)->threads, setup->cache_files,
                             &building.generation->stores);
+    if (!error)
+        error = keys_make(&building);
     if (!error)
         error = plans_make(&building);
     bundle_free(building.bundle);

@@ -73,6 +73,8 @@ struct builder {
     struct certificate_entry *certificates;         /* of the listener being built */
     struct certificate_entry **certificates_tail;
     size_t certificate_count;
+    const struct guard_jwt **tokens; /* so far */
+    size_t token_count, token_room;
     const struct route **own_routes; /* of the listener being built: see struct site */
     size_t own_route_count, own_route_room;
     size_t errors_before;           /* the listener being built */
@@ -256,6 +258,12 @@ const struct route *own_route_make(struct builder *builder, const struct guard_p
 /* guard_request.c: `auth request`. */
 bool auth_request_make(struct builder *builder, const struct guard_place *place,
                        const struct statement *at, struct guard *ret_guard);
+/* guard_jwt.c: `auth jwt`; and all of them, at the end, to topology.tokens. */
+bool auth_jwt_make(struct builder *builder, const struct guard_place *place,
+                   const struct statement *at, struct guard *ret_guard);
+void auth_jwts_finish(struct builder *builder);
+bool auth_path_good(struct builder *builder, const struct value *value);
+bool auth_realm_good(struct builder *builder, const struct value *value);
 /* Options of `auth` in its row. */
 enum {
     AUTH_REALM,
@@ -265,6 +273,14 @@ enum {
     AUTH_REDIRECT,
     AUTH_CACHE,
     AUTH_BY,
+    AUTH_KEY,
+    AUTH_SECRET,
+    AUTH_JWKS,
+    AUTH_ISSUER,
+    AUTH_AUDIENCE,
+    AUTH_LEEWAY,
+    AUTH_CLAIM,
+    AUTH_EXP,
     AUTH_OPTIONS
 };
 /* guard_access.c: `allow` and `deny` of a block; NULL: it has none, or reported. */

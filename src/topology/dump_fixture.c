@@ -226,6 +226,23 @@ static void guard_dump(const struct guard *guard, FILE *out)
         NUMBER(guard->request, cache_ms);
         TEXT(guard->request, key);
         return;
+    case GUARD_JWT:
+        NUMBER(guard->jwt, number);
+        NUMBER(guard->jwt, keys);
+        bytes_dump(out, "text", guard->jwt->text, guard->jwt->length);
+        if (guard->jwt->route)
+            NUMBER(guard->jwt->route->targets, service);
+        TEXT(guard->jwt, path);
+        TEXT(guard->jwt, realm);
+        TEXT(guard->jwt, issuer);
+        TEXT(guard->jwt, audience);
+        for (size_t i = 0; i < guard->jwt->claim_count; i++) {
+            TEXT(&guard->jwt->claims[i], name);
+            TEXT(&guard->jwt->claims[i], value);
+        }
+        NUMBER(guard->jwt, leeway_s);
+        NUMBER(guard->jwt, endless);
+        return;
     case GUARD_KINDS:
         break;
     }

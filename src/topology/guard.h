@@ -15,6 +15,8 @@
 enum {
     GUARDS_MAX = 64, /* of a route, with those around it */
     GUARD_COPIES_MAX = 16,
+    GUARD_CLAIMS_MAX = 16,
+    GUARD_TOKENS_MAX = 10000, /* `auth jwt` of a topology */
 };
 
 enum guard_kind {
@@ -23,6 +25,7 @@ enum guard_kind {
     GUARD_REQUESTS, /* `limit requests=N` */
     GUARD_BASIC,    /* `auth basic` */
     GUARD_REQUEST,  /* `auth request` */
+    GUARD_JWT,      /* `auth jwt` */
     GUARD_KINDS
 };
 
@@ -60,6 +63,30 @@ struct guard_request {
     const char *key;           /* pattern: what its answers depend on */
 };
 
+struct guard_rule { /* `claim=role=admin` */
+    const char *name;
+    const char *value;
+};
+
+enum guard_keys { GUARD_KEYS_PEM, GUARD_KEYS_SECRET, GUARD_KEYS_JSON, GUARD_KEYS_SERVICE };
+
+struct guard_jwt {
+    uint32_t number;      /* in the topology's tokens; its keys, compiled, are the generation's */
+    enum guard_keys keys; /* where they are from */
+    const char *file;     /* of all but GUARD_KEYS_SERVICE; for messages */
+    const char *text;     /* its bytes */
+    size_t length;
+    const struct route *route; /* GUARD_KEYS_SERVICE; else NULL */
+    const char *path;
+    const char *realm;
+    const char *issuer;   /* NULL: any */
+    const char *audience; /* NULL: any */
+    const struct guard_rule *claims;
+    size_t claim_count;
+    uint32_t leeway_s;
+    bool endless; /* `exp` may be missing */
+};
+
 struct guard {
     enum guard_kind kind;
     const char *text; /* for logs: "limit 10/s" */
@@ -68,5 +95,6 @@ struct guard {
         const struct guard_limit *limit;
         const struct guard_basic *basic;
         const struct guard_request *request;
+        const struct guard_jwt *jwt;
     };
 };

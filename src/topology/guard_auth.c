@@ -6,7 +6,7 @@
 #include "topology/htpasswd.h"
 
 enum { ARGUMENT_KIND, ARGUMENT_FIRST };
-enum { CHOICE_BASIC, CHOICE_REQUEST };
+enum { CHOICE_BASIC, CHOICE_REQUEST, CHOICE_JWT };
 enum { USERS_MAX = 20000 };
 
 /* ---- basic ---------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static bool users_unique(const struct users *users)
     return true;
 }
 
-static bool realm_good(struct builder *builder, const struct value *realm)
+bool auth_realm_good(struct builder *builder, const struct value *realm)
 {
     size_t length = strlen(realm->text);
     bool good = length <= 100;
@@ -102,7 +102,7 @@ static bool basic_make(struct builder *builder, const struct statement *at, stru
         return false;
     if (users.count)
         qsort(users.list, users.count, sizeof *users.list, user_compare);
-    if (!users_unique(&users) || !realm_good(builder, realm))
+    if (!users_unique(&users) || !auth_realm_good(builder, realm))
         return false;
     struct guard_basic *basic = arena_alloc(builder->arena, sizeof *basic);
     *basic = (struct guard_basic){.realm = builder_text(builder, realm->text),
@@ -166,6 +166,9 @@ static bool options_good(struct builder *builder, const struct statement *at)
         [CHOICE_BASIC] = 1u << AUTH_REALM,
         [CHOICE_REQUEST] = 1u << AUTH_PATH | 1u << AUTH_COPY | 1u << AUTH_USER |
                            1u << AUTH_REDIRECT | 1u << AUTH_CACHE | 1u << AUTH_BY,
+        [CHOICE_JWT] = 1u << AUTH_REALM | 1u << AUTH_PATH | 1u << AUTH_KEY | 1u << AUTH_SECRET |
+                       1u << AUTH_JWKS | 1u << AUTH_ISSUER | 1u << AUTH_AUDIENCE |
+                       1u << AUTH_LEEWAY | 1u << AUTH_CLAIM | 1u << AUTH_EXP,
     };
     bool good = true;
     for (unsigned i = 0; i < AUTH_OPTIONS; i++) {
@@ -189,6 +192,8 @@ bool auth_make(struct builder *builder, const struct guard_place *place, const s
         return basic_make(builder, at, ret_guard);
     case CHOICE_REQUEST:
         return auth_request_make(builder, place, at, ret_guard);
+    case CHOICE_JWT:
+        return auth_jwt_make(builder, place, at, ret_guard);
     default:
         return false;
     }

@@ -49,7 +49,7 @@ static const char *const *copies_take(struct builder *builder, const struct valu
     return names;
 }
 
-static bool path_good(struct builder *builder, const struct value *value)
+bool auth_path_good(struct builder *builder, const struct value *value)
 {
     bool good = value->text[0] == '/';
     for (const char *at = value->text; *at; at++)
@@ -86,7 +86,7 @@ bool auth_request_make(struct builder *builder, const struct guard_place *place,
     bool good;
     request->copy = copies_take(builder, &options[AUTH_COPY], &good);
     request->route = own_route_make(builder, place, service);
-    good &= request->route && path_good(builder, &options[AUTH_PATH]);
+    good &= request->route && auth_path_good(builder, &options[AUTH_PATH]);
     request->path = builder_text(builder, options[AUTH_PATH].text);
     request->user =
         options[AUTH_USER].given ? builder_text(builder, options[AUTH_USER].text) : NULL;

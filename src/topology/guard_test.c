@@ -135,6 +135,35 @@ static void services_say_who_may(void **state)
     topology_free(topology);
 }
 
+static void tokens_have_rules(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("route /a -> a { header request set X-A \"$jwt.sub.\"; auth jwt key=k.pem "
+                  "issuer=i audience=x leeway=30s claim=a.b=c "
+                  "claim=d=e=f exp=optional realm=r; } route /b -> b { auth jwt -> a path=/j; }"));
+    const struct guard_jwt *file = route_named(topology, "* /a")->guards[0].jwt;
+    const struct guard_jwt *service = route_named(topology, "* /b")->guards[0].jwt;
+    assert_int_equal(file->keys, GUARD_KEYS_PEM);
+    assert_null(file->route);
+    assert_string_equal(file->issuer, "i");
+    assert_string_equal(file->audience, "x");
+    assert_int_equal(file->leeway_s, 30);
+    assert_true(file->endless);
+    assert_string_equal(route_named(topology, "* /a")->headers_change[0].value, "${jwt.sub}.");
+    assert_int_equal(file->claim_count, 2);
+    assert_string_equal(file->claims[0].name, "a.b");
+    assert_string_equal(file->claims[1].name, "d");
+    assert_string_equal(file->claims[1].value, "e=f");
+    assert_int_equal(service->keys, GUARD_KEYS_SERVICE);
+    assert_int_equal(service->route->targets->service, 0);
+    assert_string_equal(service->path, "/j");
+    assert_false(service->endless);
+    assert_int_equal(topology->token_count, 2);
+    assert_ptr_equal(topology->tokens[service->number], service);
+    topology_free(topology);
+}
+
 static void what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -168,6 +197,16 @@ static void what_is_wrong_is_said(void **state)
          "shop.conf:3:22: error: `by=` is for answers that are remembered: `cache=`"},
         {"auth request -> b realm=x; route / -> a;",
          "shop.conf:3:25: error: `realm=` is nothing for `auth request`"},
+        {"auth jwt; route / -> a;",
+         "shop.conf:3:1: error: keys come from one place: key=, secret=, "
+         "jwks= or a service"},
+        {"auth jwt key=a -> b; route / -> a;",
+         "shop.conf:3:1: error: keys come from one place: key=, secret=, jwks= or a service"},
+        {"auth jwt key=a jwks=b; route / -> a;",
+         "shop.conf:3:21: error: keys come from one place: key=, secret=, jwks= or a service"},
+        {"auth jwt key=a path=/x; route / -> a;", "shop.conf:3:21: error: `path=` is of a service"},
+        {"auth jwt k.pem; route / -> a;",
+         "shop.conf:3:1: error: `auth jwt` has no file, but key=, secret=, jwks= or `-> SERVICE`"},
         {"route / -> a { limit 1/s by=$1; }",
          "shop.conf:3:29: error: `$1` has a value only with a regular expression that has `(…)`"},
     };
@@ -282,6 +321,7 @@ int main(void)
         cmocka_unit_test(counts_belong_to_the_block),
         cmocka_unit_test(tcp_has_allow_and_deny),
         cmocka_unit_test(services_say_who_may),
+        cmocka_unit_test(tokens_have_rules),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(networks_come_from_files),
         cmocka_unit_test(users_come_from_files),

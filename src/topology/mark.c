@@ -194,6 +194,23 @@ static void mark_request(uint64_t *mark, const struct topology *topology,
     mark_text(mark, request->key);
 }
 
+static void mark_jwt(uint64_t *mark, const struct topology *topology, const struct guard_jwt *jwt)
+{
+    mark_number(mark, jwt->keys);
+    *mark = hash_bytes(jwt->text, jwt->length, *mark);
+    mark_own_route(mark, topology, jwt->route);
+    mark_text(mark, jwt->path);
+    mark_text(mark, jwt->realm);
+    mark_text(mark, jwt->issuer);
+    mark_text(mark, jwt->audience);
+    mark_number(mark, jwt->claim_count);
+    for (size_t i = 0; i < jwt->claim_count; i++) {
+        mark_text(mark, jwt->claims[i].name);
+        mark_text(mark, jwt->claims[i].value);
+    }
+    mark_number(mark, (uint64_t)jwt->leeway_s << 1 | jwt->endless);
+}
+
 static void mark_guard(uint64_t *mark, const struct topology *topology, const struct guard *guard)
 {
     mark_number(mark, guard->kind);
@@ -215,6 +232,9 @@ static void mark_guard(uint64_t *mark, const struct topology *topology, const st
         return;
     case GUARD_REQUEST:
         mark_request(mark, topology, guard->request);
+        return;
+    case GUARD_JWT:
+        mark_jwt(mark, topology, guard->jwt);
         return;
     case GUARD_KINDS:
         break;

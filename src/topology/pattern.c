@@ -6,7 +6,7 @@
 const char *const pattern_names[] = {"host",   "path",    "query",      "uri",  "scheme", "method",
                                      "client", "port",    "request_id", "user", "1",      "2",
                                      "3",      "4",       "5",          "6",    "7",      "8",
-                                     "9",      "header.", "cookie.",    "arg.", NULL};
+                                     "9",      "header.", "cookie.",    "arg.", "jwt.",   NULL};
 
 static const struct {
     const char *name;
@@ -16,7 +16,7 @@ static const struct {
     {"uri", PATTERN_URI},       {"scheme", PATTERN_SCHEME},  {"method", PATTERN_METHOD},
     {"client", PATTERN_CLIENT}, {"port", PATTERN_PORT},      {"request_id", PATTERN_REQUEST_ID},
     {"user", PATTERN_USER},     {"header.", PATTERN_HEADER}, {"cookie.", PATTERN_COOKIE},
-    {"arg.", PATTERN_ARGUMENT},
+    {"arg.", PATTERN_ARGUMENT}, {"jwt.", PATTERN_CLAIM},
 };
 
 static bool name_take(const char *name, size_t length, struct pattern_part *part)

@@ -22,12 +22,13 @@ enum pattern_kind {
     PATTERN_HEADER,   /* $header.NAME */
     PATTERN_COOKIE,   /* $cookie.NAME */
     PATTERN_ARGUMENT, /* $arg.NAME: of the query */
+    PATTERN_CLAIM,    /* $jwt.NAME: of the token that `auth jwt` took */
 };
 
 struct pattern_part {
     enum pattern_kind kind;
     unsigned capture; /* PATTERN_CAPTURE: 1 … 9 */
-    const char *text; /* PATTERN_LITERAL: the text; of the last three: NAME; not ended by a 0 */
+    const char *text; /* PATTERN_LITERAL: the text; of the last four: NAME; not ended by a 0 */
     size_t length;
 };
 

@@ -293,4 +293,5 @@ void publications_finish(struct builder *builder)
     struct listener *listener = topology->listeners;
     for (const struct publication *at = builder->publications; at; at = at->next)
         publication_finish(builder, at, listener++);
+    auth_jwts_finish(builder);
 }

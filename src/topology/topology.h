@@ -309,6 +309,8 @@ struct topology {
     size_t directory_count;
     struct cache_setting *caches;
     size_t cache_count;
+    const struct guard_jwt *const *tokens; /* each `auth jwt`, once */
+    size_t token_count;
 };
 
 void topology_free(struct topology *topology);

@@ -1,7 +1,9 @@
 """What stands before routes: who may, how often, and how many at a time — over HTTP/1.1 and HTTP/2, on
 all workers together, over reloads; what is refused is counted and logged."""
 
+import base64
 import concurrent.futures
+import hmac
 import http.client
 import json
 import re
@@ -112,7 +114,7 @@ def test_a_rate_holds_over_all_workers(cluster, programs, site):
 def test_so_many_at_a_time(cluster, site):
     site("route / -> web { limit requests=2 by=client status=503; }")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        slow = [pool.submit(ask, "/sleep?1.5") for _ in range(2)]
+        slow = [pool.submit(ask, "/sleep?3") for _ in range(2)]
         processes.wait_for(lambda: ask("/none").status == 503, 5, "two to be under way")
         assert ask("/whoami", source="127.0.0.2").status == 200
         assert {answer.result().status for answer in slow} == {200}
@@ -232,3 +234,87 @@ def test_a_service_says_who_may(cluster):
         refused = ask_it("-D", "-", "-w", "%{http_code}")
         assert refused.endswith("401") and "www-authenticate: session" in refused.lower()
         assert ask_it("-b", "session=eve", "-o", "/dev/null", "-w", "%{http_code}") == "403"
+
+
+IDP = '''
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        answer = open(os.environ["SET"], "rb").read()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+http.server.ThreadingHTTPServer(("", 8012), Handler).serve_forever()
+'''
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else data.encode()).rstrip(b"=").decode()
+
+
+class Issuer:
+    """With an RSA key that openssl makes and signs with."""
+
+    def __init__(self, cluster, name):
+        self.name, self.key = name, cluster.directory / f"{name}.key"
+        subprocess.run(["openssl", "genrsa", "-out", self.key, "2048"], check=True, capture_output=True)
+        self.pem = subprocess.run(["openssl", "rsa", "-in", self.key, "-pubout"], check=True, capture_output=True,
+                                  text=True).stdout
+        modulus = subprocess.run(["openssl", "rsa", "-in", self.key, "-noout", "-modulus"], check=True,
+                                 capture_output=True, text=True).stdout.strip().partition("=")[2]
+        self.jwk = {"kty": "RSA", "kid": name, "use": "sig", "n": encoded(bytes.fromhex(modulus)), "e": "AQAB"}
+
+    def token(self, **claims):
+        text = encoded(json.dumps({"alg": "RS256", "kid": self.name})) + "." + encoded(
+            json.dumps({"exp": int(time.time()) + 60, "iss": "idp", **claims}))
+        signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=text.encode(),
+                                   check=True, capture_output=True).stdout
+        return {"Authorization": f"Bearer {text}.{encoded(signature)}"}
+
+
+def test_tokens(cluster):
+    old, new = Issuer(cluster, "old"), Issuer(cluster, "new")
+    keys = cluster.file("set.json", json.dumps({"keys": [old.jwk]}))
+    cluster.file("old.pem", old.pem)
+    secret = "0123456789abcdef0123456789abcdef"
+    cluster.file("secret", secret + "\n")
+    idp = cluster.file("idp.py", IDP)
+    cluster.up(f'service idp {{ run /usr/bin/python3 {idp}; env SET={keys}; }}\n'
+               f'listen 127.0.0.1:{PORT} http {{ access-log json fields=uri,status,user,failure;\n'
+               'route /file { auth jwt key=old.pem issuer=idp claim=role=admin; respond 200 "$jwt.sub $jwt.role"; }\n'
+               'route /idp { auth jwt -> idp path=/set issuer=idp; respond 200 "$jwt.sub"; }\n'
+               'route /secret { auth jwt secret=secret; respond 200 "$user"; } }')
+    cluster.wait_up(1, "idp")
+    cluster.wait(lambda: not clients.refused(PORT))
+
+    def answer(path, headers):
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), answer.getheader("WWW-Authenticate")
+    assert answer("/file", old.token(sub="ann", role=["user", "admin"]))[:2] == (200, "ann user,admin")
+    assert answer("/file", {})[::2] == (401, 'Bearer realm="restricted"')
+    assert answer("/file", new.token(sub="ann", role="admin"))[::2] == (
+        401, 'Bearer realm="restricted", error="invalid_token"')
+    assert answer("/file", old.token(sub="ann", role="user"))[::2] == (
+        403, 'Bearer realm="restricted", error="insufficient_scope"')
+    assert answer("/file", old.token(exp=1, role="admin"))[0] == 401
+    confused = encoded('{"alg":"HS256"}') + "." + encoded('{"exp":9999999999,"role":"admin","iss":"idp"}')
+    digest = hmac.digest(old.pem.encode(), confused.encode(), "sha256")
+    assert answer("/file", {"Authorization": f"Bearer {confused}.{encoded(digest)}"})[0] == 401
+    digest = hmac.digest(secret.encode(), confused.encode(), "sha256")
+    assert answer("/secret", {"Authorization": f"Bearer {confused}.{encoded(digest)}"})[0] == 200
+    assert answer("/idp", old.token(sub="ann"))[:2] == (200, "ann")
+    assert answer("/idp", new.token(sub="ann"))[0] == 401
+    reloaded = cluster.file("set.json", json.dumps({"keys": [old.jwk, new.jwk]}))
+    assert reloaded == keys
+    processes.wait_for(lambda: answer("/idp", new.token(sub="bob"))[:2] == (200, "bob"), 15, "the new key")
+    processes.wait_for(lambda: {line["user"] for line in logged(cluster, 9)} == {None, "ann", "bob"}, 5, "the log")
+    log = cluster.state / "log" / "access.log"
+    processes.wait_for(lambda: "auth jwt: it is over (exp)" in log.read_text(), 5, "both workers' lines")
+    assert "eyJ" not in log.read_text() and secret not in log.read_text()

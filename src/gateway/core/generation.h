@@ -14,6 +14,7 @@
 #include "topology/topology.h"
 
 struct cache_store;
+struct key_set;
 struct match;
 struct table;
 struct tls_server;
@@ -45,6 +46,7 @@ struct generation {
     size_t plan_count;
     struct plan_directory *directories;
     struct cache_store **stores; /* by their place in the topology; a reference to each */
+    struct key_set **key_sets;   /* of the topology's tokens; NULL: a service's */
     struct tls_client **tls_to;  /* by service index; NULL: plain */
     void (*free)(struct generation *generation); /* of whoever built it */
 };

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "gateway/guard/jwks.h"
 #include "gateway/guard/passwords.h"
 #include "gateway/http/bump.h"
 #include "gateway/http/http_worker.h"
@@ -9,7 +10,7 @@
 static enum guard_answer (*const kinds[GUARD_KINDS])(struct exchange *, const struct guard *) = {
     [GUARD_ACCESS] = guard_access,     [GUARD_RATE] = guard_rate,
     [GUARD_REQUESTS] = guard_requests, [GUARD_BASIC] = guard_basic,
-    [GUARD_REQUEST] = guard_request,
+    [GUARD_REQUEST] = guard_request,   [GUARD_JWT] = guard_jwt,
 };
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -93,6 +94,8 @@ void guards_worker_done(struct worker *worker)
 {
     passwords_worker_free(worker->http->passwords);
     worker->http->passwords = NULL;
+    jwks_worker_free(worker->http->jwks);
+    worker->http->jwks = NULL;
 }
 
 /* ---- the handler ---------------------------------------------------------------------------- */

@@ -64,13 +64,13 @@ static bool captures_keep(struct exchange *exchange, const struct matched *match
 }
 
 /* Who looks at the request first, or has it last. A service that leads elsewhere has asked the
- * guards of its own route. */
+ * guards of its own route; what the gateway asks for itself is nobody's request. */
 static const struct handler *stage_next(const struct exchange *exchange)
 {
     const struct route *route = exchange->route;
     if (exchange->follow)
         return handlers[route->kind];
-    if (route->guard_count && !exchange->guarded)
+    if (route->guard_count && !exchange->guarded && !exchange->internal)
         return &handler_guards;
     if (route->cache && exchange->handler != &handler_cache && !exchange->internal)
         return &handler_cache;

@@ -169,6 +169,17 @@ static struct slice argument_value(const struct head *request, const char *name,
     return value;
 }
 
+static struct slice claim_value(const struct exchange *exchange, const char *name, size_t length)
+{
+    const struct guarded *guarded = exchange->guarded;
+    for (uint32_t i = 0; guarded && i < guarded->claim_count; i++) {
+        const struct guard_claim *claim = &guarded->claims[i];
+        if (claim->name.length == length && !memcmp(claim->name.bytes, name, length))
+            return claim->value;
+    }
+    return SLICE("");
+}
+
 /* `*` (of OPTIONS) and nothing (of CONNECT) are the root in links. */
 static struct slice rooted(struct slice path)
 {
@@ -211,6 +222,8 @@ static struct slice part_value(struct exchange *exchange, const struct pattern_p
         return header_value(request, part->text, part->length);
     case PATTERN_COOKIE:
         return cookie_value(request, part->text, part->length);
+    case PATTERN_CLAIM:
+        return claim_value(exchange, part->text, part->length);
     case PATTERN_ARGUMENT:
         return argument_value(request, part->text, part->length);
     }

@@ -8,6 +8,11 @@
 struct guard;
 struct guard_hold; /* counted while the exchange lives: gateway/guard/ */
 
+struct guard_claim { /* of a token */
+    struct slice name;
+    struct slice value;
+};
+
 struct guarded {
     size_t at;                                /* the guard that is asked, of the route's */
     void *own;                                /* of one that waits, and */
@@ -16,6 +21,8 @@ struct guarded {
     const struct guard *refused;              /* by whom; NULL: it passed, or is not through yet */
     struct guard_hold *holds;
     struct slice user; /* who it is; "": not known */
+    const struct guard_claim *claims;
+    uint32_t claim_count;
 };
 
 extern const struct handler handler_guards;

@@ -87,9 +87,9 @@ void http_worker_done(struct worker *worker)
         http->spares = own->next_spare;
         free(own);
     }
+    guards_worker_done(worker);
     bump_store_free(http->arenas);
     files_worker_free(http->files);
-    guards_worker_done(worker);
     cache_worker_free(worker, http->cache_mailbox);
     compress_worker_free(worker, http->compress);
     free(http);

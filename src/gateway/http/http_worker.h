@@ -22,6 +22,7 @@ struct files_worker;
 struct passwords_worker;
 struct cache_mailbox;
 struct compress_worker;
+struct jwks_worker;
 
 struct http_worker {
     struct bump_store *arenas;
@@ -39,6 +40,7 @@ struct http_worker {
     struct passwords_worker *passwords;  /* the same */
     struct cache_mailbox *cache_mailbox; /* NULL: nobody waited for another's answer yet */
     struct compress_worker *compress;    /* NULL: nothing was compressed yet */
+    struct jwks_worker *jwks;            /* NULL: no keys of services were asked for yet */
     bool draining;
     char date[DATE_BYTES];    /* of the second */
     uint64_t stderr_until_ms; /* FastCGI's STDERR is logged in bounds: of this second, so many */
