@@ -55,12 +55,13 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "h2-1m": ("h2", "tls", dict(path="/1048576", connections=8, streams=4)),
     "h2c": ("h2", "h2c", dict(path="/100", connections=32, streams=10)),
     "h2c-1m": ("h2", "h2c", dict(path="/1048576", connections=8, streams=4)),
+    "grpc": ("h2", "grpc", dict(path="/shop.Stock/100", connections=32, streams=10, message=100)),
     "relay-bulk": ("wrk", "tcp", dict(path="/1048576", connections=16)),
     "relay-small": ("wrk", "tcp", dict(path="/100", connections=64)),
     "relay-connection": ("wrk", "tcp", dict(path="/100", connections=64, close=True)),
     "udp": ("udp", "udp", dict(clients=32, window=8, bytes=200)),
 }
-H2 = {row for row in ROWS if row.startswith("h2")}
+H2 = {row for row in ROWS if row.startswith("h2")} | {"grpc"}
 FILES = {"1k.html": 1024, "16k.css": 16384, "128k.jpg": 131072, "4m.bin": 4 << 20}
 TEXT_BYTES = 32768
 FILE_ROWS = {row for row in ROWS if row.startswith("file-")} | {"gzip"}
@@ -70,7 +71,7 @@ WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROW
            "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
                      "relay-connection"} | H2 | FILE_ROWS | CACHE_ROWS,
            "haproxy": {"fastcgi", "udp"} | FILE_ROWS | CACHE_ROWS,
-           "caddy": {"fastcgi", "h2c", "h2c-1m", "relay-bulk", "relay-small", "relay-connection",
+           "caddy": {"fastcgi", "h2c", "h2c-1m", "grpc", "relay-bulk", "relay-small", "relay-connection",
                      "udp"} | FILE_ROWS | CACHE_ROWS}
 
 
@@ -127,11 +128,16 @@ def load_h2load(port, kind, path, connections, rate):
     return len(times), times[int(len(times) * 0.99)] / 1000
 
 
-def load_h2(port, kind, path, connections, streams):
-    """As many requests as there can be; windows of 1 MB, that the proxy is what is measured."""
+def load_h2(port, kind, path, connections, streams, message=None):
+    """As many requests as there can be; windows of 1 MB, that the proxy is what is measured. With a
+    message: calls as gRPC makes them, of so many bytes."""
     scheme = "https" if kind == "tls" else "http"
+    call = []
+    if message:
+        (PLACE / "message").write_bytes(message.to_bytes(5, "big") + b"m" * message)
+        call = ["-d", PLACE / "message", "-H", "content-type: application/grpc", "-H", "te: trailers"]
     text = on_load_cpu(["h2load", f"-D{SECONDS}", f"-c{connections}", f"-m{streams}", "-t1", "-w20",
-                        "-W24", f"{scheme}://127.0.0.1:{port}{path}"])
+                        "-W24", *call, f"{scheme}://127.0.0.1:{port}{path}"])
     done, failed = map(int, re.search(r"(\d+) succeeded, (\d+) failed", text).groups())
     if failed:
         print(f"    {failed} failed of {done + failed}", file=sys.stderr)
@@ -214,7 +220,7 @@ PORTS = itertools.count(20000)
 def ports():
     """Free ones, below those that the kernel gives to clients."""
     found = {}
-    for kind in ("http", "tls", "h2c", "tcp", "udp", "php"):
+    for kind in ("http", "tls", "h2c", "grpc", "tcp", "udp", "php"):
         for port in PORTS:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) != 0:
@@ -270,9 +276,15 @@ def main():
     responder = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), PLACE / "responder",
                                   str(responder_port)])
     memory = Path(tempfile.mkdtemp(prefix="enginx-bench-", dir="/dev/shm"))  # nginx keeps answers in files
+    grpc_port = ports()["http"]
+    (PLACE / "public" / "shop.Stock").mkdir()
+    (PLACE / "public" / "shop.Stock" / "100").write_bytes((100).to_bytes(5, "big") + b"x" * 100)
+    callee = subprocess.Popen(["taskset", "-c", str(LOAD_CPU), "nghttpd", "--no-tls", "-a", "127.0.0.1", "-d",
+                               PLACE / "public", "--trailer", "grpc-status: 0", str(grpc_port)],
+                              stdout=subprocess.DEVNULL)
     running = []
     try:
-        running = proxies.make(WANTED, dict(origin=origin_port, certificate=certificate,
+        running = proxies.make(WANTED, dict(origin=origin_port, callee=grpc_port, certificate=certificate,
                                             public=PLACE / "public", responder=responder_port,
                                             memory=memory), PLACE,
                                PROXY_CPU, binaries, PLACE / "floor", ports)
@@ -289,6 +301,8 @@ def main():
         origin.wait()
         responder.kill()
         responder.wait()
+        callee.kill()
+        callee.wait()
         shutil.rmtree(PLACE, ignore_errors=True)
         shutil.rmtree(memory, ignore_errors=True)
 

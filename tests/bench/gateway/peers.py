@@ -20,6 +20,9 @@ http {{
   proxy_cache_path {memory}/{cache} keys_zone=pages:16m max_size=256m inactive=1h use_temp_path=off;
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
   upstream php {{ server 127.0.0.1:{responder}; keepalive 512; keepalive_requests 1000000000; }}
+  upstream callee {{ server 127.0.0.1:{callee}; keepalive 512; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{grpc} http2 backlog=4096; http2_max_requests 1000000000;
+    location / {{ grpc_pass grpc://callee; }} }}
   server {{ listen 127.0.0.1:{php} backlog=4096 deferred;
     location / {{ fastcgi_pass php; fastcgi_keep_conn on; include /etc/nginx/fastcgi_params;
       fastcgi_param SCRIPT_FILENAME /srv/www$fastcgi_script_name; }} }}
@@ -63,6 +66,14 @@ backend web
   mode http
   http-reuse always
   server origin 127.0.0.1:{origin} pool-max-conn 1000
+frontend calls
+  mode http
+  bind 127.0.0.1:{grpc} backlog 4096 proto h2
+  default_backend calls
+backend calls
+  mode http
+  http-reuse always
+  server callee 127.0.0.1:{callee} proto h2 pool-max-conn 1000
 frontend raw
   mode tcp
   bind 127.0.0.1:{tcp} backlog 4096
@@ -103,6 +114,8 @@ listen 127.0.0.1:{udp} udp -> origin;
 """
 
 ENGINX_PHP = """
+service callee {{ at 127.0.0.1:{callee}; speaks http2; timeout idle=600s; }}
+listen 127.0.0.1:{grpc} http {{ timeout idle=600s; route / -> callee; }}
 service php {{ at 127.0.0.1:{responder}; speaks fastcgi; capacity idle=1024; timeout idle=600s; }}
 listen 127.0.0.1:{php} http {{ timeout idle=600s; route *.php -> php root=/srv/www; }}
 """
