@@ -267,11 +267,12 @@ static uint64_t mix64(uint64_t x) /* the finaliser of splitmix64, S. Vigna */
 /* Rendezvous (Thaler and Ravishankar 1998; with weights, Schindelhauer and Schomaker 2005): the
  * higher, the nearer an endpoint is to the key. -w / ln u rises with u, so without weights u does.
  */
-static double nearness(const struct choice *choice, const struct endpoint_own *own)
+static double nearness(const struct choice *choice, uint32_t index)
 {
-    uint64_t mixed = mix64(choice->pick->hash ^ own->name_hash);
+    const struct roster *roster = choice->roster;
+    uint64_t mixed = mix64(choice->pick->hash ^ roster->name_hashes[index]);
     double u = ((double)(mixed >> 11) + 0.5) * 0x1p-53;
-    return choice->roster->weighted ? -(double)own->endpoint.weight / log(u) : u;
+    return roster->weighted ? -(double)roster->endpoints[index]->endpoint.weight / log(u) : u;
 }
 
 struct load { /* of those that stand */
@@ -309,10 +310,11 @@ static struct endpoint_own *choose_nearest(const struct choice *choice, const st
     struct endpoint_own *best = NULL;
     double best_nearness = 0;
     for (uint32_t i = 0; i < choice->roster->count; i++) {
+        double own_nearness = nearness(choice, i);
+        if (best && own_nearness <= best_nearness) /* most are not even looked at */
+            continue;
         struct endpoint_own *own = choice->roster->endpoints[i];
-        double own_nearness = nearness(choice, own);
-        if ((best && own_nearness <= best_nearness) || !eligible(choice, own) ||
-            (load && !within_bound(choice, own, load)))
+        if (!eligible(choice, own) || (load && !within_bound(choice, own, load)))
             continue;
         best = own;
         best_nearness = own_nearness;
@@ -324,7 +326,7 @@ static struct endpoint_own *choose_nearest(const struct choice *choice, const st
  * others alike; when it is back they come back. Slow start would move clients twice: not here. */
 static struct endpoint_own *choose_hashed(struct choice *choice)
 {
-    if (choice->pick->hash == 0)
+    if (choice->pick->hash == 0 || !choice->roster->name_hashes)
         return choose_random(choice);
     enum level level = choice->level;
     struct endpoint_own *found = NULL;

@@ -34,6 +34,7 @@ void roster_free(struct roster *roster)
     free(roster->endpoints);
     free(roster->remotes);
     free(roster->sequence);
+    free(roster->name_hashes);
     free(roster);
 }
 
@@ -112,7 +113,6 @@ static struct endpoint_own *endpoint_new(const struct roster *roster, const stru
     }
     own->instance = wanted->instance;
     own->wish = roster->role;
-    own->name_hash = hash_bytes(own->texts, strlen(own->texts), hash_seed());
     own->others_turn = UINT64_MAX;
     own->clock = roster->clock;
     own->shelf = endpoint_shelf(roster, &own->endpoint);
@@ -363,9 +363,24 @@ static bool weights_differ(const struct roster *roster)
     return false;
 }
 
-/* Without memory for it, each endpoint has its turn once. */
+/* The same over restarts, reloads, and threads. */
+static void names_hash(struct roster *roster)
+{
+    free(roster->name_hashes);
+    roster->name_hashes = NULL;
+    if (roster->count == 0 || roster->upstream->service->balance != BALANCE_HASH)
+        return;
+    roster->name_hashes = reallocarray(NULL, roster->count, sizeof *roster->name_hashes);
+    for (uint32_t i = 0; roster->name_hashes && i < roster->count; i++) {
+        const char *name = roster->endpoints[i]->endpoint.name;
+        roster->name_hashes[i] = hash_bytes(name, strlen(name), hash_seed());
+    }
+}
+
+/* Without memory for it, each endpoint has its turn once, and hashes choose by chance. */
 static void roster_rotate(struct roster *roster)
 {
+    names_hash(roster);
     free(roster->sequence);
     roster->sequence = NULL;
     roster->sequence_length = roster->count;

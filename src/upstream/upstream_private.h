@@ -30,7 +30,6 @@ struct endpoint_own { /* an endpoint, and what nobody else needs to see of it */
     enum endpoint_role role;
     uint64_t up_ms;          /* of a remote, or after an ejection: slow start */
     uint64_t clock;          /* see choose.c */
-    uint64_t name_hash;      /* the same over restarts, reloads, and threads */
     uint64_t others_turn;    /* when others_now was read */
     uint64_t others_now;     /* requests of the other threads */
     uint32_t trials;         /* begun while it was ejected, and not over */
@@ -76,7 +75,8 @@ struct roster {
     uint32_t *sequence; /* indexes of endpoints, by their weights; NULL: each once */
     uint32_t sequence_length;
     uint32_t cursor;
-    bool weighted; /* the weights differ */
+    uint64_t *name_hashes; /* of the endpoints, side by side; NULL: not `balance hash` */
+    bool weighted;         /* the weights differ */
 };
 
 TAILQ_HEAD(waiters, waiter);
