@@ -50,6 +50,15 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
+bool cli_command_nth(size_t number, struct cli_command *ret_command)
+{
+    if (number >= COMMAND_COUNT)
+        return false;
+    const struct command *command = &commands[number];
+    *ret_command = (struct cli_command){command->name, command->usage, command->says};
+    return true;
+}
+
 int cli_fail(const char *format, ...)
 {
     va_list list;
@@ -223,6 +232,8 @@ int cli_main(int argc, char **argv)
     }
     if (strcmp(words[0], "--version") == 0)
         return command_version(&cli);
+    if (strcmp(words[0], "complete") == 0)
+        return command_complete(&cli);
     const struct command *command = command_find(words[0]);
     if (!command) {
         cli_fail("there is no command %s; `enginx help` lists them", words[0]);

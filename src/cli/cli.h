@@ -34,6 +34,13 @@ int command_upgrade(const struct cli *cli);
 int command_purge(const struct cli *cli);
 int command_help(const struct cli *cli);
 int command_version(const struct cli *cli);
+int command_complete(const struct cli *cli); /* for shells; no person's command */
+
+struct cli_command { /* what a person is told of one; static text */
+    const char *name, *usage, *says;
+};
+/* The commands in their order; false: there are no more. */
+bool cli_command_nth(size_t number, struct cli_command *ret_command);
 
 /* Explains a directive of the configuration; CLI_USAGE: there is none of that name. */
 int cli_help_directive(const char *name);

@@ -132,28 +132,47 @@ static int connects(const char *state)
     return fd >= 0;
 }
 
-/* The only one that runs. */
-static int cluster_only(char state[PLACE_BYTES])
+void place_each(void (*call)(void *owner, const char *name), void *owner)
 {
     char root[PLACE_BYTES];
     char path[PLACE_BYTES * 2];
-    unsigned running = 0;
     if (states_root(root) < 0)
-        return CLI_FAILED;
+        return;
     scoped_dir DIR *dir = opendir(root);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "%s/%s", root, entry->d_name);
-        if (strlen(path) >= PLACE_BYTES || !connects(path))
-            continue;
-        running++;
-        snprintf(state, PLACE_BYTES, "%.*s", PLACE_BYTES - 1, path);
+        if (strlen(path) < PLACE_BYTES && connects(path))
+            call(owner, entry->d_name);
     }
-    if (running == 1)
-        return CLI_OK;
-    return running ? cli_fail("%u clusters run here; say which with -c NAME", running)
-                   : cli_fail("no cluster runs here (looked in %s)", root);
+}
+
+struct running {
+    unsigned count;
+    char last[PLACE_BYTES]; /* its name */
+};
+
+static void running_count(void *owner, const char *name)
+{
+    struct running *running = owner;
+    running->count++;
+    snprintf(running->last, sizeof running->last, "%s", name);
+}
+
+/* The only one that runs. */
+static int cluster_only(char state[PLACE_BYTES])
+{
+    char root[PLACE_BYTES];
+    struct running running = {0};
+    if (states_root(root) < 0)
+        return CLI_FAILED;
+    place_each(running_count, &running);
+    if (running.count == 1)
+        return fits(snprintf(state, PLACE_BYTES, "%s/%s", root, running.last)) ? CLI_FAILED
+                                                                               : CLI_OK;
+    return running.count ? cli_fail("%u clusters run here; say which with -c NAME", running.count)
+                         : cli_fail("no cluster runs here (looked in %s)", root);
 }
 
 int place_find(const struct cli *cli, char state[PLACE_BYTES])

@@ -21,3 +21,6 @@ int place_make(const char *path);
 /* The state directory of the cluster that a command means: -c, --state, ./enginx.conf, the only one
  * that runs. 0; else CLI_FAILED, having said why. */
 int place_find(const struct cli *cli, char state[PLACE_BYTES]);
+
+/* Calls for each cluster of this user that runs. */
+void place_each(void (*call)(void *owner, const char *name), void *owner);
