@@ -34,14 +34,13 @@ static int help(const char *directive)
 static void help_explains_a_directive(void **state)
 {
     (void)state;
-    assert_int_equal(help("instances"), 0);
-    assert_string_equal(text, "instances N;\n\n"
-                              "  How many copies of the program run.\n\n"
+    assert_int_equal(help("start"), 0);
+    assert_string_equal(text, "start [within=DURATION];\n\n"
+                              "  How long an instance may take until it is healthy.\n\n"
                               "  stands       in `service`\n"
-                              "  N            1 to 1024; default 1\n"
-                              "  cpu=         not in this version yet\n"
-                              "  idle=        not in this version yet\n"
-                              "  example      instances 4;\n");
+                              "  within=      a start that takes longer has failed; 100ms to 24h; "
+                              "default 60s\n"
+                              "  example      start within=5m;\n");
 }
 
 static void help_for_a_wrong_name_has_the_nearest(void **state)

@@ -11,9 +11,10 @@
 #include "kernel/process.h"
 #include "supervise/explain.h"
 #include "supervise/supervisor.h"
+#include "supervise/usage.h"
 #include "topology/addresses.h"
 
-enum { CPU_SAMPLE_MS = 500, USAGE_PROCESSES_MAX = 256 };
+enum { CPU_SAMPLE_MS = 500 };
 
 static json_t *time_text(uint64_t wall_ms)
 {
@@ -37,20 +38,6 @@ static json_t *port_text(enum protocol protocol, uint16_t port)
 /* ---- usage ------------------------------------------------------------------------------------
  */
 
-static void usage_of_processes(const struct instance *instance, struct cgroup_usage *ret_usage)
-{
-    pid_t pids[USAGE_PROCESSES_MAX];
-    size_t count = instance_processes(instance, pids, USAGE_PROCESSES_MAX);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t memory_bytes = 0;
-        uint64_t cpu_usec = 0;
-        if (process_usage(pids[i], &memory_bytes, &cpu_usec) < 0)
-            continue;
-        ret_usage->memory_bytes += memory_bytes;
-        ret_usage->cpu_usec += cpu_usec;
-    }
-}
-
 /* CPU use since the last look, or since the start; looks that follow at once show the same. */
 static double cpu_percent(struct instance *instance, uint64_t cpu_usec, uint64_t now_ms)
 {
@@ -68,12 +55,9 @@ static double cpu_percent(struct instance *instance, uint64_t cpu_usec, uint64_t
 static void usage_add(json_t *object, struct instance *instance)
 {
     struct supervisor *supervisor = instance->unit->supervisor;
-    struct cgroup_usage usage = {0};
+    struct cgroup_usage usage;
     bool runs = lifecycle_running(instance->life.state);
-    if (runs && instance->grouped)
-        cgroup_usage_read(supervisor->cgroups, &instance->cgroup, &usage);
-    else if (runs)
-        usage_of_processes(instance, &usage);
+    usage_of(instance, &usage);
     double percent = runs ? cpu_percent(instance, usage.cpu_usec, loop_now(supervisor->loop)) : 0;
     json_object_set_new(object, "cpu_percent", json_real((double)(int64_t)(percent * 10) / 10));
     json_object_set_new(object, "memory_bytes", json_integer((json_int_t)usage.memory_bytes));
@@ -245,6 +229,21 @@ static json_t *paths_of(const struct unit *unit)
     return paths;
 }
 
+/* Null: its number is fixed. */
+static json_t *scale_status(const struct unit *unit)
+{
+    const struct service_scale *scale = &unit->service->scale;
+    if (!scale->high)
+        return json_null();
+    json_t *object = json_object();
+    json_object_set_new(object, "low", json_integer(scale->low));
+    json_object_set_new(object, "high", json_integer(scale->high));
+    json_object_set_new(object, "asleep", json_boolean(unit->asleep));
+    json_object_set_new(object, "why",
+                        unit->scale_why[0] ? json_text(unit->scale_why) : json_null());
+    return object;
+}
+
 static json_t *unit_status(struct unit *unit)
 {
     const struct supervisor *supervisor = unit->supervisor;
@@ -259,6 +258,7 @@ static json_t *unit_status(struct unit *unit)
     json_object_set_new(object, "paths", paths_of(unit));
     traffic_add(object, unit);
     json_object_set_new(object, "wanted", json_integer(unit->wanted));
+    json_object_set_new(object, "scale", scale_status(unit));
     json_object_set_new(object, "rollout", roll_status(unit));
     json_t *instances = json_array();
     for (uint32_t i = 0; i < unit->instance_count; i++)

@@ -39,6 +39,7 @@ static struct {
     uint32_t lane; /* of the tally */
     struct tls_tickets *tickets;
     int bell;    /* -1: not given yet */
+    int wake;    /* an eventfd: somebody came to a service that sleeps; -1: not given yet */
     int journal; /* the logger's socket; -1: none */
     struct watch bell_watch;
     struct timer tickets_due;
@@ -62,7 +63,7 @@ static struct {
     struct generation *current;
     bool draining;
     char packet[MESSAGE_PACKET_BYTES_MAX];
-} gateway = {.bell = -1, .journal = -1, .metrics_fd = -1};
+} gateway = {.bell = -1, .wake = -1, .journal = -1, .metrics_fd = -1};
 
 /* ---- to the supervisor and the logger ----------------------------------------------------------
  */
@@ -276,6 +277,7 @@ static int parts_start(const struct generation *first)
         .resolved = gateway.resolved,
         .stash = gateway.stash,
         .bell = gateway.bell,
+        .wake_fd = gateway.wake,
         .logger_fd = gateway.journal,
         .elders = gateway.elders,
         .switched = switched,
@@ -447,6 +449,10 @@ static int obey(struct message *message)
     case MESSAGE_BELL:
         fd_drop(&gateway.bell);
         gateway.bell = fd_take(&message->fd);
+        return 0;
+    case MESSAGE_WAKE:
+        fd_drop(&gateway.wake);
+        gateway.wake = fd_take(&message->fd);
         return 0;
     case MESSAGE_JOURNAL:
         journal_take(message);

@@ -6,7 +6,7 @@
  * It knows its configuration from a bundle (conf/bundle.h) and its instances from the board
  * (upstream/board.h). Messages (proc/message.h) on ROLE_FD:
  *
- *   board, bell, tickets, logger             descriptors, once, at the start
+ *   board, bell, wake, tickets, logger       descriptors, once, at the start
  *   tally L                                  the same; L: the lane of it that is this process'
  *   listener NAME                            a listening socket (UDP: one for each worker)
  *   generation N (bundle)   → prepared N | rejected N (why)

@@ -176,6 +176,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         .resolved = setup->resolved,
         .stash = setup->stash,
         .logger_fd = setup->logger_fd,
+        .wake_fd = setup->wake_fd,
     };
     thread->threads = threads;
     thread->heir_fd = -1;

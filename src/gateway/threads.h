@@ -26,6 +26,7 @@ struct threads_setup {
     const struct resolved *resolved;
     struct stash *stash;
     int bell;      /* the board's eventfd */
+    int wake_fd;   /* see upstream_place; -1: none */
     int logger_fd; /* -1: none */
     int *elders;   /* for each thread, taken over: listening_inherit; -1: none */
     threads_switched *switched;

@@ -63,6 +63,7 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_PURGE, /* supervisor → gateway; name: of a cache, `*`: all; bytes: what
                                       (gateway/caches.h) */
                     MESSAGE_PURGED, /* gateway → supervisor: that was done; number: of answers */
+                    MESSAGE_WAKE,   /* supervisor → gateway; descriptor: an eventfd */
                     MESSAGE_KINDS,
 };
 

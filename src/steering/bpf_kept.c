@@ -127,6 +127,15 @@ void bpf_listener_keep(struct bpf_steering *steering, struct slot *slot, const s
     bpf_kept_tell(steering, slot, kept);
 }
 
+size_t bpf_kept(struct steering *base, uint32_t number, int *ret_fds, size_t max)
+{
+    const struct slot *slot = of(base)->slots[number];
+    size_t count = 0;
+    for (const struct kept *kept = slot ? slot->kept : NULL; kept && count < max; kept = kept->next)
+        ret_fds[count++] = kept->fd;
+    return count;
+}
+
 /* Do connections wait in a listener? (Of a listening socket, tcpi_unacked is the length of the
  * queue: tcp_get_info in net/ipv4/tcp.c.) */
 static bool listener_has_queue(int fd)

@@ -148,6 +148,7 @@ static inline bool kept_same_port(const struct heard *one, const struct heard *o
 /* ---- bpf_waiting.c ---- */
 
 /* The operation `hold` of steering.h. */
+size_t bpf_kept(struct steering *base, uint32_t number, int *ret_fds, size_t max);
 void bpf_hold(struct steering *base, uint32_t number);
 /* It listens, and its check is still to come: what waits in the listeners of earlier starts goes on
  * waiting there, and so does what comes, until it is in rotation. */

@@ -97,6 +97,10 @@ struct steering_operations {
      * wait for that, so that those that are open can end, until it listens anew or is in rotation
      * again. What cannot wait is given to it as ever. NULL: as ever. */
     void (*hold)(struct steering *steering, uint32_t slot);
+    /* The TCP listeners of an only instance in which connections wait while it is down; how many
+     * were stored. The descriptors stay the steering's, and change with the next start. NULL: none
+     * can. */
+    size_t (*kept)(struct steering *steering, uint32_t slot, int *ret_fds, size_t max);
     /* Connections now, and in all (or STEERING_TOTAL_UNKNOWN); false: unknown. */
     bool (*counts)(struct steering *steering, uint32_t slot, int64_t *ret_live,
                    uint64_t *ret_total);

@@ -631,6 +631,7 @@ static const struct steering_operations bpf_operations = {
     .rotate = bpf_rotate,
     .wanted = bpf_wanted,
     .hold = bpf_hold,
+    .kept = bpf_kept,
     .counts = bpf_counts,
     .found = bpf_found,
     .block = bpf_block,

@@ -287,6 +287,16 @@ static void seccomp_wanted(struct steering *base, uint32_t service, uint32_t wan
     (void)wanted;
 }
 
+static size_t seccomp_kept(struct steering *base, uint32_t slot, int *ret_fds, size_t max)
+{
+    size_t count = 0;
+    for (const struct share_member *member = share_members_of_slot(of(base)->share, slot);
+         member && count < max; member = member->next_of_slot)
+        if (member->asked.protocol == PROTOCOL_TCP && !member->leaving)
+            ret_fds[count++] = member->fd;
+    return count;
+}
+
 static bool seccomp_counts(struct steering *base, uint32_t slot_number, int64_t *ret_live,
                            uint64_t *ret_total)
 {
@@ -492,6 +502,7 @@ static const struct steering_operations operations = {
     .gone = seccomp_gone,
     .rotate = seccomp_rotate,
     .wanted = seccomp_wanted,
+    .kept = seccomp_kept,
     .counts = seccomp_counts,
     .found = seccomp_found,
     .block = seccomp_block,

@@ -165,9 +165,13 @@ static void service_print(const struct service *service, const struct trial *tri
         remotes_print(service, out);
         return;
     }
-    fprintf(out, "service    %s: %s, %u instances, balance %s, home %s, ", service->name,
-            explain_path(first, steered(trial)), service->instances,
-            balance_names[service->balance], address_format(home, address));
+    fprintf(out, "service    %s: %s, ", service->name, explain_path(first, steered(trial)));
+    if (service->scale.high)
+        fprintf(out, "%u to %u", service->scale.low, service->scale.high);
+    else
+        fprintf(out, "%u", service->instances);
+    fprintf(out, " instances, balance %s, home %s, ", balance_names[service->balance],
+            address_format(home, address));
     for (size_t i = 0; i < service->port_count; i++)
         fprintf(out, "%s%s port %u", i ? ", " : "",
                 service->ports[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", service->ports[i].port);

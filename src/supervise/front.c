@@ -149,6 +149,7 @@ static struct front *front_new(struct supervisor *supervisor, const struct topol
         .bell = -1,
         .tally_fd = -1,
         .tickets_fd = -1,
+        .wake = -1,
         .pidfd = -1,
         .socket = -1,
         .threads = threads_of(topology),

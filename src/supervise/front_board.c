@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "supervise/companions.h"
+#include "supervise/sleeping.h"
 #include "topology/addresses.h"
 
 enum {
@@ -60,10 +62,11 @@ static bool memory_adopt(struct front *front)
     scoped_fd int bell = companions_take_found(supervisor, FRONT_KEPT_BELL);
     scoped_fd int tally_fd = companions_take_found(supervisor, FRONT_KEPT_TALLY);
     scoped_fd int tickets_fd = companions_take_found(supervisor, FRONT_KEPT_TICKETS);
+    scoped_fd int wake = companions_take_found(supervisor, FRONT_KEPT_WAKE);
     struct board *board = NULL;
     struct tally *tally = NULL;
     scoped_fd int shown = board_fd < 0 ? -1 : reopen_for_reading(board_fd);
-    if (bell < 0 || tickets_fd < 0 || shown < 0 || tally_fd < 0 ||
+    if (bell < 0 || tickets_fd < 0 || wake < 0 || shown < 0 || tally_fd < 0 ||
         board_open(board_fd, true, &board) < 0 || tally_open(tally_fd, true, &tally) < 0 ||
         !board_fits(front, board) || !tally_fits(front, tally)) {
         board_close(board);
@@ -77,6 +80,7 @@ static bool memory_adopt(struct front *front)
     front->tally = tally;
     front->tally_fd = fd_take(&tally_fd);
     front->tickets_fd = fd_take(&tickets_fd);
+    front->wake = fd_take(&wake);
     return true;
 }
 
@@ -115,6 +119,21 @@ static int tickets_begin(struct front *front)
     return 0;
 }
 
+static int wake_begin(struct front *front)
+{
+    front->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return front->wake < 0 ? -errno : 0;
+}
+
+static void wake_rings(struct watch *watch, unsigned events)
+{
+    (void)events;
+    const struct front *front = watch->owner;
+    uint64_t count;
+    if (read(watch->fd, &count, sizeof count) == sizeof count)
+        sleeping_rung(front->supervisor);
+}
+
 int front_memory_begin(struct front *front, bool *ret_fresh)
 {
     struct supervisor *supervisor = front->supervisor;
@@ -124,8 +143,14 @@ int front_memory_begin(struct front *front, bool *ret_fresh)
         error = tally_begin(front);
     if (!error && *ret_fresh)
         error = tickets_begin(front);
+    if (!error && *ret_fresh)
+        error = wake_begin(front);
+    if (!error)
+        error = watch_start(supervisor->loop, &front->wakes, front->wake, WATCH_READ, wake_rings,
+                            front);
     if (error)
         return error;
+    companions_keep(supervisor, FRONT_KEPT_WAKE, front->wake);
     companions_keep(supervisor, FRONT_KEPT_BELL, front->bell);
     companions_keep(supervisor, FRONT_KEPT_TALLY, front->tally_fd);
     companions_keep(supervisor, FRONT_KEPT_TICKETS, front->tickets_fd);
@@ -135,7 +160,7 @@ int front_memory_begin(struct front *front, bool *ret_fresh)
 void front_memory_end(struct front *front, bool leave)
 {
     static const char *const names[] = {FRONT_KEPT_BOARD, FRONT_KEPT_BELL, FRONT_KEPT_TALLY,
-                                        FRONT_KEPT_TICKETS};
+                                        FRONT_KEPT_TICKETS, FRONT_KEPT_WAKE};
     for (size_t i = 0; !leave && i < sizeof names / sizeof names[0]; i++)
         companions_forget(front->supervisor, names[i]);
     deferred_stop(front->supervisor->loop, &front->ring);
@@ -145,6 +170,8 @@ void front_memory_end(struct front *front, bool leave)
     fd_drop(&front->bell);
     fd_drop(&front->tally_fd);
     fd_drop(&front->tickets_fd);
+    watch_stop(front->supervisor->loop, &front->wakes);
+    fd_drop(&front->wake);
 }
 
 /* ---- what an instance is ----------------------------------------------------------------------
@@ -274,6 +301,8 @@ static struct board_service service_of(const struct unit *unit)
         service.first = instance->slot;
         service.coming += instance_comes(instance);
     }
+    service.asleep = unit->asleep;
+    service.coming += unit->asleep;
     snprintf(service.name, sizeof service.name, "%s", unit->service->name);
     return service;
 }
@@ -286,7 +315,7 @@ static bool unit_pass(struct front *front, const struct unit *unit, struct board
     struct board_service service = service_of(unit);
     bool changed = row->first != service.first || row->wanted != service.wanted ||
                    row->coming != service.coming || row->home != service.home ||
-                   strcmp(row->name, service.name) != 0;
+                   row->asleep != service.asleep || strcmp(row->name, service.name) != 0;
     uint32_t next = BOARD_NONE;
     for (uint32_t i = unit->instance_count; i-- > 0;) {
         const struct instance *instance = unit->instances[i];
@@ -310,6 +339,7 @@ static bool unit_pass(struct front *front, const struct unit *unit, struct board
     row->wanted = service.wanted;
     row->coming = service.coming;
     row->home = service.home;
+    row->asleep = service.asleep;
     memcpy(row->name, service.name, sizeof row->name);
     return changed;
 }

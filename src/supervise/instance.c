@@ -192,7 +192,8 @@ static void stop_signal_send(struct instance *instance)
 static void steering_gone(struct instance *instance)
 {
     struct steering *steering;
-    bool back = instance->life.state == STATE_STARTING || instance->life.state == STATE_BACKOFF;
+    bool back = instance->life.state == STATE_STARTING || instance->life.state == STATE_BACKOFF ||
+                instance->unit->asleep;
     steering_of(instance, &steering)->gone(steering, instance->slot, back);
 }
 
@@ -276,7 +277,8 @@ static void only_listener_hold(const struct instance *instance)
 
 void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abrupt)
 {
-    if (goal == GOAL_RESTART && !abrupt && instance->life.state == STATE_UP)
+    bool comes_back = goal == GOAL_RESTART || (goal == GOAL_REST && instance->unit->asleep);
+    if (comes_back && !abrupt && instance->life.state == STATE_UP)
         only_listener_hold(instance);
     instance->life.goal = goal;
     instance->life.abrupt = abrupt;

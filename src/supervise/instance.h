@@ -79,7 +79,12 @@ struct instance {
     char told[INSTANCE_REASON_BYTES];    /* the last reason for not starting that was logged */
     char status[READINESS_STATUS_BYTES]; /* STATUS= of sd_notify */
     uint64_t started_ms;
-    uint64_t walks_before;  /* its start, over /proc (marks.h) */
+    uint64_t walks_before; /* its start, over /proc (marks.h) */
+    struct instance_look { /* as scaling saw it last */
+        uint64_t at_ms;
+        uint64_t cpu_usec;
+        uint32_t epoch;
+    } scale_look;
     uint64_t cpu_usec_last; /* for cpu_percent */
     uint64_t cpu_sampled_ms;
     double cpu_percent;

@@ -11,6 +11,7 @@
 #include "base/table.h"
 #include "supervise/loading.h"
 #include "supervise/past.h"
+#include "supervise/scaling.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 #include "topology/difference.h"
@@ -365,6 +366,7 @@ static void reload_commit(struct reload *reload)
     supervisor->begin_next = 0;
     supervisor->ready_told = false;
     supervisor->generation = ++records_gateway(supervisor->records)->generation;
+    scaling_settle(supervisor);
     log_info("reloaded", "generation=%u changes=%zu", supervisor->generation,
              reload->difference->count);
     past_add(supervisor, reload->past, reload->before, supervisor->generation - 1,

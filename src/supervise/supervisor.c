@@ -21,6 +21,7 @@
 #include "supervise/marks.h"
 #include "supervise/past.h"
 #include "supervise/reload.h"
+#include "supervise/scaling.h"
 #include "topology/addresses.h"
 #include "topology/place.h"
 
@@ -147,7 +148,7 @@ static uint32_t slots_needed(const struct topology *topology)
 {
     uint64_t sum = SLOTS_SPARE;
     for (size_t i = 0; i < topology->service_count; i++)
-        sum += topology->services[i].instances;
+        sum += service_instances_most(&topology->services[i]);
     return sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
 }
 
@@ -417,6 +418,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
         return;
     reload_cancel(supervisor);
     upgrade_end(supervisor);
+    scaling_end(supervisor);
     units_end(supervisor, leave);
     front_end(supervisor, leave);
     if (supervisor->steering)
@@ -487,6 +489,7 @@ void supervisor_begin(struct supervisor *supervisor)
         if (supervisor->units[i].instance_count) /* adopted ones may be ready, or settled */
             supervisor_note_change(supervisor, &supervisor->units[i]);
     units_try(supervisor);
+    scaling_settle(supervisor);
 }
 
 static void users_try(struct supervisor *supervisor, const struct unit *unit)

@@ -87,6 +87,8 @@ struct supervisor {
     uint32_t *homes;
     char steering_why[512];
     char cgroups_why[256];
+    struct timer scaling; /* the next look */
+    uint64_t shrunk_ms;   /* when a service last shrank for want of the cluster's quota; 0: never */
     struct deferred change;
     supervisor_changed *changed;
     void *changed_owner;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "supervise/sleeping.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 
@@ -65,6 +66,8 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
     /* A number that was set by hand holds over a crash, unless the file has changed since. */
     bool same = unit->record->stated == service->instances && unit->record->wanted;
     unit->wanted = same ? unit->record->wanted : service->instances;
+    if (service->scale.high && unit->wanted > service->scale.high)
+        unit->wanted = service->scale.high;
     unit->record->wanted = unit->wanted;
     unit->record->stated = service->instances;
     int error = room_make(unit, unit->wanted);
@@ -72,11 +75,13 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
         return error;
     if (service->user)
         error = spawn_user_find(service->user, service->group, &unit->user);
-    return error ? error : blocks_take(unit, unit->wanted);
+    uint32_t most = service_instances_most(service);
+    return error ? error : blocks_take(unit, unit->wanted > most ? unit->wanted : most);
 }
 
 void unit_done(struct unit *unit)
 {
+    sleeping_forget(unit);
     rolling_done(unit);
     for (uint32_t i = 0; unit->instances && i < unit->instance_count; i++)
         instance_free(unit->instances[i]);
@@ -97,6 +102,20 @@ void unit_clear(struct unit *unit, struct supervisor *supervisor, const struct s
 {
     *unit =
         (struct unit){.supervisor = supervisor, .service = absent, .begun = true, .settled = true};
+}
+
+struct instance *unit_only(const struct unit *unit)
+{
+    struct instance *only = NULL;
+    for (uint32_t i = 0; i < unit->instance_count; i++) {
+        struct instance *instance = unit->instances[i];
+        if (!instance || instance->life.state == STATE_GONE || instance->life.goal == GOAL_REMOVE)
+            continue;
+        if (only)
+            return NULL;
+        only = instance;
+    }
+    return only;
 }
 
 struct instance *unit_instance(const struct unit *unit, uint32_t number)
@@ -197,7 +216,7 @@ bool unit_ready(const struct unit *unit)
     bool any = false;
     for (uint32_t i = 0; i < unit->instance_count; i++)
         any |= unit->instances[i] && unit->instances[i]->life.state == STATE_UP;
-    return any || !unit->wanted;
+    return any || !unit->wanted || unit->asleep; /* who sleeps is woken by a connection */
 }
 
 int unit_scale_check(const struct unit *unit, uint32_t wanted)
@@ -230,17 +249,36 @@ static int unit_want(struct unit *unit, uint32_t wanted)
 
 int unit_scale(struct unit *unit, uint32_t wanted)
 {
+    sleeping_end(unit, "it is scaled");
     return wanted ? unit_want(unit, wanted) : -ERANGE;
+}
+
+/* A number that the scaler found is as good under other bounds that it is within. */
+static bool within_range(const struct unit *unit, const struct service *service)
+{
+    return service->scale.high && unit->wanted >= service->instances;
+}
+
+static void unit_bound(struct unit *unit, const struct service *service)
+{
+    int error = unit_want(unit, service->scale.high);
+    if (error)
+        log_error("not-scaled", "service=%s instances=%u error=\"%s\"", service->name,
+                  service->scale.high, strerror(-error));
 }
 
 void unit_adapt(struct unit *unit, const struct service *service, const struct service *was)
 {
     bool redefined = service->definition != was->definition;
+    if (redefined || service->scale.low || !service->scale.high)
+        sleeping_end(unit, "its configuration changed");
     if (redefined)
         rolling_redefine(unit, service, was);
     else
         unit->service = service;
-    if (service->instances != was->instances) {
+    if (service->scale.high && unit->wanted > service->scale.high)
+        unit_bound(unit, service);
+    else if (service->instances != was->instances && !within_range(unit, service)) {
         unit->record->stated = service->instances;
         int error = unit_want(unit, service->instances);
         if (error)
@@ -258,6 +296,8 @@ void unit_adapt(struct unit *unit, const struct service *service, const struct s
 void unit_remove(struct unit *unit, const struct service *absent)
 {
     rolling_forget(unit);
+    sleeping_forget(unit);
+    unit->asleep = false;
     unit->service = absent;
     unit->removed = true;
     unit->restarting = 0;
@@ -290,6 +330,7 @@ static void restart_next(struct unit *unit, uint32_t number)
 
 void unit_restart(struct unit *unit, uint32_t number)
 {
+    sleeping_end(unit, "it is restarted");
     if (!unit->begun || unit->ended) /* what waits for others has nothing to be restarted */
         return;
     if (number) {
@@ -306,6 +347,8 @@ void unit_end(struct unit *unit, bool kill)
 {
     unit->ended = true;
     unit->restarting = 0;
+    sleeping_forget(unit);
+    unit->asleep = false;
     rolling_cancel(unit);
     unit->filling = false;
     if (unit->begun)
@@ -420,6 +463,7 @@ void unit_changed(struct unit *unit, struct instance *instance)
                instance->life.goal != GOAL_RESTART) {
         restart_next(unit, instance->number);
     }
+    sleeping_settle(unit);
     supervisor_note_change(unit->supervisor, unit);
 }
 

@@ -7,6 +7,7 @@
 
 #include "supervise/instance.h"
 #include "supervise/rolling.h"
+#include "supervise/scaler.h"
 #include "supervise/spawn.h"
 #include "supervise/traffic.h"
 
@@ -40,6 +41,11 @@ struct unit {
     struct instance_port ports[INSTANCE_PORTS_MAX]; /* learnt, first come first */
     size_t port_count;
     struct traffic_look traffic; /* through the gateway, as `status` saw it */
+    struct scaler scaler;
+    struct traffic_look scale_traffic; /* as scaling saw it */
+    char scale_why[SCALER_WHY_BYTES];  /* of the last change of the number; "" */
+    bool asleep;                       /* sleeping.h */
+    struct sleep *sleep;               /* NULL: nobody listens for it */
 };
 
 /* 0 or -errno; on failure `unit_done` frees what there is. */
@@ -99,5 +105,7 @@ uint32_t unit_weight(const struct unit *unit, uint32_t number);
 /* Does nobody reach it but through the gateway: no direct listener, no service that uses it? */
 bool unit_only_by_gateway(const struct unit *unit);
 
+/* The only instance that is not gone or going; NULL: there is none, or another. */
+struct instance *unit_only(const struct unit *unit);
 /* NULL: no such. */
 struct instance *unit_instance(const struct unit *unit, uint32_t number);

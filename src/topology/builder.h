@@ -157,6 +157,10 @@ void balance_apply(struct builder *builder, struct service *service,
 void check_apply(struct builder *builder, struct service *service,
                  const struct statement *statement);
 /* draft_role.c: `role`. */
+void instances_apply(struct builder *builder, struct service *service,
+                     const struct statement *statement);
+/* What can only be said when all of the block is known. */
+void scale_check(struct builder *builder, const struct service *service);
 void role_apply(struct builder *builder, struct service *service,
                 const struct statement *statement);
 /* What a listener or a route asks for at this place, can it be had of the service? False: reported.

@@ -37,18 +37,6 @@ static void restart_apply(struct service *service, const struct statement *state
     service->restart_reset_ms = option_number(statement, 2);
 }
 
-static void instances_apply(struct builder *builder, struct service *service,
-                            const struct statement *statement)
-{
-    const struct value *value = &statement->arguments[0];
-    if (value->range.low != value->range.high) {
-        struct place place = value_place(value);
-        problem(builder, &place, "available: one number",
-                "a range of instances is not in this version yet");
-    }
-    service->instances = (uint32_t)value->range.low;
-}
-
 enum { ROLL_SURGE, ROLL_UNAVAILABLE, ROLL_WITHIN, ROLL_PAUSE, ROLL_WATCH, ROLL_ERRORS };
 enum { ROLL_ERRORS_PERCENT = 5 }; /* where it is watched, and nothing else is stated */
 
@@ -144,6 +132,9 @@ static void statement_apply(struct builder *builder, struct service *service,
     case DIRECTIVE_CHECK:
         check_apply(builder, service, statement);
         break;
+    case DIRECTIVE_PRIORITY:
+        service->priority = (uint32_t)statement->arguments[0].number;
+        break;
     case DIRECTIVE_ROLE:
         role_apply(builder, service, statement);
         break;
@@ -170,11 +161,11 @@ static void statement_apply(struct builder *builder, struct service *service,
 void draft_defaults(struct builder *builder)
 {
     static const enum directive_id ids[] = {
-        DIRECTIVE_INSTANCES,       DIRECTIVE_ENVIRONMENT, DIRECTIVE_PUBLISH,
-        DIRECTIVE_BALANCE,         DIRECTIVE_CHECK,       DIRECTIVE_START,
-        DIRECTIVE_RESTART,         DIRECTIVE_STOP,        DIRECTIVE_CAPACITY,
-        DIRECTIVE_SERVICE_TIMEOUT, DIRECTIVE_RETRY,       DIRECTIVE_HOLD,
-        DIRECTIVE_EJECT,           DIRECTIVE_ROLL};
+        DIRECTIVE_INSTANCES, DIRECTIVE_PRIORITY,        DIRECTIVE_ENVIRONMENT,
+        DIRECTIVE_PUBLISH,   DIRECTIVE_BALANCE,         DIRECTIVE_CHECK,
+        DIRECTIVE_START,     DIRECTIVE_RESTART,         DIRECTIVE_STOP,
+        DIRECTIVE_CAPACITY,  DIRECTIVE_SERVICE_TIMEOUT, DIRECTIVE_RETRY,
+        DIRECTIVE_HOLD,      DIRECTIVE_EJECT,           DIRECTIVE_ROLL};
     struct service *defaults = &builder->defaults;
     *defaults = (struct service){.realm = "", .umask = -1, .listens = true};
     defaults->env = arena_array(builder->arena, 1, sizeof *defaults->env);
@@ -388,7 +379,7 @@ static void blocks_check(struct builder *builder)
 {
     uint32_t blocks = 0;
     for (const struct draft *at = builder->drafts; at; at = at->next) {
-        blocks += addresses_blocks_needed(at->service.instances);
+        blocks += addresses_blocks_needed(service_instances_most(&at->service));
         if (blocks <= BLOCK_COUNT)
             continue;
         struct place place = statement_place(at->statement);

@@ -158,7 +158,7 @@ static void weights_gather(struct builder *builder, struct draft *draft)
     struct place place = statement_place(at);
     size_t count = at->argument_count;
     const struct statement *instances = builder_first(builder, DIRECTIVE_INSTANCES);
-    if (count > service->instances && (!instances || instances->valid))
+    if (count > service_instances_most(service) && (!instances || instances->valid))
         problem(builder, &place, "one weight for each instance, in their order",
                 "%zu weights for %u instance%s", count, service->instances,
                 service->instances == 1 ? "" : "s");
@@ -195,4 +195,5 @@ void draft_gather(struct builder *builder, struct draft *draft)
     ports_gather(builder, draft);
     weights_gather(builder, draft);
     uses_gather(builder, draft);
+    scale_check(builder, &draft->service);
 }

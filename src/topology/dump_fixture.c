@@ -141,6 +141,17 @@ static void service_dump(const struct service *service, FILE *out)
     TEXT(service, file);
     program_dump(service, out);
     NUMBER(service, instances);
+    NUMBER(service, priority);
+    NUMBER(&service->scale, low);
+    NUMBER(&service->scale, high);
+    NUMBER(&service->scale, cpu_percent);
+    NUMBER(&service->scale, memory_percent);
+    NUMBER(&service->scale, connections);
+    NUMBER(&service->scale, latency_us);
+    NUMBER(&service->scale, latency_part);
+    NUMBER(&service->scale, queue);
+    NUMBER(&service->scale, idle_ms);
+    NUMBER(&service->scale, cool_down_ms);
     for (size_t i = 0; i < service->port_count; i++) {
         NUMBER(&service->ports[i], port);
         NUMBER(&service->ports[i], protocol);

@@ -364,15 +364,41 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
 
 static void mark_life(uint64_t *mark, const struct service *service)
 {
-    const uint64_t numbers[] = {
-        service->check,          service->check_every_ms,   service->check_timeout_ms,
-        service->check_rise,     service->check_fall,       service->start_within_ms,
-        service->restart,        service->backoff_min_ms,   service->backoff_max_ms,
-        service->restart_tries,  service->restart_reset_ms, (uint64_t)service->stop_signal,
-        service->stop_within_ms, service->stop_drain_ms,    service->role.check,
-        service->role.every_ms,  service->role.timeout_ms,  service->role.fall,
-        service->roll.surge,     service->roll.unavailable, service->roll.within_ms,
-        service->roll.pause_ms,  service->roll.watch_ms,    service->roll.errors_percent};
+    const uint64_t numbers[] = {service->check,
+                                service->check_every_ms,
+                                service->check_timeout_ms,
+                                service->check_rise,
+                                service->check_fall,
+                                service->start_within_ms,
+                                service->restart,
+                                service->backoff_min_ms,
+                                service->backoff_max_ms,
+                                service->restart_tries,
+                                service->restart_reset_ms,
+                                (uint64_t)service->stop_signal,
+                                service->stop_within_ms,
+                                service->stop_drain_ms,
+                                service->role.check,
+                                service->role.every_ms,
+                                service->role.timeout_ms,
+                                service->role.fall,
+                                service->priority,
+                                service->scale.low,
+                                service->scale.high,
+                                service->scale.cpu_percent,
+                                service->scale.memory_percent,
+                                service->scale.connections,
+                                service->scale.latency_us,
+                                service->scale.latency_part,
+                                service->scale.queue,
+                                service->scale.idle_ms,
+                                service->scale.cool_down_ms,
+                                service->roll.surge,
+                                service->roll.unavailable,
+                                service->roll.within_ms,
+                                service->roll.pause_ms,
+                                service->roll.watch_ms,
+                                service->roll.errors_percent};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
     mark_list(mark, service->check_argv);

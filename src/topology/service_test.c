@@ -325,9 +325,75 @@ static void long_paths_of_sockets_are_refused(void **state)
     topology_free(good(text));
 }
 
+static void a_range_of_instances_follows_marks(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good("service a { run x; quota memory=1g; priority 9; instances 0..40 cpu=70% memory=80%\n"
+             "connections=100 latency=p95<200ms queue=7 idle=5m cool-down=2m; }\n"
+             "service b { run x; instances 0..1 idle=1m; }");
+    const struct service *a = &topology->services[0];
+    assert_int_equal(a->instances, 1);
+    assert_int_equal(a->priority, 9);
+    assert_int_equal(service_instances_most(a), 40);
+    const struct service_scale wanted = {.low = 0,
+                                         .high = 40,
+                                         .cpu_percent = 70,
+                                         .memory_percent = 80,
+                                         .connections = 100,
+                                         .latency_us = 200000,
+                                         .latency_part = 95,
+                                         .queue = 7,
+                                         .idle_ms = 300000,
+                                         .cool_down_ms = 120000};
+    assert_memory_equal(&a->scale, &wanted, sizeof wanted);
+    const struct service *b = &topology->services[1];
+    assert_int_equal(b->scale.high, 1);
+    assert_int_equal(b->scale.cool_down_ms, 60000);
+    assert_int_equal(b->priority, 50);
+    topology_free(topology);
+}
+
+static void wrong_ranges_are_diagnosed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *block, *error;
+    } cases[] = {
+        {"run x; instances 1..8;",
+         "shop.conf:1:30: error: a range needs a mark: what its number follows"},
+        {"run x; instances 3 cpu=70%;",
+         "shop.conf:1:30: error: a number alone is fixed: its options need a range"},
+        {"run x; instances 3 cool-down=9s;",
+         "shop.conf:1:30: error: a number alone is fixed: its options need a range"},
+        {"run x; instances 0..4 cpu=70%;",
+         "shop.conf:1:30: error: a range from 0 needs `idle=`: when it falls asleep"},
+        {"run x; instances 1..4 cpu=70% idle=5m;",
+         "shop.conf:1:48: error: only a range from 0 falls asleep"},
+        {"run x; instances 1..4 memory=70%;",
+         "shop.conf:1:20: error: `memory=` is a part of each instance's quota, and `a` has none"},
+        {"run x; port none; instances 0..1 idle=5m;",
+         "shop.conf:1:31: error: a program that listens nowhere is woken by nobody: it cannot "
+         "sleep"},
+        {"run x; instances 1..4 latency=p90<1s;",
+         "shop.conf:1:43: error: `p90<1s` is no mark for latency"},
+        {"run x; instances 1..4 latency=p95<0;",
+         "shop.conf:1:43: error: `p95<0` is no mark for latency"},
+        {"run x; instances 4..1 cpu=70%;",
+         "shop.conf:1:30: error: instances: the range `4..1` ends before it starts"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "service a { %s }", cases[i].block);
+        bad(text, cases[i].error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_range_of_instances_follows_marks),
+        cmocka_unit_test(wrong_ranges_are_diagnosed),
         cmocka_unit_test(defaults_are_as_the_reference_says),
         cmocka_unit_test(everything_can_be_said),
         cmocka_unit_test(a_service_may_be_elsewhere),

@@ -164,6 +164,19 @@ struct service_limit { /* setrlimit(2) */
     uint64_t value; /* RLIM_INFINITY: no limit */
 };
 
+/* `instances 1..8 cpu=70%`: what the number of instances follows; a mark of 0: no such rule. */
+struct service_scale {
+    uint32_t low, high;      /* high 0: the number is fixed; low 0: it may sleep */
+    uint32_t cpu_percent;    /* of each instance's quota, or of one core */
+    uint32_t memory_percent; /* of each instance's quota */
+    uint32_t connections;    /* to each instance */
+    uint32_t latency_us;     /* at the quantile */
+    uint32_t latency_part;   /* 50, 95 or 99 */
+    uint32_t queue;          /* requests that wait for an instance */
+    uint32_t idle_ms;        /* with low 0: nothing under way for so long: it sleeps */
+    uint32_t cool_down_ms;   /* fewer are wanted for so long, before some leave */
+};
+
 struct service {
     uint32_t index;    /* its place in topology.services */
     const char *name;  /* unique; of the first service of a realm: "s1.logic" */
@@ -193,6 +206,8 @@ struct service {
 
     /* How many, and where. */
     uint32_t instances; /* wanted at the start */
+    struct service_scale scale;
+    uint32_t priority; /* 0 … 100; when the cluster's quota is short, lower ones shrink first */
     const struct service_port *ports;
     size_t port_count;
     bool listens; /* false: `port none` — a program that listens nowhere */
@@ -223,6 +238,12 @@ struct service {
     uint32_t stop_drain_ms;  /* for connections to end before the signal */
     struct service_roll roll;
 };
+
+/* The most instances that it may have: the end of its range. */
+static inline uint32_t service_instances_most(const struct service *service)
+{
+    return service->scale.high ? service->scale.high : service->instances;
+}
 
 enum listener_kind {
     LISTENER_STREAM,  /* tcp or udp, to one service or by SNI */

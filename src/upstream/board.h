@@ -48,7 +48,7 @@ struct board_service {
     uint32_t
         coming;    /* instances that start, restart or wait for their backoff: worth waiting for */
     uint32_t home; /* host byte order; 0: none (remote) */
-    uint32_t reserved;
+    uint32_t asleep; /* it is idle until somebody comes, of whom the supervisor is to be told */
     char name[BOARD_NAME_BYTES]; /* "" : nobody's */
 };
 

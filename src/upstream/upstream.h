@@ -78,6 +78,7 @@ struct upstream_place {
     struct low_water *low_water;     /* NULL: idle connections are not shared with other threads */
     unsigned thread;
     struct random_state *random;
+    int wake_fd; /* an eventfd, for the supervisor: somebody waits for a service that sleeps; -1 */
 };
 
 /* NULL: no memory. `service` must live until it is replaced by upstream_settle or the upstream is

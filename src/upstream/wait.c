@@ -2,8 +2,12 @@
  * are woken one by one while somebody can take a request; one that finds nothing after all goes
  * back to its place. */
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "upstream/upstream_private.h"
 
 static void waiter_out(struct waiter *waiter)
@@ -149,6 +153,17 @@ static bool queue_full(const struct upstream *upstream)
     return held >= upstream->service->gateway.hold_max;
 }
 
+/* Its supervisor sees by the tally for whom. */
+static void sleeper_wake(const struct upstream *upstream)
+{
+    const uint64_t one = 1;
+    if (upstream->number == BOARD_NONE || upstream->place.wake_fd < 0 ||
+        !board_service(upstream->place.board, upstream->number)->asleep)
+        return;
+    if (write(upstream->place.wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        log_error("wake-broken", "error=\"%s\"", strerror(errno));
+}
+
 bool upstream_wait(struct upstream *upstream, struct waiter *waiter, waiter_call *call)
 {
     assert(!waiter->upstream);
@@ -170,6 +185,7 @@ bool upstream_wait(struct upstream *upstream, struct waiter *waiter, waiter_call
         TAILQ_INSERT_HEAD(&upstream->waiters, waiter, next);
     upstream->waiting++;
     tally_add(&upstream->tally->held_now, 1);
+    sleeper_wake(upstream);
     if (!timer_active(&upstream->wait_timer))
         wait_timer_set(upstream);
     return true;

@@ -415,6 +415,7 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
         .resolved = setup->resolved,
         .thread = setup->thread,
         .random = &worker->random,
+        .wake_fd = setup->wake_fd,
     };
     if (setup->stash) {
         low_water_init(&worker->low_water, worker->loop, setup->stash);

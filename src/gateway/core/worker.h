@@ -117,6 +117,7 @@ struct worker_setup {
     const struct resolved *resolved;
     struct stash *stash; /* NULL: one thread, nothing to share */
     int logger_fd;       /* -1: none */
+    int wake_fd;         /* see upstream_place; -1: none */
 };
 
 /* Made by the main thread, used by its own thread from then on. 0 or -errno. */

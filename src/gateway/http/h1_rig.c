@@ -113,7 +113,8 @@ int rig_begin(void **state)
                                        .board = rig->board,
                                        .tally = rig->tally,
                                        .stash = rig->stash,
-                                       .logger_fd = -1};
+                                       .logger_fd = -1,
+                                       .wake_fd = -1};
     assert_int_equal(worker_init(&rig->worker, &setup), 0);
     assert_int_equal(relay_worker_init(&rig->worker), 0);
     assert_int_equal(http_worker_init(&rig->worker), 0);

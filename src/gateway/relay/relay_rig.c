@@ -87,8 +87,11 @@ int relay_rig_begin(void **state)
     services_begin(rig);
     board_begin(rig);
     assert_int_equal(tally_new(&sizes, &rig->tally, &rig->tally_fd), 0);
-    const struct worker_setup setup = {
-        .connections_max = 10000, .board = rig->board, .tally = rig->tally, .logger_fd = -1};
+    const struct worker_setup setup = {.connections_max = 10000,
+                                       .board = rig->board,
+                                       .tally = rig->tally,
+                                       .logger_fd = -1,
+                                       .wake_fd = -1};
     assert_int_equal(worker_init(&rig->worker, &setup), 0);
     assert_int_equal(relay_worker_init(&rig->worker), 0);
     generation_begin(rig);

@@ -8,6 +8,7 @@ PORT             the port, for scenarios that need another one
 /whoami   "WHO PID"                     /sleep?SECONDS    answers later
 /peer     the client's and our address  /fetch?HOST:PORT  what GET /whoami there says
 /healthz  503 while the file HEALTH_FILE exists
+/burn?SECONDS    computes for so long
 /eat?MIB  keeps that much memory        /fork?N           tries to start N processes; how many it got
 """
 
@@ -67,6 +68,10 @@ async def answer(path, writer):
     name, _, argument = path.partition("?")
     if name == "/sleep":
         await asyncio.sleep(float(argument))
+    elif name == "/burn":
+        until = time.process_time() + float(argument)
+        while time.process_time() < until:
+            pass
     elif name == "/peer":
         return f"{writer.get_extra_info('peername')[0]} {writer.get_extra_info('sockname')}\n"
     elif name == "/fetch":
