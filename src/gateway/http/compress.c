@@ -534,7 +534,8 @@ ssize_t compress_respond(struct exchange *exchange, const struct response_head *
     if (head->status == 304)
         compress_not_modified(exchange->arena, &exchange->request, &changed);
     struct compress_worker *worker = worker_of(exchange);
-    if (!worker || exchange->internal || !compress_fits(compression, head, length, last))
+    if (!worker || exchange->internal || exchange->request.connect ||
+        !compress_fits(compression, head, length, last))
         return filter_respond_last(exchange, &changed, bytes, length, last);
     bool brief = whole(worker, length, last);
     if (exchange->request.method == METHOD_HEAD)

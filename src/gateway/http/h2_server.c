@@ -86,6 +86,24 @@ void h2_worker_done(struct worker *worker)
     worker->http->h2 = NULL;
 }
 
+size_t h2_tunnels_reset(struct worker *worker, const struct handler *handler,
+                        bool (*chosen)(const void *owner))
+{
+    size_t count = 0;
+    struct h2_connection *connection;
+    LIST_FOREACH (connection, &worker->http->h2->connections, next) {
+        struct h2_stream *own;
+        LIST_FOREACH (own, &connection->streams, next) {
+            if (!own->tunnel || own->exchange.handler != handler ||
+                !chosen(own->exchange.handler_own))
+                continue;
+            h2_stream_reset(own, NGHTTP2_CANCEL); /* at the end of the turn; then it is aborted */
+            count++;
+        }
+    }
+    return count;
+}
+
 void h2_worker_drain(struct worker *worker)
 {
     struct h2_connection *connection;

@@ -7,6 +7,8 @@
 #include "gateway/core/stream.h"
 #include "gateway/core/worker.h"
 
+struct handler;
+
 enum h2_begins { H2_NOT, H2_MAYBE, H2_BEGINS };
 
 /* Do the first bytes of a plain connection begin HTTP/2? MAYBE: more are needed. */
@@ -20,3 +22,6 @@ int h2_worker_init(struct worker *worker); /* 0 or -ENOMEM */
 void h2_worker_done(struct worker *worker);
 /* Each connection is told to go away (GOAWAY), and closed after its last stream. */
 void h2_worker_drain(struct worker *worker);
+/* Resets the tunnels (WebSockets) of that handler of which `chosen` says yes: how many. */
+size_t h2_tunnels_reset(struct worker *worker, const struct handler *handler,
+                        bool (*chosen)(const void *owner));

@@ -18,6 +18,7 @@
 #include "gateway/http/h1_rig.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/http/h2_connection.h"
+#include "gateway/http/proxy.h"
 
 enum { STREAMS_MAX = 512 };
 
@@ -430,6 +431,29 @@ static void a_silent_tunnel_ends(void **state)
     peer_free(peer);
 }
 
+static void a_tunnel_to_who_is_demoted_is_reset(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_turn(peer);
+    int32_t id = peer_connect(peer);
+    int origin = chat_origin(rig, peer, true, "");
+    http_worker_revoke(&rig->worker);
+    peer_turn(peer);
+    assert_false(peer->answers[id].closed);
+    struct proxy *proxy =
+        LIST_FIRST(&LIST_FIRST(&rig->worker.http->h2->connections)->streams)->exchange.handler_own;
+    proxy->endpoint->revoked = true;
+    http_worker_revoke(&rig->worker);
+    peer_turn(peer);
+    assert_true(peer->answers[id].closed);
+    assert_int_equal(peer->answers[id].error, NGHTTP2_CANCEL);
+    rig_hear_end(rig, origin);
+    close(origin);
+    peer_free(peer);
+}
+
 static void a_tunnel_waits_for_who_takes_it(void **state)
 {
     struct rig *rig = *state;
@@ -627,6 +651,7 @@ int main(void)
         RIGGED(who_does_not_upgrade_502),
         RIGGED(a_silent_tunnel_ends),
         RIGGED(a_tunnel_waits_for_who_takes_it),
+        RIGGED(a_tunnel_to_who_is_demoted_is_reset),
         RIGGED(an_upload_waits_for_who_takes_it),
         RIGGED(a_download_waits_for_the_window),
         RIGGED(a_client_that_resets_lets_the_instance_know),

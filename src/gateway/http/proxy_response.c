@@ -2,6 +2,7 @@
 #include "gateway/http/bump.h"
 #include "gateway/http/follow.h"
 #include "gateway/http/h1_server.h"
+#include "gateway/http/h2_server.h"
 #include "gateway/http/proxy.h"
 #include "gateway/http/websocket.h"
 
@@ -187,7 +188,8 @@ static bool proxy_revoked(const void *owner)
 
 void http_worker_revoke(struct worker *worker)
 {
-    size_t count = tunnels_reset(worker, tunnel_ended, proxy_revoked);
+    size_t count = tunnels_reset(worker, tunnel_ended, proxy_revoked) +
+                   h2_tunnels_reset(worker, &handler_proxy, proxy_revoked);
     if (count)
         log_info("upgraded-closed", "worker=%u count=%zu why=\"their endpoint's role changed\"",
                  worker->number, count);
