@@ -359,7 +359,7 @@ static void wrong_ranges_are_diagnosed(void **state)
     (void)state;
     static const struct {
         const char *block, *error;
-    } cases[] = {
+    } ranges[] = {
         {"run x; instances 1..8;",
          "shop.conf:1:30: error: a range needs a mark: what its number follows"},
         {"run x; instances 3 cpu=70%;",
@@ -382,10 +382,10 @@ static void wrong_ranges_are_diagnosed(void **state)
         {"run x; instances 4..1 cpu=70%;",
          "shop.conf:1:30: error: instances: the range `4..1` ends before it starts"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         char text[256];
-        snprintf(text, sizeof text, "service a { %s }", cases[i].block);
-        bad(text, cases[i].error);
+        snprintf(text, sizeof text, "service a { %s }", ranges[i].block);
+        bad(text, ranges[i].error);
     }
 }
 
