@@ -18,7 +18,8 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "[-n N] [-p PORT] [options] -- PROGRAM [ARGUMENTS…]",
      "run a program as a cluster, without a file"},
-    {"up", command_up, "[FILE] [--detach]", "start the cluster that a file describes"},
+    {"up", command_up, "[FILE] [--detach] [--last-good]",
+     "start the cluster that a file describes"},
     {"check", command_check, "[FILE] [--explain]", "check a file; say which path each part takes"},
     {"status", command_status, "[--json]", "what runs, where, since when, and how it is"},
     {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N]]", "what the programs print"},

@@ -2,8 +2,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "supervise/loading.h"
 
 static struct topology *said(struct topology *topology, struct diagnostics *diagnostics)
@@ -23,6 +25,27 @@ struct topology *load_topology(const struct cli *cli, const char *path, int *ret
         return said(loading_file(path, cli->cluster, diagnostics, ret_bundle), diagnostics);
     cli_fail("no memory");
     return NULL;
+}
+
+struct topology *load_or_last_good(const struct cli *cli, const char *path, bool take,
+                                   int *ret_bundle, char ret_path[PLACE_BYTES])
+{
+    if (place_last_good(cli, path, ret_path) < 0)
+        ret_path[0] = 0;
+    struct topology *topology = load_topology(cli, path, ret_bundle);
+    struct stat stat;
+    if (topology || !ret_path[0] || lstat(ret_path, &stat) < 0)
+        return topology;
+    char text[CLOCK_TEXT_BYTES];
+    clock_format((uint64_t)stat.st_mtime * 1000, text);
+    if (!take) {
+        fprintf(stderr, "the last good one, of %s, is kept: --last-good starts it\n", text);
+        return NULL;
+    }
+    struct diagnostics *diagnostics = diagnostics_new();
+    fprintf(stderr, "enginx: %s is wrong; the last good one, of %s, is used\n", path, text);
+    return diagnostics ? said(loading_last_good(ret_path, diagnostics, ret_bundle), diagnostics)
+                       : NULL;
 }
 
 struct topology *load_text(const struct cli *cli, const char *text, size_t length,

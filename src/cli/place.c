@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/scoped.h"
+#include "base/table.h"
 #include "control/client.h"
 #include "topology/build.h"
 
@@ -60,6 +61,37 @@ int place_log(const struct cli *cli, const char *state, const char *cluster, cha
 
 /* In the folder that everybody may write to, the one above must be ours too: whoever made it could
  * put another in our place. */
+static int last_good_folder(char path[PLACE_BYTES])
+{
+    const char *home = getenv("HOME");
+    const char *xdg = getenv("XDG_STATE_HOME");
+    if (geteuid() == 0)
+        return fits(snprintf(path, PLACE_BYTES, "/var/lib/enginx/last-good"));
+    if (xdg && xdg[0] == '/')
+        return fits(snprintf(path, PLACE_BYTES, "%s/enginx/last-good", xdg));
+    if (home && home[0] == '/')
+        return fits(snprintf(path, PLACE_BYTES, "%s/.local/state/enginx/last-good", home));
+    return -ENOENT;
+}
+
+int place_last_good(const struct cli *cli, const char *file, char path[PLACE_BYTES])
+{
+    char folder[PLACE_BYTES];
+    scoped_memory char *whole = realpath(file, NULL);
+    int error = whole ? 0 : -errno;
+    if (error)
+        return error;
+    if (cli->state) {
+        error = place_state(cli, "", folder);
+        return error ? error : fits(snprintf(path, PLACE_BYTES, "%s/last-good", folder));
+    }
+    error = last_good_folder(folder);
+    if (!error)
+        error = place_make(folder);
+    unsigned long long hash = hash_bytes(whole, strlen(whole), 0);
+    return error ? error : fits(snprintf(path, PLACE_BYTES, "%s/%016llx", folder, hash));
+}
+
 static int parent_check(const char *path)
 {
     char parent[PLACE_BYTES];

@@ -15,6 +15,11 @@ enum { PLACE_BYTES = 512 };
 int place_state(const struct cli *cli, const char *cluster, char path[PLACE_BYTES]);
 int place_log(const struct cli *cli, const char *state, const char *cluster,
               char path[PLACE_BYTES]);
+/* Where the last good configuration of that file is kept: STATE/last-good with --state; else, for
+ * it has to outlive the machine's restart, and the file that is broken does not say its cluster's
+ * name: below /var/lib/enginx as root, else $XDG_STATE_HOME or ~/.local/state, by a hash of the
+ * file's path. Its folder is made. 0 or -errno. */
+int place_last_good(const struct cli *cli, const char *file, char path[PLACE_BYTES]);
 /* Makes the folder and those above it that are missing (0755), the last one 0711. 0 or -errno. */
 int place_make(const char *path);
 

@@ -437,6 +437,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
                  .failed = handed->failed,
                  .watched = handed->taken},
         .bundle_fd = serving->options->bundle_fd,
+        .last_good = serving->options->last_good,
         .console = serving->console,
     };
     error = place_make(options.log_directory);

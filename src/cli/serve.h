@@ -7,8 +7,9 @@
 
 struct serve_options {
     bool detach;
-    bool end_when_idle; /* `run`: nothing runs and nothing will: exit */
-    int bundle_fd;      /* what the topology was read from; the supervisor's from `serve` on */
+    bool end_when_idle;    /* `run`: nothing runs and nothing will: exit */
+    const char *last_good; /* where to keep the last good configuration; NULL: nowhere */
+    int bundle_fd;         /* what the topology was read from; the supervisor's from `serve` on */
 };
 
 /* Takes the topology over. The exit code. */

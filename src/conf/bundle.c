@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -185,6 +186,26 @@ int bundle_seal(const struct bundle *bundle)
     if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
         return -errno;
     return fd_take(&fd);
+}
+
+int bundle_copy(int fd)
+{
+    scoped_fd int copy = memfd_create("enginx-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct stat stat;
+    off_t left;
+    if (copy < 0 || fstat(fd, &stat) < 0)
+        return -errno;
+    if (stat.st_size > BUNDLE_BYTES_MAX)
+        return -EFBIG;
+    for (left = stat.st_size; left > 0;) {
+        ssize_t sent = sendfile(copy, fd, NULL, (size_t)left);
+        if (sent <= 0)
+            return sent < 0 ? -errno : -EIO;
+        left -= sent;
+    }
+    if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+        return -errno;
+    return fd_take(&copy);
 }
 
 /* A text of the map that is followed by a 0; NULL: it is not within it. */

@@ -29,6 +29,10 @@ int bundle_add(struct bundle *bundle, enum bundle_kind kind, const char *name, c
 /* A new sealed memfd with everything in it; the caller's. The fd or -errno. */
 int bundle_seal(const struct bundle *bundle);
 
+/* A sealed copy of one that was written to a file, from where `fd` stands; the caller's. The fd or
+ * -errno (-EFBIG: more than BUNDLE_BYTES_MAX). Whether it is one is for bundle_open to say. */
+int bundle_copy(int fd);
+
 /* Maps what another process sealed; `fd` stays the caller's and may be closed. 0 or -errno
  * (-EPROTO: not a bundle; every offset in it was checked). */
 int bundle_open(int fd, struct bundle **ret_bundle);

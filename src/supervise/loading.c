@@ -1,9 +1,11 @@
 #include "supervise/loading.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/scoped.h"
 #include "conf/bundle.h"
 #include "supervise/spawn.h"
 #include "topology/build.h"
@@ -75,6 +77,32 @@ struct topology *loading_file(const char *path, const char *name, struct diagnos
 {
     struct source_text from = {.path = path};
     return loading(&from, name, diagnostics, ret_bundle);
+}
+
+struct topology *loading_last_good(const char *path, struct diagnostics *diagnostics,
+                                   int *ret_bundle)
+{
+    struct place place = {.file = path};
+    struct bundle *bundle = NULL;
+    scoped_fd int file = open(path, O_RDONLY | O_CLOEXEC);
+    scoped_fd int copy = file < 0 ? -errno : bundle_copy(file);
+    int error = copy < 0 ? copy : bundle_open(copy, &bundle);
+    if (error) {
+        diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
+                        "the last good configuration: %s",
+                        error == -ENOENT ? "there is none" : strerror(-error));
+        return NULL;
+    }
+    struct topology *topology = topology_load_bundle(bundle, diagnostics);
+    bundle_free(bundle);
+    if (topology)
+        users_check(topology, diagnostics);
+    if (topology && !diagnostics_errors(diagnostics)) {
+        *ret_bundle = fd_take(&copy);
+        return topology;
+    }
+    topology_free(topology);
+    return NULL;
 }
 
 struct topology *loading_text(const char *text, size_t length, const char *directory,

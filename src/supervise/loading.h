@@ -11,6 +11,9 @@
  */
 struct topology *loading_file(const char *path, const char *name, struct diagnostics *diagnostics,
                               int *ret_bundle);
+/* From the last good one (last_good.h). */
+struct topology *loading_last_good(const char *path, struct diagnostics *diagnostics,
+                                   int *ret_bundle);
 /* The same from text; `directory` resolves relative paths. */
 struct topology *loading_text(const char *text, size_t length, const char *directory,
                               const char *name, struct diagnostics *diagnostics, int *ret_bundle);

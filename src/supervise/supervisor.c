@@ -18,6 +18,7 @@
 #include "base/trim.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
+#include "supervise/last_good.h"
 #include "supervise/marks.h"
 #include "supervise/past.h"
 #include "supervise/reload.h"
@@ -613,6 +614,7 @@ static void change_call(struct deferred *deferred)
         log_info("ready", "cluster=%s ms=%llu", supervisor->topology->name,
                  (unsigned long long)(clock_wall_ms() - supervisor->started_wall_ms));
     }
+    last_good_look(supervisor);
     if (supervisor->changed)
         supervisor->changed(supervisor->changed_owner);
 }

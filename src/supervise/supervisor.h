@@ -35,6 +35,7 @@ struct supervisor_options {
     const char *executable; /* its file, which may hold another version by now; NULL: unknown */
     int bundle_fd; /* everything that the topology was read from (conf/bundle.h), for the gateway;
                       taken over; -1: there is none */
+    const char *last_good;   /* where the last good configuration is kept; NULL: nowhere */
     struct console *console; /* may be NULL; stays the caller's */
 };
 
@@ -82,6 +83,7 @@ struct supervisor {
     bool killing;
     bool ready_told;
     uint64_t started_wall_ms;
+    uint32_t good;       /* the generation that was kept as the last good one */
     uint32_t generation; /* of the configuration: counts up */
     char *log_directory; /* of the first configuration: it stays */
     uint32_t *homes;
