@@ -14,6 +14,7 @@
  *             └───────────── failed, and may be tried again ───────────┘
  *
  * What may be tried again: a connect that failed, always, since nothing reached the endpoint; else
+ * what the endpoint says it has not begun with (courier.h: untouched), whatever the method; else
  * what the service's `retry methods=` allows, before anything of the response was passed on, with a
  * body only if all that was taken of it is still there (EXCHANGE_REPLAY_BYTES). Within `retry
  * tries=` and its budget; a kept connection that ended while the request was on its way counts

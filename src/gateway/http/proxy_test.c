@@ -55,6 +55,39 @@ static int kept_origin(struct rig *rig, int client)
     return origin;
 }
 
+/* ---- trailers ------------------------------------------------------------------------------- */
+
+static void trailers_that_are_announced_pass(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    int client = rig_client(rig);
+    rig_say(rig, client,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            "3\r\nabc\r\n0\r\nX-Sum: 6\r\nHost: evil\r\n\r\n");
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n");
+    rig_say(rig, origin, OK_2);
+    rig_hear(rig, client, "ok");
+    rig_say(rig, client, /* nobody expects these */
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n");
+    rig_hear(rig, origin, "3\r\nabc\r\n0\r\n\r\n");
+    rig_say(rig, origin, OK_2);
+    rig_hear(rig, client, "ok");
+    /* The body's end comes behind what was passed on already. */
+    rig_say(rig, client,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            "3\r\nabc\r\n");
+    rig_hear(rig, origin, "abc\r\n");
+    rig_say(rig, client, "0\r\nX-Sum: 7\r\n\r\n");
+    rig_hear(rig, origin, "0\r\nX-Sum: 7\r\n\r\n");
+    rig_say(rig, origin, OK_2);
+    rig_hear(rig, client, "ok");
+    close(client);
+    close(origin);
+}
+
 /* ---- connecting ----------------------------------------------------------------------------- */
 
 static void who_refuses_is_passed_over(void **state)
@@ -658,6 +691,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_begin, rig_end)
     const struct CMUnitTest tests[] = {
+        TEST(trailers_that_are_announced_pass),
         TEST(who_refuses_is_passed_over),
         TEST(nobody_accepts_503),
         TEST(requests_wait_for_an_instance_that_comes),
