@@ -409,6 +409,12 @@ def test_ranges_of_what_is_stored(at):
     assert at.asked() == 1
 
 
+def test_a_weak_tag_holds_no_range_together(at):
+    """RFC 9110 §13.1.5."""
+    at.ask(raw=reply(FRESH, b'ETag: W/"v1"', body=b"0123456789"))
+    assert at.ask(b"Range: bytes=2-4", b'If-Range: W/"v1"').body == b"0123456789"
+
+
 def test_a_range_of_what_is_not_stored_goes_to_the_origin(at):
     raw = reply(FRESH, b"Content-Range: bytes 2-4/10", body=b"234", status=b"206 Partial Content")
     assert at.ask(b"Range: bytes=2-4", raw=raw).body == b"234"

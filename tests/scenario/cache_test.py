@@ -1,6 +1,7 @@
 """The cache under load and failures: one fetch for a hundred who ask at once, answers while the service
 is away, a bound that holds, and what a reload, a purge and a crash leave of it."""
 
+import gzip
 import os
 import re
 import signal
@@ -225,6 +226,20 @@ def test_the_purge_command(cluster, shop):
         assert cluster.command("purge", *wrong, check=False).returncode != 0
 
 
+def test_what_was_fetched_before_a_purge_is_not_stored_after_it(cluster, shop):
+    start(cluster, shop, "purge=127.0.0.1")
+    for number, purge in enumerate((("/a",), ("/*",), ("/", "Cache-Tag"))):
+        path, results = ("/a", "/b", "/c")[number], []
+        shop.delay, asked = 1, shop.count(path)
+        threads = at_once(1, path, results)
+        cluster.wait(lambda: shop.count(path) == asked + 1, 5, "the service to be asked")
+        get(PORT, purge[0], "PURGE", **({purge[1]: "red"} if purge[1:] else {}))
+        for thread in threads:
+            thread.join()
+        shop.delay = 0
+        assert get(PORT, path).body != results[0][1]
+
+
 def test_memory_stays_bounded_and_slow_clients_get_all(cluster, shop):
     """A flood of large answers, while clients that take nothing hold some of them."""
     start(cluster, shop, store="memory=16m object=4m")
@@ -337,3 +352,43 @@ def test_a_disk_that_is_gone_is_done_without(cluster, shop):
         assert get(PORT, f"/{number}").body == shop.body
     assert figure("disk_failures_total") > 0
     assert "cache-disk-failed" in cluster.command("logs", "enginx").stdout
+
+
+# ---- with what else a route may have ----
+
+
+def curl(*arguments):
+    done = subprocess.run(["curl", "-sS", "--max-time", "20", *arguments], capture_output=True, check=True)
+    return done.stdout
+
+
+def test_http2_and_compression_over_it(cluster, shop):
+    """What is kept is kept once: plain, whatever the client speaks and takes."""
+    start(cluster, shop, more="compress gzip;")
+    shop.body = b"0123456789abcdef" * 40000
+    shop.fields = [FRESH, b"Content-Type: text/plain", b'ETag: "v1"']
+    url = f"http://127.0.0.1:{PORT}/page"
+    assert curl("--http2-prior-knowledge", url) == shop.body
+    assert curl("--http2-prior-knowledge", url) == shop.body
+    packed = curl("-H", "Accept-Encoding: gzip", url)
+    assert len(packed) < len(shop.body) / 10 and gzip.decompress(packed) == shop.body
+    assert curl("--compressed", "--http2-prior-knowledge", url) == shop.body
+    assert get(PORT, "/page", **{"Range": "bytes=16-31"}).body == b"0123456789abcdef"
+    assert shop.count("/page") == 1
+    streams = ["--parallel", "--parallel-immediate", "--http2-prior-knowledge"]
+    many = curl(*streams, *[f"{url}?{number % 3}" for number in range(30)])
+    assert len(many) == 30 * len(shop.body)
+    assert sum(shop.asked.values()) == 4
+
+
+def test_guards_come_before_it(cluster, shop):
+    """Who may not have it gets nothing of what others had."""
+    allowed = [('X-Key', 'a')]
+    start(cluster, shop, more='route /secret -> shop { deny all; } route /x header="X-Key: a" -> shop;')
+    get(PORT, "/a")
+    assert get(PORT, "/a").headers["Cache-Status"].startswith("enginx; hit")
+    assert get(PORT, "/secret").status == 403
+    # A route that a header chose has keys of its own.
+    first = get(PORT, "/x", **dict(allowed)).body
+    assert get(PORT, "/x").body != first
+    assert get(PORT, "/x", **dict(allowed)).body == first
