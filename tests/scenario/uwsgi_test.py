@@ -139,6 +139,8 @@ class Program:
         self.answer, self.heard = answer, []
 
     def __call__(self, connection):
+        if not connection.recv(1, socket.MSG_PEEK):
+            return  # there was no request after all
         variables = self.read(connection)
         body = exactly(connection, int(dict(variables)["CONTENT_LENGTH"] or 0))
         connection.settimeout(0.2)
