@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/scoped.h"
+#include "cli/manager.h"
 
 #define HANDOVER_VARIABLE "ENGINX_HANDOVER"
 
@@ -186,6 +187,7 @@ static int guard_start(const struct handover_to *to, int old_fd)
     }
     if (pid > 0) {
         close(pipes[0]);
+        manager_main_process(pid); /* it lives, whatever becomes of the new executable */
         return pipes[1];
     }
     const int kept[] = {to->lock_fd, to->control_fd, old_fd, pipes[0], pidfd};

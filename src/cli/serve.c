@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "cli/handover.h"
+#include "cli/manager.h"
 #include "cli/place.h"
 #include "control/server.h"
 #include "event/signals.h"
@@ -39,6 +40,7 @@ struct serving {
     struct timer handover; /* another is to be executed as soon as nothing is on its way any more */
     const char *back;      /* why the executable before us must go on; NULL: no need */
     int exit_code;
+    bool served; /* everything was up once */
 };
 
 /* ---- log --------------------------------------------------------------------------------------
@@ -61,8 +63,8 @@ static void log_show(void *context, enum log_level level, const char *line, size
     const char *level_at = words[0];
     const char *event_at = words[2];
     size_t event_length = length - (size_t)(event_at - line) - 1;
-    console_line(serving->console, level <= LOG_LEVEL_WARN ? "enginx !" : "enginx", -1, event_at,
-                 event_length);
+    console_line(serving->console, level, level <= LOG_LEVEL_WARN ? "enginx !" : "enginx", -1,
+                 event_at, event_length);
     if (serving->supervisor && serving->supervisor->logger)
         logger_write(serving->supervisor->logger, "enginx", level_at,
                      length - (size_t)(level_at - line));
@@ -209,6 +211,7 @@ static void watch_over(struct timer *timer)
         return;
     }
     handover_trust();
+    manager_main_process(getpid()); /* no more the guard */
     past->watched = false;
     if (past->failed)
         log_error("upgrade-rolled-back", "version=%s why=\"%s\"", ENGINX_VERSION, past->failed);
@@ -230,12 +233,34 @@ static void serving_upgrade(struct serving *serving)
         log_warn("not-upgraded", "why=\"%s\"", why);
 }
 
+/* What the service manager is to know. What does not come up does not keep the rest from serving.
+ */
+static void manager_look(struct serving *serving, const struct overview *overview)
+{
+    const struct supervisor *supervisor = serving->supervisor;
+    enum manager_phase phase = MANAGER_STARTING;
+    char status[128] = "starting";
+    serving->served |= supervisor->ready_told || overview->hopeless;
+    if (supervisor->ending) {
+        phase = MANAGER_STOPPING;
+        snprintf(status, sizeof status, "stopping");
+    } else if (supervisor->reload) {
+        phase = MANAGER_RELOADING;
+        snprintf(status, sizeof status, "reloading");
+    } else if (serving->served) {
+        phase = MANAGER_READY;
+        snprintf(status, sizeof status, "cluster %s serves%s", supervisor->topology->name,
+                 overview->hopeless ? "; not everything is up" : "");
+    }
+    manager_phase(phase, supervisor->generation, status);
+}
+
 static void serving_changed(void *owner)
 {
     struct serving *serving = owner;
     struct supervisor *supervisor = serving->supervisor;
     struct overview overview = {0};
-    if (serving->detach_fd >= 0 || serving->options->end_when_idle)
+    if (serving->detach_fd >= 0 || serving->options->end_when_idle || !serving->served)
         overview = overview_of(supervisor); /* a walk over all instances */
     if (supervisor->ready_told || overview.hopeless)
         detach_tell(serving, !overview.hopeless);
@@ -244,6 +269,7 @@ static void serving_changed(void *owner)
         serving->exit_code = overview.failed ? CLI_FAILED : CLI_OK;
         supervisor_end(supervisor);
     }
+    manager_look(serving, &overview);
     control_server_changed(serving->control);
     if (supervisor_at_rest(supervisor))
         loop_stop(serving->loop);
@@ -383,6 +409,9 @@ static int serving_run(struct serving *serving, const char *state)
         signals_free(signals);
         return error;
     }
+    if (!error)
+        handover_trust(); /* who ends in order, however early, is not to be followed by the old one
+                           */
     struct control_server *control = serving->control;
     supervisor_free(serving->supervisor, error != 0);
     serving->supervisor = NULL;
@@ -454,7 +483,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     log_setup("enginx", LOG_LEVEL_INFO, NULL, NULL);
     if (error) {
         snprintf(why + strlen(why), sizeof why - strlen(why), "%s", why[0] ? "" : strerror(-error));
-        console_line(serving->console, "enginx !", -1, why, strlen(why));
+        console_line(serving->console, LOG_LEVEL_ERROR, "enginx !", -1, why, strlen(why));
         handover_back(why, handed->control_fd);
         serving->exit_code = CLI_FAILED;
     }

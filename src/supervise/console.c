@@ -21,7 +21,8 @@ struct console {
     int fd;
     bool fd_owned;
     bool colour;
-    bool lost; /* the reader is gone */
+    bool journal; /* it is systemd's */
+    bool lost;    /* the reader is gone */
     size_t dropped;
 };
 
@@ -48,6 +49,19 @@ static int descriptor_reopen(int fd, bool *ret_owned)
     return fd;
 }
 
+/* Is it what systemd gave us for its journal? JOURNAL_STREAM has "device:inode" of that. */
+static bool descriptor_is_journal(int fd)
+{
+    char ours[64];
+    struct stat stat;
+    const char *stream = getenv("JOURNAL_STREAM");
+    if (!stream || fstat(fd, &stat) < 0)
+        return false;
+    snprintf(ours, sizeof ours, "%llu:%llu", (unsigned long long)stat.st_dev,
+             (unsigned long long)stat.st_ino);
+    return strcmp(stream, ours) == 0;
+}
+
 struct console *console_new(struct loop *loop, int fd, bool colour)
 {
     struct console *console = calloc(1, sizeof *console);
@@ -55,6 +69,7 @@ struct console *console_new(struct loop *loop, int fd, bool colour)
         return NULL;
     console->loop = loop;
     console->colour = colour;
+    console->journal = descriptor_is_journal(fd);
     console->fd = descriptor_reopen(fd, &console->fd_owned);
     buffer_init(&console->waiting, CONSOLE_BYTES_MAX);
     return console;
@@ -144,8 +159,29 @@ static void text_add(struct buffer *out, const char *text, size_t length)
     buffer_append(out, text + begin, length - begin);
 }
 
-void console_line(struct console *console, const char *source, int hue, const char *text,
-                  size_t length)
+/* syslog(3)'s numbers. */
+static int priority_of(enum log_level level)
+{
+    static const int priorities[] = {
+        [LOG_LEVEL_ERROR] = 3, [LOG_LEVEL_WARN] = 4, [LOG_LEVEL_INFO] = 6, [LOG_LEVEL_DEBUG] = 7};
+    return priorities[level];
+}
+
+static void head_put(struct console *console, enum log_level level, const char *source, int hue)
+{
+    char time[16];
+    bool colour = console->colour && hue >= 0;
+    size_t hue_count = sizeof hues / sizeof hues[0];
+    if (console->journal)
+        buffer_printf(&console->waiting, "<%d>%s: ", priority_of(level), source);
+    else
+        buffer_printf(&console->waiting, "%s %s%s%s%-*s |%s ", time_of_day(time),
+                      colour ? "\033[" : "", colour ? hues[(size_t)hue % hue_count] : "",
+                      colour ? "m" : "", SOURCE_WIDTH, source, colour ? "\033[0m" : "");
+}
+
+void console_line(struct console *console, enum log_level level, const char *source, int hue,
+                  const char *text, size_t length)
 {
     if (!console || console->lost)
         return;
@@ -158,12 +194,7 @@ void console_line(struct console *console, const char *source, int hue, const ch
         buffer_printf(&console->waiting, "… %zu lines not shown: nobody read them\n",
                       console->dropped);
     console->dropped = 0;
-    char time[16];
-    bool colour = console->colour && hue >= 0;
-    size_t hue_count = sizeof hues / sizeof hues[0];
-    buffer_printf(&console->waiting, "%s %s%s%s%-*s |%s ", time_of_day(time), colour ? "\033[" : "",
-                  colour ? hues[(size_t)hue % hue_count] : "", colour ? "m" : "", SOURCE_WIDTH,
-                  source, colour ? "\033[0m" : "");
+    head_put(console, level, source, hue);
     text_add(&console->waiting, text, length);
     buffer_puts(&console->waiting, "\n");
     console_flush(console);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/log.h"
 #include "event/loop.h"
 
 enum { CONSOLE_BYTES_MAX = 1024 * 1024 };
@@ -18,7 +19,10 @@ struct console *console_new(struct loop *loop, int fd, bool colour);
 /* Tries once more to write what waits, then frees. */
 void console_free(struct console *console);
 
-/* A line of an instance or of enginx itself (source "enginx"): "05:10:01.123 api.1   | text". The
+/* When the descriptor is systemd's journal (JOURNAL_STREAM), lines begin with their priority, as
+ * sd-daemon(3) describes, instead of the time, which the journal knows itself.
+ *
+ * A line of an instance or of enginx itself (source "enginx"): "05:10:01.123 api.1   | text". The
  * colour is chosen by `hue`, which is the same for all instances of a service; hue < 0: none. */
-void console_line(struct console *console, const char *source, int hue, const char *text,
-                  size_t length);
+void console_line(struct console *console, enum log_level level, const char *source, int hue,
+                  const char *text, size_t length);

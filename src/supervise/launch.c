@@ -93,8 +93,9 @@ static const char *env_get(const struct launch *launch, const char *name)
 /* What enginx was given itself, without what was meant for enginx alone. */
 static int env_inherit(struct launch *launch)
 {
-    static const char *const own[] = {"NOTIFY_SOCKET=",  "LISTEN_FDS=",    "LISTEN_PID=",
-                                      "LISTEN_FDNAMES=", "WATCHDOG_USEC=", "WATCHDOG_PID="};
+    static const char *const own[] = {
+        "NOTIFY_SOCKET=", "LISTEN_FDS=",   "LISTEN_PID=",    "LISTEN_FDNAMES=",
+        "WATCHDOG_USEC=", "WATCHDOG_PID=", "JOURNAL_STREAM="};
     for (char **entry = environ; *entry; entry++) {
         bool passed = true;
         for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

@@ -43,8 +43,8 @@ static void tail_add(struct output *output, const char *bytes, size_t length)
 
 static void line_show(struct output *output)
 {
-    console_line(*output->setup.console, output->setup.source, output->setup.hue, output->line,
-                 output->line_length);
+    console_line(*output->setup.console, LOG_LEVEL_INFO, output->setup.source, output->setup.hue,
+                 output->line, output->line_length);
     output->line_length = 0;
 }
 

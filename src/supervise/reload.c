@@ -385,6 +385,7 @@ static void reload_commit(struct reload *reload)
 
 static void reload_tell(struct reload *reload, int error, const char *why)
 {
+    struct supervisor *supervisor = reload->supervisor;
     reload_done *done = reload->done;
     void *owner = reload->owner;
     char text[1024];
@@ -392,6 +393,7 @@ static void reload_tell(struct reload *reload, int error, const char *why)
     if (error) {
         log_warn("not-reloaded", "why=\"%s\"", text);
         reload_undo(reload);
+        supervisor_note_change(supervisor, NULL);
     } else {
         reload_commit(reload);
         reload_free(reload);
@@ -449,6 +451,7 @@ static int reload_start(struct supervisor *supervisor, struct topology *next,
                               .done = done,
                               .owner = owner};
     supervisor->reload = reload;
+    supervisor_note_change(supervisor, NULL);
     why[0] = 0;
     int error = reload_begin(reload, &bundle, why, why_size);
     if (error < 0) {
