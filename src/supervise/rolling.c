@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervise/past.h"
+#include "supervise/sleeping.h"
 #include "supervise/supervisor.h"
 #include "topology/addresses.h"
 
@@ -596,6 +597,7 @@ int rolling_begin(struct unit *unit, const struct rollout_plan *plan, const char
         return -EBUSY;
     if (plan->canary_percent && rollout_surge(&plan->roll, unit->wanted) == 0 && unit->wanted < 2)
         return -EINVAL;
+    sleeping_end(unit, "it is rolled");
     if (rolling->leads == PROGRAM_NOW)
         record->revision_before = record->revision;
     record->revision = ++record->revisions;

@@ -90,7 +90,7 @@ void sleeping_begin(struct unit *unit)
 {
     struct instance *instance = unit_only(unit);
     if (unit->asleep || unit->ended || unit->wanted != 1 || !instance ||
-        instance->life.state != STATE_UP)
+        instance->life.state != STATE_UP || rollout_active(&unit->rolling.rollout))
         return;
     unit->asleep = true;
     instance_stop(instance, GOAL_REST, false);

@@ -194,6 +194,20 @@ def test_a_canary_gets_its_share(cluster, programs, account, path):
     assert len(cluster.wait_up(2, "web")) == 2
 
 
+def test_one_that_sleeps_is_woken_and_does_not_sleep_in_the_midst(cluster, programs):
+    more = "roll watch=3s;"
+    cluster.up(service(programs, "0..1 idle=1s", "http", more))
+    cluster.wait(lambda: clients.answer(8080) or None, 10, "an answer")
+    cluster.wait_state("idle", "web", within=15)
+    before = cluster.instances("web")[1]["revision"]
+    rolling = subprocess.Popen(cluster.arguments("roll", "web"), cwd=cluster.directory, env=cluster.environment)
+    wait_step(cluster, "watching")
+    cluster.wait_up(1, "web")
+    assert rolling.wait(30) == 0
+    assert cluster.instances("web")[1]["revision"] == before + 1
+    cluster.wait_state("idle", "web", within=15)
+
+
 def test_what_is_asked_wrongly(cluster, programs):
     cluster.up(service(programs, 1, "http"))
     cluster.wait_up(1, "web")
