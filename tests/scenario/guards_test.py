@@ -115,7 +115,8 @@ def test_so_many_at_a_time(cluster, site):
     site("route / -> web { limit requests=2 by=client status=503; }")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         slow = [pool.submit(ask, "/sleep?3") for _ in range(2)]
-        processes.wait_for(lambda: ask("/none").status == 503, 5, "two to be under way")
+        processes.wait_for(lambda: metric(r'enginx_route_requests_in_flight\{.*route="\* /"') == 2, 5, "two under way")
+        assert ask("/none").status == 503
         assert ask("/whoami", source="127.0.0.2").status == 200
         assert {answer.result().status for answer in slow} == {200}
     assert ask("/whoami").status == 200
