@@ -141,6 +141,62 @@ static const struct directive rows[] = {
          "client's answer. jwt: a signed token (Authorization: Bearer), whose claims are "
          "$jwt.NAME. $user is the name from then on.",
      .example = "auth basic staff.htpasswd realm=\"Staff only\";"},
+    {.name = "cors",
+     .id = DIRECTIVE_CORS,
+     .contexts = PLACES,
+     .needs_option = true,
+     .options = {{.name = "origin",
+                  .type = VALUE_LIST,
+                  .help =
+                      "whose pages may ask: https://shop.example, https://*.shop.example, or *: "
+                      "all"},
+                 {.name = "methods",
+                  .type = VALUE_METHODS,
+                  .fallback = "GET,HEAD,POST,PUT,PATCH,DELETE",
+                  .help = "that they may use"},
+                 {.name = "headers",
+                  .type = VALUE_LIST,
+                  .help = "of requests; without it those that are asked for"},
+                 {.name = "expose", .type = VALUE_LIST, .help = "of responses, for scripts to see"},
+                 {.name = "credentials",
+                  .type = VALUE_CHOICE,
+                  .choices = "on off",
+                  .fallback = "off",
+                  .help = "whether with cookies; not for all origins"},
+                 {.name = "max-age",
+                  .type = VALUE_DURATION,
+                  .high = 86400000,
+                  .fallback = "10m",
+                  .help = "how long browsers remember the answer"}},
+     .help = "Lets pages of other origins use what is here (CORS): preflights are answered, before "
+             "other guards; what the service says of CORS is replaced. The innermost holds.",
+     .example = "cors origin=https://shop.example credentials=on;"},
+    {.name = "security-headers",
+     .id = DIRECTIVE_SECURITY_HEADERS,
+     .contexts = PLACES,
+     .options = {{.name = "hsts",
+                  .type = VALUE_DURATION,
+                  .high = 63072000000,
+                  .fallback = "8760h",
+                  .help = "Strict-Transport-Security, of `listen … tls`; 0s: none"},
+                 {.name = "frame",
+                  .type = VALUE_CHOICE,
+                  .choices = "deny same-origin any",
+                  .fallback = "same-origin",
+                  .help = "X-Frame-Options: whether pages may stand in frames"},
+                 {.name = "referrer",
+                  .type = VALUE_CHOICE,
+                  .choices =
+                      "no-referrer same-origin strict-origin strict-origin-when-cross-origin",
+                  .fallback = "strict-origin-when-cross-origin",
+                  .help = "Referrer-Policy"},
+                 {.name = "csp", .type = VALUE_PATTERN, .help = "Content-Security-Policy"}},
+     .help =
+         "Headers of responses that browsers protect by, as sane defaults have them: "
+         "X-Content-Type-Options, X-Frame-Options, Referrer-Policy, and with TLS "
+         "Strict-Transport-Security. `header response …` of the same block or further in changes "
+         "single ones.",
+     .example = "security-headers frame=deny;"},
 };
 
 const struct directive_rows directive_rows_guard = {

@@ -253,6 +253,10 @@ struct guard_place {
 };
 void guards_make(struct builder *builder, const struct guard_place *place,
                  const struct statement *block, struct site_scope *scope);
+/* guard_cors.c: `cors`, false: reported; and `security-headers`, as header rules of the scope. */
+bool cors_make(struct builder *builder, const struct statement *at, struct guard *ret_guard);
+void security_headers_make(struct builder *builder, const struct guard_place *place,
+                           const struct statement *block, struct site_scope *scope);
 /* guard_auth.c: `auth`. False: reported. */
 bool auth_make(struct builder *builder, const struct guard_place *place, const struct statement *at,
                struct guard *ret_guard);

@@ -254,6 +254,15 @@ static void guard_dump(const struct guard *guard, FILE *out)
         NUMBER(guard->jwt, leeway_s);
         NUMBER(guard->jwt, endless);
         return;
+    case GUARD_CORS:
+        texts_dump(out, "origin", guard->cors->origins);
+        NUMBER(guard->cors, any);
+        NUMBER(guard->cors, credentials);
+        TEXT(guard->cors, methods);
+        TEXT(guard->cors, headers);
+        TEXT(guard->cors, expose);
+        TEXT(guard->cors, max_age);
+        return;
     case GUARD_KINDS:
         break;
     }

@@ -26,6 +26,7 @@ enum guard_kind {
     GUARD_BASIC,    /* `auth basic` */
     GUARD_REQUEST,  /* `auth request` */
     GUARD_JWT,      /* `auth jwt` */
+    GUARD_CORS,     /* `cors`; the first of its route */
     GUARD_KINDS
 };
 
@@ -87,6 +88,16 @@ struct guard_jwt {
     bool endless; /* `exp` may be missing */
 };
 
+struct guard_cors {
+    const char *const *origins; /* ends with NULL; a host that begins with `*.` is all below it */
+    bool any;                   /* `*` */
+    const char *methods;        /* "GET, POST" */
+    const char *headers;        /* of requests; NULL: those that are asked for */
+    const char *expose;         /* of responses; NULL: none */
+    bool credentials;
+    const char *max_age; /* seconds */
+};
+
 struct guard {
     enum guard_kind kind;
     const char *text; /* for logs: "limit 10/s" */
@@ -96,5 +107,6 @@ struct guard {
         const struct guard_basic *basic;
         const struct guard_request *request;
         const struct guard_jwt *jwt;
+        const struct guard_cors *cors;
     };
 };

@@ -165,13 +165,30 @@ static void auth_add(struct guards *guards, const struct statement *at)
         *guard = made;
 }
 
+/* ---- cors ----------------------------------------------------------------------------------- */
+
+/* Before all others, since a browser asks without credentials; in place of that of a block around.
+ */
+static void cors_add(struct guards *guards, const struct statement *at)
+{
+    struct guard made;
+    if (!cors_make(guards->builder, at, &made))
+        return;
+    if (!guards->count || guards->list[0].kind != GUARD_CORS) {
+        if (!guard_add(guards, at, GUARD_CORS))
+            return;
+        memmove(guards->list + 1, guards->list, (guards->count - 1) * sizeof *guards->list);
+    }
+    guards->list[0] = made;
+}
+
 /* ---- a block -------------------------------------------------------------------------------- */
 
 static bool is_guard(const struct statement *at)
 {
     enum directive_id id = at->directive->id;
     return id == DIRECTIVE_ALLOW || id == DIRECTIVE_DENY || id == DIRECTIVE_GUARD_LIMIT ||
-           id == DIRECTIVE_AUTH;
+           id == DIRECTIVE_AUTH || id == DIRECTIVE_CORS;
 }
 
 static void guard_make(struct guards *guards, const struct statement *block,
@@ -179,6 +196,8 @@ static void guard_make(struct guards *guards, const struct statement *block,
 {
     if (at->directive->id == DIRECTIVE_GUARD_LIMIT)
         limit_add(guards, at);
+    else if (at->directive->id == DIRECTIVE_CORS)
+        cors_add(guards, at);
     else if (at->directive->id == DIRECTIVE_AUTH)
         auth_add(guards, at);
     else
@@ -189,6 +208,7 @@ void guards_make(struct builder *builder, const struct guard_place *place,
                  const struct statement *block, struct site_scope *scope)
 {
     size_t own = 0;
+    security_headers_make(builder, place, block, scope);
     for (const struct statement *at = block; at; at = at->next)
         own += at->valid && is_guard(at); /* a `limit` may be two */
     if (!own)

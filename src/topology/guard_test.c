@@ -164,6 +164,46 @@ static void tokens_have_rules(void **state)
     topology_free(topology);
 }
 
+static void browsers_are_told(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SITE("limit 1/s; cors origin=https://a.example,https://*.b.example headers=X-A,X-B "
+                  "credentials=on max-age=1h; security-headers frame=deny; header response set "
+                  "Referrer-Policy no-referrer; route /a -> a { cors origin=*; } route /b -> b;"));
+    const struct route *a = route_named(topology, "* /a"), *b = route_named(topology, "* /b");
+    assert_int_equal(a->guard_count, 2);
+    assert_int_equal(a->guards[0].kind, GUARD_CORS); /* the innermost, and before all */
+    assert_true(a->guards[0].cors->any);
+    assert_false(a->guards[0].cors->credentials);
+    const struct guard_cors *cors = b->guards[0].cors;
+    assert_string_equal(cors->origins[1], "https://*.b.example");
+    assert_null(cors->origins[2]);
+    assert_string_equal(cors->headers, "X-A, X-B");
+    assert_string_equal(cors->methods, "GET, HEAD, POST, PUT, PATCH, DELETE");
+    assert_string_equal(cors->max_age, "3600");
+    assert_true(cors->credentials);
+    static const char *const rules[][2] = {
+        {"X-Content-Type-Options", "nosniff"},
+        {"X-Frame-Options", "DENY"},
+        {"Referrer-Policy", "strict-origin-when-cross-origin"},
+        {"Referrer-Policy", "no-referrer"}, /* the file's own stands behind */
+    };
+    assert_int_equal(b->headers_change_count, 4); /* no HSTS without TLS */
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(b->headers_change[i].name, rules[i][0]);
+        assert_string_equal(b->headers_change[i].value, rules[i][1]);
+    }
+    topology_free(topology);
+    topology = good(SERVICES "listen 443 http tls { certificate x.pem; security-headers "
+                             "csp=\"default-src 'self'\" frame=any; route / -> a; }");
+    const struct route *secure = route_named(topology, "* /");
+    assert_int_equal(secure->headers_change_count, 4);
+    assert_string_equal(secure->headers_change[2].value, "max-age=31536000");
+    assert_string_equal(secure->headers_change[3].value, "default-src 'self'");
+    topology_free(topology);
+}
+
 static void what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -197,6 +237,13 @@ static void what_is_wrong_is_said(void **state)
          "shop.conf:3:22: error: `by=` is for answers that are remembered: `cache=`"},
         {"auth request -> b realm=x; route / -> a;",
          "shop.conf:3:25: error: `realm=` is nothing for `auth request`"},
+        {"cors credentials=on; route / -> a;", "shop.conf:3:1: error: `cors` needs origin="},
+        {"cors origin=* credentials=on; route / -> a;",
+         "shop.conf:3:27: error: cookies for the pages of all origins would be nobody's secret"},
+        {"cors origin=shop.example; route / -> a;",
+         "shop.conf:3:13: error: `shop.example` is no origin"},
+        {"security-headers hsts=1h; route / -> a;",
+         "shop.conf:3:23: error: `hsts=` has a meaning only with TLS"},
         {"auth jwt; route / -> a;",
          "shop.conf:3:1: error: keys come from one place: key=, secret=, "
          "jwks= or a service"},
@@ -322,6 +369,7 @@ int main(void)
         cmocka_unit_test(tcp_has_allow_and_deny),
         cmocka_unit_test(services_say_who_may),
         cmocka_unit_test(tokens_have_rules),
+        cmocka_unit_test(browsers_are_told),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(networks_come_from_files),
         cmocka_unit_test(users_come_from_files),

@@ -236,6 +236,14 @@ static void mark_guard(uint64_t *mark, const struct topology *topology, const st
     case GUARD_JWT:
         mark_jwt(mark, topology, guard->jwt);
         return;
+    case GUARD_CORS:
+        mark_list(mark, guard->cors->origins);
+        mark_number(mark, (uint64_t)guard->cors->any << 1 | guard->cors->credentials);
+        mark_text(mark, guard->cors->methods);
+        mark_text(mark, guard->cors->headers);
+        mark_text(mark, guard->cors->expose);
+        mark_text(mark, guard->cors->max_age);
+        return;
     case GUARD_KINDS:
         break;
     }

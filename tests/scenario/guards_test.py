@@ -319,3 +319,20 @@ def test_tokens(cluster):
     log = cluster.state / "log" / "access.log"
     processes.wait_for(lambda: "auth jwt: it is over (exp)" in log.read_text(), 5, "both workers' lines")
     assert "eyJ" not in log.read_text() and secret not in log.read_text()
+
+
+def test_pages_of_other_origins(cluster, site):
+    site('cors origin=https://shop.example credentials=on; security-headers; limit 1/h burst=1; route / -> web;')
+    for version in ("--http1.1", "--http2-prior-knowledge"):
+        done = curl(version, "-D", "-", "-o", "/dev/null", "-X", "OPTIONS", "-H", "Origin: https://shop.example", "-H",
+                    "Access-Control-Request-Method: PUT", f"http://127.0.0.1:{PORT}/")
+        head = done.stdout.lower()
+        assert " 204" in head.split("\n")[0] and "access-control-allow-origin: https://shop.example\n" in head
+        assert "access-control-allow-credentials: true\n" in head and "vary: origin\n" in head
+    first = ask(headers={"Origin": "https://shop.example"})
+    second = ask(headers={"Origin": "https://evil.example"})
+    assert (first.status, first.getheader("Access-Control-Allow-Origin")) == (200, "https://shop.example")
+    assert (second.status, second.getheader("Access-Control-Allow-Origin")) == (429, None)
+    for answer in (first, second):
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+        assert answer.getheader("X-Frame-Options") == "SAMEORIGIN"

@@ -11,6 +11,7 @@ static enum guard_answer (*const kinds[GUARD_KINDS])(struct exchange *, const st
     [GUARD_ACCESS] = guard_access,     [GUARD_RATE] = guard_rate,
     [GUARD_REQUESTS] = guard_requests, [GUARD_BASIC] = guard_basic,
     [GUARD_REQUEST] = guard_request,   [GUARD_JWT] = guard_jwt,
+    [GUARD_CORS] = guard_cors,
 };
 
 /* ---- answers -------------------------------------------------------------------------------- */

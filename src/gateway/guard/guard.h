@@ -19,6 +19,7 @@ enum guard_answer guard_rate(struct exchange *exchange, const struct guard *guar
 enum guard_answer guard_requests(struct exchange *exchange, const struct guard *guard);
 enum guard_answer guard_basic(struct exchange *exchange, const struct guard *guard);
 enum guard_answer guard_request(struct exchange *exchange, const struct guard *guard);
+enum guard_answer guard_cors(struct exchange *exchange, const struct guard *guard);
 enum guard_answer guard_jwt(struct exchange *exchange, const struct guard *guard);
 /* Of GUARD_REQUESTS: what the exchange holds is given back. */
 void guard_holds_give(struct guarded *guarded);

@@ -173,6 +173,111 @@ static void who_is_not_allowed_is_refused(void **state)
     close(origin);
 }
 
+/* ---- cors ----------------------------------------------------------------------------------- */
+
+static const char *const origins[] = {"https://a.example", "https://*.b.example", NULL};
+static struct guard_cors cors;
+
+static void cors_start(struct rig *rig)
+{
+    cors.origins = origins;
+    cors.methods = "GET, PUT";
+    cors.max_age = "600";
+    guards[0] = (struct guard){.kind = GUARD_CORS, .text = "cors", .cors = &cors};
+    limit = (struct guard_limit){
+        .identity = limit.identity, .interval_ns = 1000000000, .burst = 1, .status = 429};
+    guards[1] = (struct guard){.kind = GUARD_RATE, .text = "limit", .limit = &limit};
+    guarded_by(rig, 2);
+    rig_start(rig, 1);
+}
+
+static void preflight(struct rig *rig, int client, const char *origin)
+{
+    char request[512];
+    snprintf(request, sizeof request,
+             "OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: %s\r\nAccess-Control-Request-Method: PUT\r\n"
+             "Access-Control-Request-Headers: x-one, x-two\r\n\r\n",
+             origin);
+    rig_say(rig, client, request);
+    rig_hear(rig, client, "\r\n\r\n");
+}
+
+static void assert_lacks(const struct rig *rig, const char *text)
+{
+    if (strcasestr(rig->text, text))
+        fail_msg("“%s” in: %s", text, rig->text);
+}
+
+static void preflights_are_answered(void **state)
+{
+    struct rig *rig = *state;
+    cors = (struct guard_cors){.credentials = true};
+    limit.identity = 10;
+    cors_start(rig);
+    int client = rig_client(rig);
+    for (int i = 0; i < 3; i++) { /* no other guard is asked */
+        preflight(rig, client, "https://x.y.b.example");
+        assert_has(rig, "HTTP/1.1 204 ");
+        assert_has(rig, "Access-Control-Allow-Origin: https://x.y.b.example\r\n");
+        assert_has(rig, "Access-Control-Allow-Credentials: true\r\n");
+        assert_has(rig, "Access-Control-Allow-Methods: GET, PUT\r\n");
+        assert_has(rig, "Access-Control-Allow-Headers: x-one, x-two\r\n");
+        assert_has(rig, "Access-Control-Max-Age: 600\r\n");
+        assert_has(rig, "Vary: Origin\r\n");
+    }
+    static const char *const others[] = {"https://b.example",     "https://a.example.evil",
+                                         "http://a.example",      "https://evilb.example",
+                                         "https://a.example:444", "null"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        preflight(rig, client, others[i]);
+        assert_has(rig, "HTTP/1.1 403 ");
+        assert_lacks(rig, "Access-Control-Allow-Origin");
+        assert_has(rig, "Vary: Origin\r\n");
+    }
+    close(client);
+}
+
+static void responses_say_who_may_read_them(void **state)
+{
+    struct rig *rig = *state;
+    cors = (struct guard_cors){.expose = "X-Seen"};
+    limit.identity = 11;
+    cors_start(rig);
+    int client = rig_client(rig);
+    rig_say(rig, client, "GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n");
+    int origin = rig_origin(rig, 1);
+    rig_hear(rig, origin, "\r\n\r\n");
+    rig_say(rig, origin,
+            "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nX-Seen: 1\r\n"
+            "Content-Length: 2\r\n\r\nok");
+    rig_hear(rig, client, "ok");
+    assert_has(rig, "Access-Control-Allow-Origin: https://a.example\r\n");
+    assert_has(rig, "Access-Control-Expose-Headers: X-Seen\r\n");
+    assert_lacks(rig, "Allow-Origin: *");
+    assert_lacks(rig, "Allow-Credentials");
+    /* Refusals of other guards may be read, too. */
+    refused(rig, client, "GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n", "429");
+    assert_has(rig, "Access-Control-Allow-Origin: https://a.example\r\n");
+    refused(rig, client, GET, "429");
+    assert_lacks(rig, "Access-Control-Allow-Origin");
+    close(client);
+    close(origin);
+}
+
+static void all_origins_may(void **state)
+{
+    struct rig *rig = *state;
+    cors = (struct guard_cors){.any = true, .headers = "X-A"};
+    limit.identity = 12;
+    cors_start(rig);
+    int client = rig_client(rig);
+    preflight(rig, client, "https://anybody.example");
+    assert_has(rig, "Access-Control-Allow-Origin: *\r\n");
+    assert_has(rig, "Access-Control-Allow-Headers: X-A\r\n");
+    assert_lacks(rig, "Vary:");
+    close(client);
+}
+
 /* ---- bodies --------------------------------------------------------------------------------- */
 
 static void bodies_pass_by_guards(void **state)
@@ -220,6 +325,9 @@ int main(void)
         RIGGED(keys_have_limits_of_their_own),
         RIGGED(so_many_may_be_under_way),
         RIGGED(who_is_not_allowed_is_refused),
+        RIGGED(preflights_are_answered),
+        RIGGED(responses_say_who_may_read_them),
+        RIGGED(all_origins_may),
         RIGGED(bodies_pass_by_guards),
         RIGGED(the_body_of_who_is_refused_is_passed_over),
     };

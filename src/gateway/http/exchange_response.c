@@ -6,6 +6,7 @@
 #include "gateway/http/filter.h"
 #include "gateway/http/follow.h"
 #include "gateway/http/grpc.h"
+#include "gateway/http/guarded.h"
 #include "gateway/http/h1_text.h"
 
 /* ---- to the codec --------------------------------------------------------------------------- */
@@ -44,12 +45,43 @@ ssize_t filter_respond_last(struct exchange *exchange, const struct response_hea
                    last);
 }
 
+static bool of_cors(const struct field *field)
+{
+    static const char begin[] = "access-control-";
+    struct slice name = field->name;
+    name.length = name.length < sizeof begin - 1 ? name.length : (uint32_t)sizeof begin - 1;
+    return field->id == FIELD_OTHER && slice_is_nocase(name, begin);
+}
+
+/* What guards want of each response. A handler knows nothing of it, so what it says of CORS goes.
+ */
+static bool guarded_apply(struct exchange *exchange, struct response_head *head)
+{
+    const struct guarded *guarded = exchange->guarded;
+    bool own = exchange->handler == &handler_guards; /* it says what it means */
+    struct field *fields =
+        bump_alloc(exchange->arena, (head->field_count + guarded->response_count) * sizeof *fields);
+    uint32_t count = 0;
+    if (!fields)
+        return false;
+    for (uint32_t i = 0; i < head->field_count; i++)
+        if (own || !of_cors(&head->fields[i]))
+            fields[count++] = head->fields[i];
+    for (uint32_t i = 0; i < guarded->response_count; i++)
+        fields[count++] = guarded->response_fields[i];
+    head->fields = fields;
+    head->field_count = count;
+    return true;
+}
+
 static ssize_t head_send(struct exchange *exchange, const struct response_head *head,
                          const char *bytes, size_t length, bool last)
 {
     struct response_head ruled = *head;
     if (exchange->follow && head->status < 400)
         follow_apply(exchange, &ruled); /* without memory for it: as it is */
+    if (exchange->guarded && exchange->guarded->response_fields)
+        guarded_apply(exchange, &ruled); /* the same */
     if (exchange->route && exchange->route->headers_change_count)
         rules_apply(exchange, &ruled); /* without memory for it: as it is */
     exchange->status = head->status;

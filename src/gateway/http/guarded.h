@@ -23,6 +23,10 @@ struct guarded {
     struct slice user; /* who it is; "": not known */
     const struct guard_claim *claims;
     uint32_t claim_count;
+    /* Of each response, whoever makes it; fields that begin with Access-Control- are left out of
+     * what it had, but for those of a preflight, which guards answer themselves. */
+    const struct field *response_fields;
+    uint32_t response_count;
 };
 
 extern const struct handler handler_guards;
