@@ -22,6 +22,8 @@ static const struct command {
      "start the cluster that a file describes"},
     {"check", command_check, "[FILE] [--explain]", "check a file; say which path each part takes"},
     {"status", command_status, "[--json]", "what runs, where, since when, and how it is"},
+    {"graph", command_graph, "[FILE] [--format text|dot|svg]",
+     "draw what leads where: of a file, or of what runs"},
     {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N]]", "what the programs print"},
     {"scale", command_scale, "SERVICE=N", "change how many instances a service has"},
     {"drain", command_drain, "SERVICE.N [--undo]", "take an instance out of rotation"},
