@@ -25,7 +25,13 @@ static const struct directive rows[] = {
                   .type = VALUE_INTEGER,
                   .low = 1,
                   .high = 4194304,
-                  .help = "processes and threads"}},
+                  .help = "processes and threads"},
+                 {.name = "memory-soft",
+                  .type = VALUE_SIZE,
+                  .low = 1 << 20,
+                  .high = 1ull << 50,
+                  .help = "memory above which the kernel takes pages back and slows programs down, "
+                          "before `memory` ends them"}},
      .help = "A ceiling: at the top level for everything together, in a service for each of its "
              "instances.",
      .example = "quota memory=256m cpu=50% tasks=64;"},

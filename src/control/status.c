@@ -61,6 +61,9 @@ static void usage_add(json_t *object, struct instance *instance)
     double percent = runs ? cpu_percent(instance, usage.cpu_usec, loop_now(supervisor->loop)) : 0;
     json_object_set_new(object, "cpu_percent", json_real((double)(int64_t)(percent * 10) / 10));
     json_object_set_new(object, "memory_bytes", json_integer((json_int_t)usage.memory_bytes));
+    json_object_set_new(object, "memory_peak_bytes",
+                        usage.memory_peak_bytes ? json_integer((json_int_t)usage.memory_peak_bytes)
+                                                : json_null());
 }
 
 static void connections_add(json_t *object, const struct instance *instance)

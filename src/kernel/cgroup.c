@@ -37,7 +37,7 @@ static bool quota_has(const struct cgroup_quota *quota, int controller)
 {
     switch ((enum cgroup_controller)controller) {
     case CGROUP_MEMORY:
-        return quota->memory_bytes != 0;
+        return quota->memory_bytes || quota->memory_soft_bytes;
     case CGROUP_CPU:
         return quota->cpu_percent != 0;
     case CGROUP_PIDS:
@@ -275,6 +275,8 @@ void cgroup_usage_read(const struct cgroups *cgroups, const struct cgroup *cgrou
         int fd = v2 ? cgroup->fd : v1_fd;
         error = cgroup_number_read(fd, v2 ? "memory.current" : "memory.usage_in_bytes", NULL,
                                    &ret_usage->memory_bytes);
+        (void)cgroup_number_read(fd, v2 ? "memory.peak" : "memory.max_usage_in_bytes", NULL,
+                                 &ret_usage->memory_peak_bytes);
         (void)cgroup_number_read(fd, v2 ? "memory.events" : "memory.oom_control", "oom_kill",
                                  &ret_usage->oom_kills);
     }

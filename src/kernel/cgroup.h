@@ -17,7 +17,8 @@ struct cgroups;
 
 struct cgroup_quota { /* 0: no limit */
     uint64_t memory_bytes;
-    uint32_t cpu_percent; /* 100 = one core */
+    uint64_t memory_soft_bytes; /* v2 memory.high, v1 memory.soft_limit_in_bytes */
+    uint32_t cpu_percent;       /* 100 = one core */
     uint32_t tasks;
 };
 
@@ -98,9 +99,10 @@ bool cgroup_populated(const struct cgroup *cgroup);
 int cgroup_processes(const struct cgroup *cgroup, pid_t *ret_pids, size_t max);
 
 struct cgroup_usage {
-    uint64_t cpu_usec;     /* since the group was made */
-    uint64_t memory_bytes; /* now */
-    uint64_t oom_kills;    /* since the group was made; 0 where nobody counts */
+    uint64_t cpu_usec;          /* since the group was made */
+    uint64_t memory_bytes;      /* now */
+    uint64_t memory_peak_bytes; /* the most since the group was made; 0: unknown (v2: Linux 5.19) */
+    uint64_t oom_kills;         /* since the group was made; 0 where nobody counts */
 };
 /* cpu from v2's cpu.stat (always there; cpuacct is not needed); memory from whichever controller
  * holds it, else the sum of the processes' resident memory. */

@@ -131,6 +131,18 @@ static int limit_set_v2(int fd, enum cgroup_controller controller, uint64_t valu
     return cgroup_file_write(fd, files[controller], text);
 }
 
+/* The kernel takes pages back above it, and ends nobody. */
+static int memory_soft_set(int fd, bool v2, uint64_t value)
+{
+    char text[LIMIT_TEXT_BYTES];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    int error = cgroup_file_write(fd, v2 ? "memory.high" : "memory.soft_limit_in_bytes",
+                                  value ? text
+                                  : v2  ? "max"
+                                        : "-1");
+    return error == -ENOENT && !value ? 0 : error;
+}
+
 int cgroup_limits_set(const struct cgroups *cgroups, int v2_fd,
                       const int v1_fds[CGROUP_CONTROLLERS], const struct cgroup_quota *quota,
                       unsigned *ret_failed)
@@ -139,11 +151,17 @@ int cgroup_limits_set(const struct cgroups *cgroups, int v2_fd,
     unsigned failed = 0;
     for (enum cgroup_controller controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
         uint64_t value = quota_value(quota, controller);
-        int error = value ? -ENOTSUP : 0; /* nobody enforces it: only a real limit can fail */
+        bool soft = controller == CGROUP_MEMORY && quota->memory_soft_bytes;
+        int error =
+            value || soft ? -ENOTSUP : 0; /* nobody enforces it: only a real limit can fail */
         if (cgroups->v2_has[controller])
             error = limit_set_v2(v2_fd, controller, value);
         else if (v1_fds[controller] >= 0)
             error = limit_set_v1(v1_fds[controller], controller, value);
+        if (!error && controller == CGROUP_MEMORY &&
+            (cgroups->v2_has[controller] || v1_fds[controller] >= 0))
+            error = memory_soft_set(cgroups->v2_has[controller] ? v2_fd : v1_fds[controller],
+                                    cgroups->v2_has[controller], quota->memory_soft_bytes);
         if (error)
             failed |= 1u << controller;
         if (error && !first)

@@ -88,6 +88,7 @@ struct instance {
     uint64_t cpu_usec_last; /* for cpu_percent */
     uint64_t cpu_sampled_ms;
     double cpu_percent;
+    uint64_t memory_peak_bytes; /* of the start that ended last; 0: unknown */
 };
 
 /* NULL: no memory or no slot. */

@@ -184,6 +184,7 @@ int instance_group_begin(struct instance *instance)
     struct supervisor *supervisor = supervisor_of(instance);
     const struct quota *quota = &rolling_service(instance)->quota;
     struct cgroup_quota wanted = {.memory_bytes = quota->memory_bytes,
+                                  .memory_soft_bytes = quota->memory_soft_bytes,
                                   .cpu_percent = quota->cpu_percent,
                                   .tasks = quota->tasks};
     instance_group_end(instance);

@@ -87,7 +87,12 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
     int status = instance->record->exit_status;
     if (status == -1)
         return NULL;
-    const char *cause = instance->record->out_of_memory ? " (out of memory)" : "";
+    char cause[64] = "";
+    if (instance->record->out_of_memory && instance->memory_peak_bytes)
+        snprintf(cause, sizeof cause, " (out of memory at %.1f MiB)",
+                 (double)instance->memory_peak_bytes / 1048576);
+    else if (instance->record->out_of_memory)
+        snprintf(cause, sizeof cause, " (out of memory)");
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
         snprintf(text, size, "killed by SIG%s%s", name ? name : "?", cause);
@@ -139,6 +144,7 @@ static void instance_ended(struct instance *instance)
     if (instance->grouped)
         cgroup_usage_read(supervisor_of(instance)->cgroups, &instance->cgroup, &usage);
     instance->record->exit_status = instance->exit_status;
+    instance->memory_peak_bytes = usage.memory_peak_bytes;
     instance->record->out_of_memory = usage.oom_kills && ended_by_kill(instance->exit_status);
     instance->life.clean = instance->exit_status != -1 && WIFEXITED(instance->exit_status) &&
                            WEXITSTATUS(instance->exit_status) == 0;

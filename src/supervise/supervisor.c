@@ -243,6 +243,7 @@ static void cgroups_begin(struct supervisor *supervisor)
         return;
     }
     struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
+                                 .memory_soft_bytes = topology->quota.memory_soft_bytes,
                                  .cpu_percent = topology->quota.cpu_percent,
                                  .tasks = topology->quota.tasks};
     unsigned failed = 0;

@@ -48,6 +48,8 @@ static void hash_bounds(uint64_t *hash, const struct service *service)
         hash_number(hash, service->limits[i].value);
     }
     hash_number(hash, service->quota.memory_bytes);
+    if (service->quota.memory_soft_bytes) /* what had none is as it was for older versions */
+        hash_number(hash, service->quota.memory_soft_bytes);
     hash_number(hash, service->quota.cpu_percent);
     hash_number(hash, service->quota.tasks);
 }

@@ -28,6 +28,7 @@ static void bytes_dump(FILE *out, const char *name, const void *bytes, size_t le
 static void quota_dump(const struct quota *quota, FILE *out)
 {
     NUMBER(quota, memory_bytes);
+    NUMBER(quota, memory_soft_bytes);
     NUMBER(quota, cpu_percent);
     NUMBER(quota, tasks);
 }

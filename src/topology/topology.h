@@ -27,7 +27,8 @@ enum {
 
 struct quota { /* 0: no limit */
     uint64_t memory_bytes;
-    uint32_t cpu_percent; /* 100 = one core */
+    uint64_t memory_soft_bytes; /* above it the kernel takes pages back */
+    uint32_t cpu_percent;       /* 100 = one core */
     uint32_t tasks;
 };
 

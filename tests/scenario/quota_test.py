@@ -1,5 +1,6 @@
 """Quotas of memory, cpu and tasks hold, for an instance and for the whole cluster."""
 
+import re
 import time
 
 import pytest
@@ -19,7 +20,8 @@ def test_memory(cluster, programs):
         for _ in range(20):
             clients.ask(8000, host=before[1]["address"], path="/eat?32")
     instance = cluster.wait_restarted(1, before[1]["pid"])
-    assert "memory" in instance["exit"].lower() or "SIGKILL" in instance["exit"]
+    assert re.fullmatch(r"killed by SIGKILL \(out of memory at 6[0-4]\.\d MiB\)", instance["exit"]), instance
+    assert 0 < cluster.instances()[2]["memory_peak_bytes"] <= 64 << 20
     assert cluster.pid(2) == before[2]["pid"], "its sibling lives"
 
 
