@@ -2,11 +2,12 @@
 #   make run    installs what is missing, builds, starts examples/hello
 #   make test   installs what is missing, builds, runs every test; ends with "N passed, N failed"
 #   make vm     the same for what depends on the kernel, on Debian's Linux 6.1 in a virtual machine
+#   make deb    builds the Debian package; make deb-test installs, upgrades and removes it in a root of its own
 PREFIX ?= /usr/local
 SECONDS ?= 60
 PYTHON := /usr/bin/python3
 
-.PHONY: all run test bench vm install asan fuzz tidy clean
+.PHONY: all run test bench vm deb deb-test install asan fuzz tidy clean
 
 all: build/build.ninja
 	ninja -C build
@@ -34,6 +35,14 @@ vm:
 	@tools/install build vm
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tools/vm $(SUITES)
+
+deb:
+	@tools/install build deb
+	@tools/deb
+
+deb-test:
+	@tools/install build test deb
+	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/deb
 
 install: all
 	meson configure build --prefix=$(PREFIX)
