@@ -60,14 +60,19 @@ static const char *token_next(const char *usage, char token[TOKEN_BYTES])
     return usage + length;
 }
 
-/* Does the usage have this option, with a value? `ret_value` is the value's name. */
+/* Does the usage have this option, with a value? `ret_value` is the value's name, or what it can
+ * be: "text|dot". */
 static bool option_wants(const char *usage, const char *option, char ret_value[TOKEN_BYTES])
 {
     char token[TOKEN_BYTES];
-    while (usage && (usage = token_next(usage, token)))
-        if (strcmp(token, option) == 0)
-            return *usage == ' ' && usage[-1] != ']' && token_next(usage, ret_value) &&
-                   isupper((unsigned char)ret_value[0]);
+    while (usage && (usage = token_next(usage, token))) {
+        if (strcmp(token, option) != 0)
+            continue;
+        if (*usage != ' ' || usage[-1] == ']' || !isalpha((unsigned char)usage[1]))
+            return false;
+        snprintf(ret_value, TOKEN_BYTES, "%.*s", (int)strcspn(usage + 1, " ]"), usage + 1);
+        return true;
+    }
     return false;
 }
 
@@ -169,6 +174,17 @@ static void options_offer(const struct completion *completion, const char *usage
     }
 }
 
+static void choices_offer(const struct completion *completion, const char *choices)
+{
+    char choice[TOKEN_BYTES];
+    while (*choices) {
+        size_t length = strcspn(choices, "|");
+        snprintf(choice, sizeof choice, "%.*s", (int)length, choices);
+        offer(completion, choice, "one of the choices");
+        choices += length + (choices[length] == '|');
+    }
+}
+
 /* What an operand or an option's value of that name can be. */
 static void value_offer(struct completion *completion, const char *name)
 {
@@ -188,6 +204,8 @@ static void value_offer(struct completion *completion, const char *name)
         services_offer(completion, "", false);
     else if (strncmp(name, "SERVICE[.N", 10) == 0)
         services_offer(completion, "", true);
+    else if (islower((unsigned char)name[0]))
+        choices_offer(completion, name);
 }
 
 /* The operands of the command's usage; all of the first place but what follows an option. */
@@ -197,7 +215,7 @@ static void operands_offer(struct completion *completion)
     const char *usage = completion->usage;
     while (usage && (usage = token_next(usage, token))) {
         if (token[0] == '-' && option_wants(completion->usage, token, value))
-            usage = token_next(usage, value);
+            usage = strpbrk(usage + 1, " ]");
         else if (isupper((unsigned char)token[0]))
             value_offer(completion, token);
     }
