@@ -410,8 +410,7 @@ static int serving_run(struct serving *serving, const char *state)
         return error;
     }
     if (!error)
-        handover_trust(); /* who ends in order, however early, is not to be followed by the old one
-                           */
+        handover_trust(); /* who ends in order, however early, is not followed by the old one */
     struct control_server *control = serving->control;
     supervisor_free(serving->supervisor, error != 0);
     serving->supervisor = NULL;

@@ -91,8 +91,9 @@ def main():
     wait(lambda: clients.refused(8080), "the gateway to end")
     assert not Path("/usr/bin/enginx").exists() and not UNIT.exists()
     assert Path(f"/etc/enginx/{NAME}.conf").exists() and Path("/var/log/enginx").exists()
+    assert Path("/var/lib/enginx").exists()
     sh("dpkg", "-P", "enginx")
-    assert not Path("/var/log/enginx").exists()
+    assert not Path("/var/log/enginx").exists() and not Path("/var/lib/enginx").exists()
     assert Path(f"/etc/enginx/{NAME}.conf").exists(), "a purge has taken the administrator's file"
 
     sh("dpkg", "-i", old)
