@@ -18,10 +18,8 @@ static struct {
 } log_state = {.role = "enginx", .level_max = LOG_LEVEL_INFO};
 
 static const char *const level_names[] = {
-    [LOG_LEVEL_ERROR] = "error",
-    [LOG_LEVEL_WARN] = "warn",
-    [LOG_LEVEL_INFO] = "info",
-    [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_ERROR] = "error",   [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_CHANGE] = "change", [LOG_LEVEL_DEBUG] = "debug",
 };
 
 void log_setup(const char *role, enum log_level level_max, log_sink *sink, void *context)

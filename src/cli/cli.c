@@ -25,6 +25,8 @@ static const struct command {
     {"graph", command_graph, "[FILE] [--format text|dot|svg]",
      "draw what leads where: of a file, or of what runs"},
     {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N]]", "what the programs print"},
+    {"events", command_events, "[--json] [-f] [-n N]",
+     "what happened: instances, services, reloads, upgrades; as it happens with -f"},
     {"scale", command_scale, "SERVICE=N", "change how many instances a service has"},
     {"drain", command_drain, "SERVICE.N [--undo]", "take an instance out of rotation"},
     {"restart", command_restart, "[SERVICE[.N]]", "restart instances one after the other"},

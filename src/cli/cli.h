@@ -25,6 +25,7 @@ int command_check(const struct cli *cli);
 int command_status(const struct cli *cli);
 int command_graph(const struct cli *cli);
 int command_logs(const struct cli *cli);
+int command_events(const struct cli *cli);
 int command_scale(const struct cli *cli);
 int command_drain(const struct cli *cli);
 int command_reload(const struct cli *cli);

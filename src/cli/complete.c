@@ -24,6 +24,7 @@ static const struct {
 } further[] = {
     {"run", "[--instances N] [--port PORT] [--name NAME] [--user USER] [--memory SIZE] [--cpu N%] "
             "[--tasks N] [--steering HOW] [--restart HOW] [--detach]"},
+    {"events", "[--follow] [--lines N]"},
     {"logs", "[--follow] [--lines LINES]"},
 };
 

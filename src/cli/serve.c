@@ -18,6 +18,7 @@
 #include "cli/handover.h"
 #include "cli/manager.h"
 #include "cli/place.h"
+#include "control/events.h"
 #include "control/server.h"
 #include "event/signals.h"
 #include "supervise/reload.h"
@@ -31,7 +32,9 @@ enum { LOCK_TRIES = 10, LOCK_PAUSE_MS = 30, HANDOVER_LOOK_MS = 10 };
 struct serving {
     struct loop *loop;
     struct supervisor *supervisor;
-    struct control_server *control;
+    struct control_server *control; /* NULL: not yet, or no more */
+    struct events *events;
+    enum log_level shown_max; /* finer ones are events alone */
     struct console *console;
     const struct serve_options *options;
     int detach_fd;         /* to the process in front; -1: none, or told already */
@@ -51,6 +54,11 @@ struct serving {
 static void log_show(void *context, enum log_level level, const char *line, size_t length)
 {
     struct serving *serving = context;
+    events_add(serving->events, line, length);
+    if (serving->control)
+        control_server_events(serving->control);
+    if (level > serving->shown_max)
+        return;
     const char *words[3] = {line, line, line};
     for (int i = 0; i < 3; i++) {
         const char *space = memchr(words[i], ' ', length - (size_t)(words[i] - line));
@@ -180,6 +188,7 @@ static int serving_hand_over(struct serving *serving)
 {
     struct supervisor *supervisor = serving->supervisor;
     int control = control_server_release(serving->control);
+    serving->control = NULL;
     scoped_memory char *executable = supervisor->upgrade_to;
     scoped_memory char *file = strdup(supervisor->topology->file);
     supervisor->upgrade_to = NULL;
@@ -387,7 +396,7 @@ static int serving_run(struct serving *serving, const char *state)
     struct signals *signals = signals_new(serving->loop, signal_numbers, serving_signal, serving);
     int error = signals ? 0 : -errno;
     if (!error)
-        error = control_server_new(serving->loop, serving->supervisor, path,
+        error = control_server_new(serving->loop, serving->supervisor, serving->events, path,
                                    &handover_of()->control_fd, &serving->control);
     if (error) {
         signals_free(signals);
@@ -414,6 +423,7 @@ static int serving_run(struct serving *serving, const char *state)
     struct control_server *control = serving->control;
     supervisor_free(serving->supervisor, error != 0);
     serving->supervisor = NULL;
+    serving->control = NULL;
     control_server_free(control);
     signals_free(signals);
     return error;
@@ -439,8 +449,11 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     char why[512] = "";
     int error = topology->log_directory ? 0 : place_log(cli, state, topology->name, log);
     serving->loop = loop_new();
+    serving->events = events_new();
     if (!error && !serving->loop)
         error = -errno;
+    if (!error && !serving->events)
+        error = -ENOMEM;
     if (error) {
         topology_free(topology);
         return cli_fail("%s", strerror(-error));
@@ -449,8 +462,10 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     int out = serving->detach_fd >= 0 ? serving->detach_fd : STDOUT_FILENO;
     bool colour = serving->detach_fd < 0 && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     serving->console = console_new(serving->loop, out, colour);
-    log_setup("supervisor", getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, log_show,
-              serving);
+    serving->shown_max = getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    log_setup("supervisor",
+              serving->shown_max > LOG_LEVEL_CHANGE ? serving->shown_max : LOG_LEVEL_CHANGE,
+              log_show, serving);
     struct supervisor_options options = {
         .topology = topology,
         .name = cli->cluster,
@@ -488,6 +503,7 @@ static int serve_in(struct serving *serving, const struct cli *cli, struct topol
     }
     console_free(serving->console);
     loop_free(serving->loop);
+    events_free(serving->events);
     return serving->exit_code;
 }
 

@@ -74,3 +74,24 @@ json_t *control_ask(int fd, json_t *request, control_progress *progress, void *o
     fclose(in);
     return answer;
 }
+
+int control_follow(int fd, json_t *request, control_take *take, void *owner)
+{
+    int error = request_send(fd, request);
+    FILE *in = error ? NULL : fdopen(fd, "r");
+    if (!in) {
+        close(fd);
+        return error ? error : -ENOMEM;
+    }
+    char *line = NULL;
+    size_t room = 0;
+    bool more = true;
+    while (more && getline(&line, &room, in) > 0) {
+        json_t *object = json_loads(line, 0, NULL);
+        more = object && take(owner, object);
+        json_decref(object);
+    }
+    free(line);
+    fclose(in);
+    return 0;
+}

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,7 +13,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scoped.h"
+#include "control/events.h"
 #include "control/roll.h"
+#include "control/socket.h"
 #include "control/status.h"
 #include "control/text.h"
 #include "supervise/reload.h"
@@ -41,6 +42,8 @@ struct client {
     bool closing;       /* close when the answer is out */
     bool ended;         /* it sends no more, and may still read */
     bool follows;       /* a reload: it waits for what is rolled by it, too */
+    bool watches;       /* it follows the events */
+    uint64_t event;     /* the number of the next one for it */
     uint64_t ticket;    /* of a purge */
     uint64_t asked_ms;  /* wall time */
     bool reloaded;      /* what it waits for is over: */
@@ -51,6 +54,8 @@ struct client {
 struct control_server {
     struct loop *loop;
     struct supervisor *supervisor;
+    struct events *events;
+    struct deferred news; /* there are new events */
     struct watch watch;
     int fd;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
@@ -63,6 +68,7 @@ struct control_server {
 enum { ACCEPT_PAUSE_MS = 200 };
 
 static void client_idle(struct timer *timer);
+static void client_say(struct client *client, json_t *object);
 static bool reload_waits(const struct client *client, const char **ret_error);
 static bool upgrade_waits(const struct client *client, const char **ret_error);
 
@@ -95,11 +101,36 @@ static void client_free(struct client *client)
     free(client);
 }
 
+/* Puts down what it has not been told yet; all of it when `bytes_max` allows. */
+static void events_tell(struct client *client, size_t bytes_max)
+{
+    json_t *event;
+    while (client->answer.length < bytes_max &&
+           (event = events_take(client->server->events, &client->event)))
+        client_say(client, event);
+}
+
+/* What has happened until now, and that nothing more comes. */
+static void events_end(struct client *client, const char *why)
+{
+    events_tell(client, ANSWER_BYTES_MAX);
+    client_say(client, json_pack("{s:s}", "end", why));
+    client->closing = true;
+}
+
+/* Is there anything to send? */
+static bool client_more(struct client *client)
+{
+    if (client->watches && !client->closing && !client->answer.length)
+        events_tell(client, PROGRESS_WAITING_MAX);
+    return client->answer.length > 0;
+}
+
 /* Sends what it can; false: the client is gone (and freed). */
 static bool client_flush(struct client *client)
 {
     bool progress = false;
-    while (client->answer.length) {
+    while (client_more(client)) {
         ssize_t sent = send(client->fd, client->answer.data, client->answer.length,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR)
@@ -263,7 +294,7 @@ static void client_progress(struct client *client)
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (!client->unit || client->unit == &supervisor->units[i])
             progress_add(text, sizeof text, &supervisor->units[i]);
-    if ((client->waits == reload_waits && !client->follows) || !text[0] ||
+    if (client->watches || (client->waits == reload_waits && !client->follows) || !text[0] ||
         strcmp(text, client->progress) == 0 || client->answer.length > PROGRESS_WAITING_MAX)
         return;
     memcpy(client->progress, text, sizeof text);
@@ -502,6 +533,48 @@ static const char *command_purge(struct client *client, const json_t *request)
     return NULL;
 }
 
+static bool events_wait(const struct client *client, const char **ret_error)
+{
+    (void)client, (void)ret_error;
+    return false; /* until it goes, or the cluster */
+}
+
+/* Without `follow` it is answered with what is there. */
+static const char *command_events(struct client *client, const json_t *request)
+{
+    const struct control_server *server = client->server;
+    json_int_t last = json_integer_value(json_object_get(request, "last"));
+    unsigned watching = 0;
+    for (const struct client *other = server->clients; other; other = other->next)
+        watching += other->watches;
+    client->event = events_from(server->events, last > 0 ? (uint64_t)last : 0);
+    if (!json_is_true(json_object_get(request, "follow"))) {
+        events_tell(client, ANSWER_BYTES_MAX);
+        client_finish(client, NULL);
+        return NULL;
+    }
+    if (watching >= EVENTS_SUBSCRIBERS_MAX)
+        return "too many follow the events already";
+    client->watches = true;
+    client->waits = events_wait;
+    return NULL;
+}
+
+static void news_tell(struct deferred *deferred)
+{
+    struct control_server *server = deferred->owner;
+    for (struct client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        if (client->watches)
+            client_flush(client);
+    }
+}
+
+void control_server_events(struct control_server *server)
+{
+    deferred_start(server->loop, &server->news, news_tell, server);
+}
+
 static const char *command_wait(struct client *client, const json_t *request)
 {
     (void)request;
@@ -519,6 +592,7 @@ static const struct command {
     {"roll", command_roll, false},     {"down", command_down, true},
     {"wait", command_wait, false},     {"purge", command_purge, false},
     {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
+    {"events", command_events, true},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */
@@ -587,15 +661,6 @@ static void client_idle(struct timer *timer)
     client_free(timer->owner);
 }
 
-static bool peer_may(int fd)
-{
-    struct ucred peer;
-    socklen_t length = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-        return false;
-    return peer.uid == 0 || peer.uid == geteuid();
-}
-
 static void client_new(struct control_server *server, int fd)
 {
     struct client *client = calloc(1, sizeof *client);
@@ -648,7 +713,7 @@ static void server_ready(struct watch *watch, unsigned events)
         timer_start(server->loop, &server->pause, ACCEPT_PAUSE_MS, pause_over, server);
         return;
     }
-    if (peer_may(fd) && server->client_count < CONTROL_CLIENTS_MAX) {
+    if (socket_peer_may(fd) && server->client_count < CONTROL_CLIENTS_MAX) {
         client_new(server, fd);
         return;
     }
@@ -656,32 +721,15 @@ static void server_ready(struct watch *watch, unsigned events)
     close(fd);
 }
 
-/* The socket at this path, or -errno. */
-static int socket_open(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    strcpy(address.sun_path, path);
-    scoped_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    unlink(path); /* of a supervisor that was killed; the lock says that none lives */
-    mode_t mask = umask(0177);
-    int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
-    int error = bound < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0 ? -errno : 0;
-    umask(mask);
-    return error ? error : fd_take(&fd);
-}
-
-int control_server_new(struct loop *loop, struct supervisor *supervisor, const char *path,
-                       int *socket_fd, struct control_server **ret_server)
+int control_server_new(struct loop *loop, struct supervisor *supervisor, struct events *events,
+                       const char *path, int *socket_fd, struct control_server **ret_server)
 {
     struct control_server *server = calloc(1, sizeof *server);
     if (!server)
         return -ENOMEM;
-    *server = (struct control_server){.loop = loop, .supervisor = supervisor, .spare = -1};
-    server->fd = *socket_fd < 0 ? socket_open(path) : fd_take(socket_fd);
+    *server = (struct control_server){
+        .loop = loop, .supervisor = supervisor, .events = events, .spare = -1};
+    server->fd = *socket_fd < 0 ? socket_open(path, CONTROL_CLIENTS_MAX) : fd_take(socket_fd);
     int error = server->fd < 0 ? server->fd : 0;
     if (!error)
         error = watch_start(loop, &server->watch, server->fd, WATCH_READ, server_ready, server);
@@ -701,7 +749,10 @@ static void clients_end(struct control_server *server, const char *why)
     while (server->clients) {
         struct client *client = server->clients;
         if (client->waits) {
-            client_finish(client, client->waits == never ? NULL : why);
+            if (client->watches)
+                events_end(client, why);
+            else
+                client_finish(client, client->waits == never ? NULL : why);
             if (!client_flush(client))
                 continue;
         }
@@ -714,6 +765,7 @@ int control_server_release(struct control_server *server)
     clients_end(server, "enginx is being upgraded: ask again");
     watch_stop(server->loop, &server->watch);
     timer_stop(server->loop, &server->pause);
+    deferred_stop(server->loop, &server->news);
     int fd = server->fd;
     fd_drop(&server->spare);
     free(server);

@@ -16,6 +16,7 @@
 
 #include "base/table.h"
 #include "control/client.h"
+#include "control/events.h"
 #include "control/text.h"
 #include "supervise/supervisor.h"
 
@@ -25,6 +26,7 @@ struct fixture {
     struct loop *loop;
     struct topology topology;
     struct supervisor supervisor;
+    struct events *events;
     struct control_server *server;
 };
 
@@ -46,7 +48,9 @@ static int setup(void **state)
     };
     *state = fixture;
     int none = -1;
-    return control_server_new(fixture->loop, &fixture->supervisor, path, &none, &fixture->server);
+    fixture->events = events_new();
+    return control_server_new(fixture->loop, &fixture->supervisor, fixture->events, path, &none,
+                              &fixture->server);
 }
 
 static int teardown(void **state)
@@ -55,6 +59,7 @@ static int teardown(void **state)
     control_server_free(fixture->server);
     deferred_stop(fixture->loop, &fixture->supervisor.change);
     loop_free(fixture->loop);
+    events_free(fixture->events);
     table_free(fixture->supervisor.names);
     int removed = rmdir(fixture->folder); /* the socket is gone */
     free(fixture);
@@ -222,6 +227,125 @@ static void a_cluster_that_goes_down_takes_no_orders(void **state)
     close(second);
 }
 
+/* `count` events of this text, as a log would give them. */
+static void happen(struct fixture *fixture, const char *text, int count)
+{
+    char line[1024];
+    int length = snprintf(line, sizeof line, "T info s e text=%s\n", text);
+    for (int i = 0; i < count; i++) {
+        events_add(fixture->events, line, (size_t)length);
+        control_server_events(fixture->server);
+    }
+}
+
+/* The next line that comes, as an object. */
+static json_t *line_of(struct fixture *fixture, int fd)
+{
+    static char line[16384];
+    size_t length = 0;
+    for (int i = 0; i < 200 && length < sizeof line;) {
+        ssize_t count = recv(fd, line + length, 1, MSG_DONTWAIT);
+        if (count == 0)
+            break;
+        if (count < 0) {
+            turns(fixture, 1);
+            i++;
+        } else if (line[length++] == '\n') {
+            return json_loadb(line, length, 0, NULL);
+        }
+    }
+    return NULL;
+}
+
+static int following(struct fixture *fixture)
+{
+    static const char request[] = "{\"command\":\"events\",\"last\":1,\"follow\":true}\n";
+    int fd = connected(fixture);
+    assert_int_equal(send(fd, request, sizeof request - 1, 0), sizeof request - 1);
+    turns(fixture, 2);
+    return fd;
+}
+
+static void assert_line(struct fixture *fixture, int fd, const char *key, int value)
+{
+    json_t *object = line_of(fixture, fd);
+    assert_non_null(object);
+    assert_int_equal(json_integer_value(json_object_get(object, key)), value);
+    json_decref(object);
+}
+
+static void events_come_to_who_follows(void **state)
+{
+    struct fixture *fixture = *state;
+    happen(fixture, "early", 2);
+    int fd = following(fixture);
+    assert_line(fixture, fd, "number", 2); /* the last of before */
+    assert_null(line_of(fixture, fd));
+    happen(fixture, "late", 1);
+    assert_line(fixture, fd, "number", 3);
+    control_server_changed(fixture->server); /* no progress is told */
+    happen(fixture, "last", 1);
+    control_server_free(fixture->server);
+    fixture->server = NULL;
+    char text[512];
+    ssize_t length = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+    assert_true(length > 0);
+    text[length] = 0;
+    assert_non_null(strstr(text, "\"last\""));
+    assert_non_null(strstr(text, "{\"end\":\"the cluster went down\"}\n"));
+    close(fd);
+}
+
+/* It holds nobody up, costs no more than it may, and is told what it has not been told. */
+static void who_does_not_read_loses_events(void **state)
+{
+    struct fixture *fixture = *state;
+    static char text[900];
+    memset(text, 'x', sizeof text - 1);
+    int slow = following(fixture);
+    for (int i = 0; i < 8; i++) {
+        happen(fixture, text, EVENTS_KEPT);
+        turns(fixture, 2);
+    }
+    int total = 8 * EVENTS_KEPT, seen = 0, lost = 0;
+    json_t *object;
+    while (seen + lost < total && (object = line_of(fixture, slow))) {
+        int here = (int)json_integer_value(json_object_get(object, "lost"));
+        lost += here;
+        seen += !here;
+        if (!here)
+            assert_int_equal(json_integer_value(json_object_get(object, "number")), seen + lost);
+        json_decref(object);
+    }
+    assert_int_equal(seen + lost, total);
+    assert_true(lost >= total / 2); /* the socket and the bound hold less */
+    happen(fixture, "next", 1);
+    assert_line(fixture, slow, "number", total + 1);
+    close(slow);
+    turns(fixture, 2);
+}
+
+static void only_so_many_follow(void **state)
+{
+    struct fixture *fixture = *state;
+    int fds[EVENTS_SUBSCRIBERS_MAX];
+    for (int i = 0; i < EVENTS_SUBSCRIBERS_MAX; i++)
+        fds[i] = following(fixture);
+    assert_error(ASK("{\"command\":\"events\",\"follow\":true}\n"),
+                 "too many follow the events already");
+    json_t *answer = ASK("{\"command\":\"events\"}\n"); /* to ask is free */
+    assert_true(json_is_true(json_object_get(answer, "ok")));
+    json_decref(answer);
+    close(fds[0]);
+    turns(fixture, 2);
+    fds[0] = following(fixture);
+    happen(fixture, "x", 1);
+    assert_line(fixture, fds[0], "number", 1);
+    for (int i = 0; i < EVENTS_SUBSCRIBERS_MAX; i++)
+        close(fds[i]);
+    turns(fixture, 2);
+}
+
 static void what_is_not_utf8_is_marked_byte_by_byte(void **state)
 {
     (void)state;
@@ -254,6 +378,9 @@ int main(void)
         WITH_SERVER(more_clients_than_may_are_refused_until_some_go),
         WITH_SERVER(one_is_answered_when_no_descriptors_are_left),
         WITH_SERVER(a_cluster_that_goes_down_takes_no_orders),
+        WITH_SERVER(events_come_to_who_follows),
+        WITH_SERVER(who_does_not_read_loses_events),
+        WITH_SERVER(only_so_many_follow),
         cmocka_unit_test(what_is_not_utf8_is_marked_byte_by_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

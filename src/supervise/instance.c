@@ -212,9 +212,10 @@ static void state_note(struct instance *instance, enum lifecycle_state was,
             "instance-up", "instance=%s pid=%d ms=%llu", instance->name, instance->pid,
             (unsigned long long)(loop_now(supervisor_of(instance)->loop) - instance->started_ms));
     } else if (was != instance->life.state) {
-        log_debug("instance-state", "instance=%s from=%s to=%s event=%s", instance->name,
-                  lifecycle_name(was), lifecycle_name(instance->life.state),
-                  lifecycle_event_name(event));
+        log_change("instance-state", "instance=%s from=%s to=%s cause=%s%s%s%s", instance->name,
+                   lifecycle_name(was), lifecycle_name(instance->life.state),
+                   lifecycle_event_name(event), instance->reason[0] ? " why=\"" : "",
+                   instance->reason, instance->reason[0] ? "\"" : "");
     }
 }
 
