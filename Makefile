@@ -1,13 +1,16 @@
 # Everything a person needs, in short; Meson does the building.
 #   make run    installs what is missing, builds, starts examples/hello
 #   make test   installs what is missing, builds, runs every test; ends with "N passed, N failed"
+#   make chaos  tortures a cluster under traffic: SEED=1 MINUTES=2; ends with what was asked, and what failed why
 #   make vm     the same for what depends on the kernel, on Debian's Linux 6.1 in a virtual machine
 #   make deb    builds the Debian package; make deb-test installs, upgrades and removes it in a root of its own
 PREFIX ?= /usr/local
 SECONDS ?= 60
+SEED ?= $(shell od -An -N2 -tu2 /dev/urandom)
+MINUTES ?= 2
 PYTHON := /usr/bin/python3
 
-.PHONY: all run test bench vm deb deb-test install asan fuzz tidy clean
+.PHONY: all run test bench chaos vm deb deb-test install asan fuzz tidy clean
 
 all: build/build.ninja
 	ninja -C build
@@ -30,6 +33,11 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py
 	@unshare -n sh -c 'ip link set lo up && exec $(PYTHON) tests/bench/gateway/bench.py $(ROWS)'
+
+chaos:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory all
+	@SEED=$(strip $(SEED)) MINUTES=$(MINUTES) $(PYTHON) -m pytest -s -q -p no:cacheprovider tests/scenario/chaos_test.py
 
 vm:
 	@tools/install build vm
