@@ -171,6 +171,7 @@ static void tunnel_ended(void *owner, const struct tunnel_end *end)
     struct proxy *proxy = owner;
     struct exchange *exchange = proxy->exchange;
     proxy->tunnel = NULL;
+    tally_add(&proxy->endpoint->tally->connections_now, (uint64_t)-1);
     exchange->bytes_in += end->bytes_in;
     exchange->bytes_out += end->bytes_out;
     exchange->response_ended = true;
@@ -220,6 +221,8 @@ static bool tunnel_begin(struct proxy *proxy, struct stream *client, struct slic
         .owner = proxy,
     };
     proxy->tunnel = tunnel_new(&setup);
+    if (proxy->tunnel) /* it is the tunnel's connection now, and no courier counts it */
+        tally_add(&proxy->endpoint->tally->connections_now, 1);
     return proxy->tunnel != NULL;
 }
 

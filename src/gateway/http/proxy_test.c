@@ -526,9 +526,13 @@ static void an_upgrade_becomes_a_tunnel(void **state)
     rig_pass(rig, 200000); /* no timeout of requests is its */
     rig_say(rig, origin, "pong");
     rig_hear(rig, client, "pong");
+    const struct tally_endpoint *tally = tally_endpoint(rig->tally, 0, 100);
+    assert_int_equal(tally->connections_now, 1);
     close(client);
     rig_hear_end(rig, origin);
     close(origin);
+    rig_turns(rig);
+    assert_int_equal(tally->connections_now, 0);
 }
 
 static void an_upgrade_that_is_declined_is_a_response(void **state)
