@@ -365,6 +365,7 @@ bool front_process_adopt(struct front *front, bool memory_kept)
         pidfd_send_signal(pidfd, SIGKILL, NULL, 0); /* nobody can speak to it any more */
         return false;
     }
+    companions_keep(supervisor, FRONT_KEPT_SOCKET, socket); /* a later keeper needs it again */
     if (process_watch(front, pid, &socket, &pidfd))
         return false;
     front->lane = record->lane;

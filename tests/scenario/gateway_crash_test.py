@@ -94,3 +94,26 @@ def test_who_waits_in_the_queue_is_served(cluster, programs):
     assert [answer_of(connection).status for connection in waiting] == [200] * 500
     for connection in waiting:
         connection.close()
+
+
+def test_adopted_twice_with_another_keeper_between(cluster, programs):
+    """A supervisor that has adopted the gateway gives it to each later keeper."""
+    def another_supervisor():
+        os.kill(cluster.supervisor(), signal.SIGKILL)
+        cluster.process.wait(5)
+        cluster.up()
+        cluster.wait(cluster.status, 10, "the new supervisor")
+
+    cluster.up(f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; }}
+        listen {PORT} http {{ route / -> web; }}""")
+    cluster.wait_up(1)
+    pid, keeper = gateway_pid(cluster), cluster.status()["keeper_pid"]
+    another_supervisor()
+    os.kill(keeper, signal.SIGKILL)
+    cluster.wait(lambda: cluster.status()["keeper_pid"] not in (0, None, keeper), 10, "another keeper")
+    with clients.Held(PORT, 3) as held:
+        assert sum(held.spread().values()) == 3
+        another_supervisor()
+        assert gateway_pid(cluster) == pid
+        assert sum(held.spread().values()) == 3
