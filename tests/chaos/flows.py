@@ -34,7 +34,7 @@ class Flow(Traffic):
 
     def __init__(self, path, port, kinds=KINDS):
         super().__init__(port, 0, 0, 0, 0)
-        self.path = path
+        self.path, self.kinds = path, set(kinds)
         self.lost = []  # when datagrams were sent that nobody answered
         self.threads = [threading.Thread(target=self.loop, args=(getattr(self, kind),), daemon=True)
                         for kind in kinds]

@@ -58,13 +58,17 @@ class Torture:
         with contextlib.ExitStack() as clients:
             for flow in self.flows:
                 clients.enter_context(flow)
-            for flow in self.flows:
-                flow.wait_each(30)
+            self.served()
             self.go(seconds)
             self.actions.settle()
-            for flow in self.flows:
-                flow.wait_each(30)
+            self.served()
         return self.problems(before)
+
+    def served(self, within=30):
+        """Until each kind of client on each path got an answer to something that it asks from now on."""
+        before = [flow.done.copy() for flow in self.flows]
+        processes.wait_for(lambda: all(flow.done[kind] > done[kind] + 1 for flow, done in zip(self.flows, before)
+                                       for kind in flow.kinds), within, "every client to be served")
 
     def go(self, seconds):
         """Each action once in a random order, and again, until the time is over."""

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chaos"))
 from torture import Torture  # noqa: the folder is named above
 
 SEED = int(os.environ.get("SEED", "1"))
-SECONDS = 60 * float(os.environ["MINUTES"]) if "MINUTES" in os.environ else 12
+SECONDS = 60 * float(os.environ["MINUTES"]) if "MINUTES" in os.environ else 8
 
 
 def test_every_failure_is_explained(cluster, programs, record_property):
