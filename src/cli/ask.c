@@ -112,3 +112,10 @@ int command_restart(const struct cli *cli)
     return ask_simply(cli, json_pack("{s:s, s:s, s:I}", "command", "restart", "service",
                                      cli->argv[1], "instance", (json_int_t)number));
 }
+
+int command_job(const struct cli *cli)
+{
+    if (cli->argc != 3 || strcmp(cli->argv[1], "run") != 0)
+        return cli_usage("job");
+    return ask_simply(cli, json_pack("{s:s, s:s}", "command", "job", "job", cli->argv[2]));
+}

@@ -34,6 +34,7 @@ static const struct command {
      "SERVICE [surge=N] [unavailable=N] [within=T] [pause=T] [watch=T] [errors=P%] [canary=P% "
      "[step=T]]",
      "replace its instances by new ones without a gap; back, when they are not good enough"},
+    {"job", command_job, "run NAME", "run a job now, and wait for its end"},
     {"reload", command_reload, "[FILE] [--dry-run] [--wait]",
      "take a changed file into use; what did not change does not notice"},
     {"purge", command_purge, "[--cache NAME] HOST/PATH | HOST/PATH* | tag=TAG,… | all",

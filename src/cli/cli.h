@@ -30,6 +30,7 @@ int command_scale(const struct cli *cli);
 int command_drain(const struct cli *cli);
 int command_reload(const struct cli *cli);
 int command_roll(const struct cli *cli);
+int command_job(const struct cli *cli);
 int command_restart(const struct cli *cli);
 int command_down(const struct cli *cli);
 int command_upgrade(const struct cli *cli);

@@ -151,7 +151,7 @@ static struct overview overview_of(const struct supervisor *supervisor)
     struct overview overview = {0};
     for (size_t i = 0; i < supervisor->topology->service_count; i++) {
         const struct unit *unit = &supervisor->units[i];
-        overview.runs |= !unit->begun || !unit_at_rest(unit);
+        overview.runs |= !unit->begun || unit->job || !unit_at_rest(unit);
         for (uint32_t j = 0; j < unit->instance_count; j++) {
             const struct instance *instance = unit->instances[j];
             if (!instance)

@@ -121,6 +121,19 @@ static void service_print(const json_t *service, bool colour)
         instance_print(instance, name, colour);
 }
 
+/* When it runs next, and what became of the last run. */
+static void job_print(const json_t *job)
+{
+    const json_t *last = json_array_get(json_object_get(job, "history"), 0);
+    printf("\n%s  job", text_of(job, "name"));
+    if (json_is_true(json_object_get(job, "running")))
+        printf("  runs since %s", text_of(job, "since"));
+    printf("  next run %s", text_of(job, "next"));
+    if (last)
+        printf("  last %s (%s)", text_of(last, "begin"), text_of(last, "exit"));
+    printf("\n");
+}
+
 int command_status(const struct cli *cli)
 {
     bool json = false;
@@ -145,6 +158,8 @@ int command_status(const struct cli *cli)
                (long long)json_integer_value(json_object_get(status, "pid")));
         json_array_foreach (json_object_get(status, "services"), index, service)
             service_print(service, isatty(STDOUT_FILENO));
+        json_array_foreach (json_object_get(status, "jobs"), index, service)
+            job_print(service);
     }
     json_decref(answer);
     return CLI_OK;

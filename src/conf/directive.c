@@ -5,8 +5,9 @@
 
 #include "conf/directive_private.h"
 
-static const struct directive_rows *const tables[] = {
-    &directive_rows_top, &directive_rows_service, &directive_rows_listen, &directive_rows_guard};
+static const struct directive_rows *const tables[] = {&directive_rows_top, &directive_rows_service,
+                                                      &directive_rows_job, &directive_rows_listen,
+                                                      &directive_rows_guard};
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 const struct directive *directive_nth(size_t number)
@@ -68,6 +69,8 @@ const char *context_place(enum context context)
         return "in `dns`";
     case CONTEXT_VPN:
         return "in `vpn`";
+    case CONTEXT_JOB:
+        return "in `job`";
     }
     return "nowhere";
 }

@@ -27,6 +27,12 @@ enum directive_id {
     DIRECTIVE_SERVICE,
     DIRECTIVE_LISTEN,
     DIRECTIVE_REALM,
+    DIRECTIVE_JOB,
+    DIRECTIVE_JOB_EVERY,
+    DIRECTIVE_JOB_AT,
+    DIRECTIVE_JOB_OVERLAP,
+    DIRECTIVE_JOB_TIMEOUT,
+    DIRECTIVE_JOB_HISTORY,
     DIRECTIVE_RUN,
     DIRECTIVE_SHELL,
     DIRECTIVE_DIRECTORY,
@@ -104,7 +110,8 @@ enum context { /* bits: where a directive is allowed */
                CONTEXT_ROUTE = 1 << 5,
                CONTEXT_DNS = 1 << 6,
                CONTEXT_VPN = 1 << 7,
-               CONTEXT_LAST = CONTEXT_VPN,
+               CONTEXT_JOB = 1 << 8,
+               CONTEXT_LAST = CONTEXT_JOB,
 };
 
 struct directive {
@@ -122,8 +129,8 @@ struct directive {
     const char *example;
 };
 
-/* The rows, in the order of the manual; NULL behind the last. They stand in four files: the top
- * level, services, the blocks of listeners, and what guards them. */
+/* The rows, in the order of the manual; NULL behind the last. They stand in five files: the top
+ * level, services, jobs, the blocks of listeners, and what guards them. */
 const struct directive *directive_nth(size_t number);
 /* The row for `name` in a context; NULL: none. */
 const struct directive *directive_find(const char *name, unsigned contexts);

@@ -12,5 +12,5 @@ struct directive_rows {
     unsigned contexts; /* that any of them may stand in */
 };
 
-extern const struct directive_rows directive_rows_top, directive_rows_service,
+extern const struct directive_rows directive_rows_top, directive_rows_service, directive_rows_job,
     directive_rows_listen, directive_rows_guard;

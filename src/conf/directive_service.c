@@ -3,7 +3,7 @@
 static const struct directive rows[] = {
     {.name = "run",
      .id = DIRECTIVE_RUN,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "PROGRAM", .type = VALUE_PATH},
                    {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
      .help = "The program and its arguments, as they are; no shell reads them. $instance $cluster "
@@ -12,7 +12,7 @@ static const struct directive rows[] = {
      .example = "run node server.js --id $instance;"},
     {.name = "shell",
      .id = DIRECTIVE_SHELL,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "TEXT", .type = VALUE_PATH}},
      .help =
          "A command line for /bin/sh, instead of `run`. In '…' its dollar signs are the shell's.",
@@ -32,7 +32,7 @@ static const struct directive rows[] = {
      .example = "at 10.0.0.7:8080 weight=2;"},
     {.name = "directory",
      .id = DIRECTIVE_DIRECTORY,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "PATH", .type = VALUE_PATH}},
      .help = "The folder that the program runs in. A relative one, and the default, start at the "
              "folder of the main configuration file. Elsewhere in the service $directory is its "
@@ -40,21 +40,21 @@ static const struct directive rows[] = {
      .example = "directory ./api;"},
     {.name = "user",
      .id = DIRECTIVE_USER,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "NAME", .type = VALUE_WORD}},
      .options = {{.name = "group", .type = VALUE_WORD, .help = "without it, the user's own"}},
      .help = "Who the program runs as. Without it, as enginx itself.",
      .example = "user www-data group=adm;"},
     {.name = "env",
      .id = DIRECTIVE_ENV,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .many = true,
      .arguments = {{.name = "NAME=value", .type = VALUE_ASSIGNMENT, .many = true}},
      .help = "Variables of the program's environment.",
      .example = "env NODE_ENV=production DATA=$state;"},
     {.name = "environment",
      .id = DIRECTIVE_ENVIRONMENT,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments =
          {{.name = "HOW", .type = VALUE_CHOICE, .choices = "inherit clear", .fallback = "inherit"}},
      .help = "What the program's environment starts from: enginx's own, or nothing but PATH and "
@@ -62,13 +62,13 @@ static const struct directive rows[] = {
      .example = "environment clear;"},
     {.name = "umask",
      .id = DIRECTIVE_UMASK,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "MASK", .type = VALUE_OCTAL, .high = 0777}},
      .help = "Permissions that files which the program makes do not get: umask(2).",
      .example = "umask 027;"},
     {.name = "limit",
      .id = DIRECTIVE_LIMIT,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .many = true,
      .arguments = {{.name = "WHAT",
                     .type = VALUE_CHOICE,
@@ -328,7 +328,7 @@ static const struct directive rows[] = {
      .example = "restart on-failure backoff=1s..1m tries=5;"},
     {.name = "stop",
      .id = DIRECTIVE_STOP,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .arguments = {{.name = "SIGNAL", .type = VALUE_SIGNAL, .fallback = "SIGTERM"}},
      .options = {{.name = "within",
                   .type = VALUE_DURATION,
@@ -346,7 +346,7 @@ static const struct directive rows[] = {
      .example = "stop SIGQUIT within=10s drain=1m;"},
     {.name = "uses",
      .id = DIRECTIVE_USES,
-     .contexts = CONTEXT_SERVICE,
+     .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
      .many = true,
      .arguments = {{.name = "SERVICE", .type = VALUE_REFERENCE, .many = true}},
      .help =
@@ -576,5 +576,5 @@ static const struct directive rows[] = {
 const struct directive_rows directive_rows_service = {
     .rows = rows,
     .count = sizeof rows / sizeof rows[0],
-    .contexts = CONTEXT_SERVICE,
+    .contexts = CONTEXT_SERVICE | CONTEXT_JOB,
 };

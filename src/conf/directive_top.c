@@ -9,7 +9,7 @@ static const struct directive rows[] = {
      .example = "cluster shop;"},
     {.name = "quota",
      .id = DIRECTIVE_QUOTA,
-     .contexts = CONTEXT_TOP | CONTEXT_SERVICE,
+     .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_JOB,
      .needs_option = true,
      .options = {{.name = "memory",
                   .type = VALUE_SIZE,
@@ -38,7 +38,7 @@ static const struct directive rows[] = {
     {.name = "include",
      .id = DIRECTIVE_INCLUDE,
      .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM | CONTEXT_LISTEN | CONTEXT_HOST |
-                 CONTEXT_ROUTE,
+                 CONTEXT_ROUTE | CONTEXT_JOB,
      .many = true,
      .arguments = {{.name = "PATH", .type = VALUE_PATH}},
      .help = "Reads further files as if their text stood here. A pattern reads all that match, in "
@@ -214,11 +214,13 @@ static const struct directive rows[] = {
      .example = "realm s1 s2 { service logic { run ./logic --realm $realm; } "
                 "listen $(7000 + $index) tcp -> logic; }"},
     {.name = "job",
-     PLANNED,
+     .id = DIRECTIVE_JOB,
      .contexts = CONTEXT_TOP | CONTEXT_REALM,
+     .block = CONTEXT_JOB,
      .many = true,
-     .syntax = "job NAME { … }",
-     .help = "A program that runs at times and ends.",
+     .arguments = {{.name = "NAME", .type = VALUE_NAME}},
+     .help = "A program that runs at times and ends. Without `every` and `at` it runs when `enginx "
+             "job run NAME` says so.",
      .example = "job backup { run ./backup; every 1h; }"},
     {.name = "dns",
      PLANNED,
@@ -240,5 +242,5 @@ const struct directive_rows directive_rows_top = {
     .rows = rows,
     .count = sizeof rows / sizeof rows[0],
     .contexts = CONTEXT_TOP | CONTEXT_SERVICE | CONTEXT_REALM | CONTEXT_LISTEN | CONTEXT_HOST |
-                CONTEXT_ROUTE,
+                CONTEXT_ROUTE | CONTEXT_JOB,
 };

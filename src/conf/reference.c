@@ -11,8 +11,9 @@ enum { ALLOWED_BYTES_MAX = 512 };
 
 const struct reference_group reference_groups[] = {
     {CONTEXT_TOP, "At the top level"}, {CONTEXT_SERVICE, "In `service`"},
-    {CONTEXT_REALM, "In `realm`"},     {CONTEXT_LISTEN, "In the block of `listen`"},
-    {CONTEXT_HOST, "In `host`"},       {CONTEXT_ROUTE, "In `route`"},
+    {CONTEXT_JOB, "In `job`"},         {CONTEXT_REALM, "In `realm`"},
+    {CONTEXT_HOST, "In `host`"},       {CONTEXT_LISTEN, "In the block of `listen`"},
+    {CONTEXT_ROUTE, "In `route`"},
 };
 enum { GROUP_COUNT = sizeof reference_groups / sizeof reference_groups[0] };
 const size_t reference_group_count = GROUP_COUNT;

@@ -331,7 +331,8 @@ typedef const char *command_call(struct client *client, const json_t *request);
 static struct unit *unit_named(const struct client *client, const json_t *request)
 {
     const char *name = json_string_value(json_object_get(request, "service"));
-    return name ? supervisor_unit(client->server->supervisor, name) : NULL;
+    struct unit *unit = name ? supervisor_unit(client->server->supervisor, name) : NULL;
+    return unit && !unit->service->job ? unit : NULL;
 }
 
 static uint32_t number_in(const json_t *request, const char *key)
@@ -414,6 +415,20 @@ static const char *command_restart(struct client *client, const json_t *request)
     unit_restart(client->unit, client->number);
     client->waits = client->number ? instance_waits : unit_waits;
     return NULL;
+}
+
+static bool job_waits(const struct client *client, const char **ret_error)
+{
+    return job_over(client->unit, client->ticket, ret_error);
+}
+
+static const char *command_job(struct client *client, const json_t *request)
+{
+    const char *name = json_string_value(json_object_get(request, "job"));
+    client->unit = name ? supervisor_unit(client->server->supervisor, name) : NULL;
+    const char *error = job_run_now(client->unit, &client->ticket);
+    client->waits = error ? NULL : job_waits;
+    return error;
 }
 
 static const char *command_roll(struct client *client, const json_t *request)
@@ -592,7 +607,7 @@ static const struct command {
     {"roll", command_roll, false},     {"down", command_down, true},
     {"wait", command_wait, false},     {"purge", command_purge, false},
     {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
-    {"events", command_events, true},
+    {"events", command_events, true},  {"job", command_job, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */

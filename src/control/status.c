@@ -271,6 +271,36 @@ static json_t *unit_status(struct unit *unit)
     return object;
 }
 
+static json_t *run_status(const struct job_run *run)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "begin", time_text(run->begin_wall_ms));
+    json_object_set_new(object, "duration_ms", count_json(run->duration_ms));
+    json_object_set_new(object, "ok", json_boolean(run->good));
+    json_object_set_new(object, "exit", json_text(run->exit));
+    return object;
+}
+
+static json_t *job_status(const struct unit *unit)
+{
+    const struct job *job = unit->job;
+    const struct instance *instance = unit_instance(unit, 1);
+    const struct job_run *run;
+    bool runs = job && job->runs;
+    json_t *object = json_object();
+    json_t *history = json_array();
+    json_object_set_new(object, "name", json_text(unit->service->name));
+    json_object_set_new(object, "running", json_boolean(runs));
+    json_object_set_new(object, "since", time_text(runs ? job->begin_wall_ms : 0));
+    json_object_set_new(object, "pid",
+                        instance && instance->pid ? json_integer(instance->pid) : json_null());
+    json_object_set_new(object, "next", time_text(job ? job->schedule.due_ms : 0));
+    for (uint32_t back = 0; job && (run = job_past(job, back)); back++)
+        json_array_append_new(history, run_status(run));
+    json_object_set_new(object, "history", history);
+    return object;
+}
+
 static json_t *gateways_draining(const struct supervisor *supervisor)
 {
     pid_t pids[FRONT_ELDERS_MAX];
@@ -313,10 +343,15 @@ json_t *status_build(struct supervisor *supervisor)
     json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
     json_object_set_new(status, "gateways_draining", gateways_draining(supervisor));
     json_object_set_new(status, "upgrade", upgrade_status(supervisor));
-    json_t *services = json_array();
-    for (size_t i = 0; i < supervisor->topology->service_count; i++)
-        if (!supervisor->topology->services[i].absent || supervisor->units[i].instance_count)
+    json_t *services = json_array(), *jobs = json_array();
+    for (size_t i = 0; i < supervisor->topology->service_count; i++) {
+        const struct service *service = &supervisor->topology->services[i];
+        if (service->job)
+            json_array_append_new(jobs, job_status(&supervisor->units[i]));
+        else if (!service->absent || supervisor->units[i].instance_count)
             json_array_append_new(services, unit_status(&supervisor->units[i]));
+    }
     json_object_set_new(status, "services", services);
+    json_object_set_new(status, "jobs", jobs);
     return status;
 }

@@ -348,7 +348,9 @@ static struct lifecycle adopted_life(const struct instance *instance)
     if (life.state == STATE_DRAINING && !record->held)
         life.state = STATE_UP;
     if (life.state == STATE_STOPPING)
-        life.goal = instance->number > instance->unit->wanted ? GOAL_REMOVE : GOAL_RESTART;
+        life.goal = instance->number > instance->unit->wanted ? GOAL_REMOVE
+                    : instance->unit->service->job            ? GOAL_REST
+                                                              : GOAL_RESTART;
     return life;
 }
 

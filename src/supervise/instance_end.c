@@ -104,6 +104,8 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
 
 bool instance_hopeless(const struct instance *instance)
 {
+    if (instance->unit->service->job) /* whose runs may fail, each for itself */
+        return false;
     return instance->life.state == STATE_FAILED ||
            (instance->life.state == STATE_BACKOFF &&
             instance->life.failures >= INSTANCE_HOPELESS_FAILURES);

@@ -134,7 +134,7 @@ static unsigned after_unasked_exit(struct lifecycle *lifecycle, uint64_t now_ms,
     lifecycle->failures = ran_well ? 1 : lifecycle->failures + 1;
     bool again = service->restart == RESTART_ALWAYS ||
                  (service->restart == RESTART_ON_FAILURE && !lifecycle->clean);
-    if (!again && lifecycle->clean)
+    if (!again && (lifecycle->clean || service->job)) /* a job has its next run before it */
         return become(lifecycle, STATE_IDLE, rotate | ACTION_NO_DEADLINE, now_ms);
     bool exhausted = service->restart_tries && lifecycle->failures >= service->restart_tries;
     if (lifecycle->blame != BLAME_PROGRAM)

@@ -82,6 +82,7 @@ int unit_init(struct unit *unit, struct supervisor *supervisor, const struct ser
 void unit_done(struct unit *unit)
 {
     sleeping_forget(unit);
+    job_free(unit);
     rolling_done(unit);
     for (uint32_t i = 0; unit->instances && i < unit->instance_count; i++)
         instance_free(unit->instances[i]);
@@ -186,6 +187,8 @@ void unit_fill(struct unit *unit)
             log_error("no-slot", "service=%s instance=%u", unit->service->name, number);
             return;
         }
+        if (unit->service->job) /* it is started when it is due */
+            continue;
         if (!unit->begun || instance->life.state != STATE_IDLE || instance->life.goal != GOAL_RUN ||
             instance->begun)
             continue;
@@ -205,10 +208,15 @@ void unit_begin(struct unit *unit)
         return;
     unit->begun = true;
     supervisor_note_change(unit->supervisor, unit);
-    rolling_resume(unit);
-    unit_trim(unit); /* adopted ones, of a file that wanted more */
+    if (!unit->service->job)
+        rolling_resume(unit);
+    else
+        unit->outdated = false; /* the next run is of what the file says now */
+    unit_trim(unit);            /* adopted ones, of a file that wanted more */
     unit_fill(unit);
     unit->record->definition = unit->service->definition;
+    if (unit->service->job && job_begin(unit) < 0)
+        log_error("no-memory", "job=%s", unit->service->name);
 }
 
 bool unit_ready(const struct unit *unit)
@@ -267,9 +275,26 @@ static void unit_bound(struct unit *unit, const struct service *service)
                   service->scale.high, strerror(-error));
 }
 
+/* A job has nothing that would have to be replaced: the next run is of what the file says now. */
+static void job_redefine(struct unit *unit, const struct service *service)
+{
+    unit->service = service;
+    unit->user = (struct spawn_user){0};
+    unit->record->definition = service->definition;
+    int error = service->user ? spawn_user_find(service->user, service->group, &unit->user) : 0;
+    if (error) /* it was looked up while the file was read */
+        log_error("user-not-found", "job=%s error=\"%s\"", service->name, strerror(-error));
+    job_adapt(unit);
+}
+
 void unit_adapt(struct unit *unit, const struct service *service, const struct service *was)
 {
     bool redefined = service->definition != was->definition;
+    if (service->job) {
+        job_redefine(unit, service);
+        supervisor_note_change(unit->supervisor, unit);
+        return;
+    }
     if (redefined || service->scale.low || !service->scale.high)
         sleeping_end(unit, "its configuration changed");
     if (redefined)
@@ -300,6 +325,7 @@ void unit_remove(struct unit *unit, const struct service *absent)
     unit->asleep = false;
     unit->service = absent;
     unit->removed = true;
+    job_rest(unit);
     unit->restarting = 0;
     for (uint32_t i = 0; i < unit->instance_count; i++)
         if (unit->instances[i])
@@ -331,7 +357,8 @@ static void restart_next(struct unit *unit, uint32_t number)
 void unit_restart(struct unit *unit, uint32_t number)
 {
     sleeping_end(unit, "it is restarted");
-    if (!unit->begun || unit->ended) /* what waits for others has nothing to be restarted */
+    if (!unit->begun || unit->ended ||
+        unit->service->job) /* what waits for others has nothing to be restarted */
         return;
     if (number) {
         struct instance *instance = unit_instance(unit, number);
@@ -350,6 +377,7 @@ void unit_end(struct unit *unit, bool kill)
     sleeping_forget(unit);
     unit->asleep = false;
     rolling_cancel(unit);
+    job_rest(unit);
     unit->filling = false;
     if (unit->begun)
         unit_rotate(unit); /* all of them at once, before the first is told to stop */
@@ -464,6 +492,7 @@ void unit_changed(struct unit *unit, struct instance *instance)
         restart_next(unit, instance->number);
     }
     sleeping_settle(unit);
+    job_changed(unit, instance);
     supervisor_note_change(unit->supervisor, unit);
 }
 

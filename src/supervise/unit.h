@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "supervise/instance.h"
+#include "supervise/job.h"
 #include "supervise/rolling.h"
 #include "supervise/scaler.h"
 #include "supervise/spawn.h"
@@ -46,6 +47,7 @@ struct unit {
     char scale_why[SCALER_WHY_BYTES];  /* of the last change of the number; "" */
     bool asleep;                       /* sleeping.h */
     struct sleep *sleep;               /* NULL: nobody listens for it */
+    struct job *job;                   /* NULL: it is a service; owned */
 };
 
 /* 0 or -errno; on failure `unit_done` frees what there is. */

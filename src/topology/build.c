@@ -189,6 +189,7 @@ static void statement_apply(struct builder *builder, const struct statement *sta
     struct topology *topology = builder->topology;
     switch ((int)statement->directive->id) {
     case DIRECTIVE_SERVICE:
+    case DIRECTIVE_JOB:
         draft_add(builder, statement, variables);
         return;
     case DIRECTIVE_LISTEN:

@@ -67,10 +67,11 @@ struct builder {
     struct publication **publications_tail;
     size_t publication_count;
     const struct statement *first[DIRECTIVE_COUNT]; /* by kind, in the block being read */
-    struct service defaults;                        /* a service whose block says nothing */
-    struct site site_defaults;                      /* a listener whose block says nothing */
-    struct access_log access_log;                   /* of listeners that do not say otherwise */
-    struct certificate_entry *certificates;         /* of the listener being built */
+    struct service defaults;
+    struct service_job job_defaults;        /* a service whose block says nothing */
+    struct site site_defaults;              /* a listener whose block says nothing */
+    struct access_log access_log;           /* of listeners that do not say otherwise */
+    struct certificate_entry *certificates; /* of the listener being built */
     struct certificate_entry **certificates_tail;
     size_t certificate_count;
     const struct guard_jwt **tokens; /* so far */
@@ -140,6 +141,9 @@ void draft_defaults(struct builder *builder);
 /* Notes the service and checks and reads its block; `variables` hold inside. */
 void draft_add(struct builder *builder, const struct statement *statement,
                const struct variables *variables);
+/* draft_job.c: when a job runs; its program is drafted as a service's is. */
+void job_defaults(struct builder *builder);
+void job_gather(struct builder *builder, struct draft *draft);
 /* All drafts to topology.services, names resolved. */
 void drafts_finish(struct builder *builder);
 

@@ -7,7 +7,7 @@
 #include "topology/mark.h"
 
 enum {
-    CHANGES_OF_SERVICE = 3, /* at most */
+    CHANGES_OF_SERVICE = 4, /* at most */
     CHANGES_OF_CLUSTER = 8,
 };
 
@@ -74,6 +74,10 @@ static void service_compare(struct difference *difference, const struct service 
                             const struct service *now)
 {
     struct change change = {.service = now, .service_was = was};
+    if (!was->job != !now->job)
+        change_add(difference,
+                   &(struct change){.kind = CHANGE_REFUSED,
+                                    .what = "whether a name is a job's or a service's"});
     if (was->definition != now->definition) {
         change.kind = CHANGE_SERVICE_RESTARTED;
         change_add(difference, &change);

@@ -171,6 +171,7 @@ void draft_defaults(struct builder *builder)
     defaults->env = arena_array(builder->arena, 1, sizeof *defaults->env);
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
         statement_apply(builder, defaults, check_defaults(&builder->checker, ids[i]));
+    job_defaults(builder);
 }
 
 static void program_check(struct builder *builder, const struct draft *draft)
@@ -179,8 +180,12 @@ static void program_check(struct builder *builder, const struct draft *draft)
     const struct statement *shell = builder_first(builder, DIRECTIVE_SHELL);
     if (!run && !shell && !builder_first(builder, DIRECTIVE_AT)) {
         struct place place = value_place(&draft->statement->arguments[0]);
-        problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\"; or at HOST:PORT;",
-                "service `%s` has no program", draft->service.name);
+        if (draft->service.job)
+            problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\";",
+                    "job `%s` has no program", draft->service.name);
+        else
+            problem(builder, &place, "run PROGRAM ARGUMENTS…; or shell \"…\"; or at HOST:PORT;",
+                    "service `%s` has no program", draft->service.name);
     } else if (run && shell) {
         struct place place = statement_place(shell);
         problem(builder, &place, "one of them says what the program is",
@@ -257,6 +262,8 @@ static void block_apply(struct builder *builder, struct draft *draft, const stru
     draft_speaks_settle(builder, &draft->service);
     draft_gather(builder, draft);
     remotes_gather(builder, draft);
+    if (draft->statement->directive->id == DIRECTIVE_JOB)
+        job_gather(builder, draft);
     block_check(builder, draft);
 }
 
@@ -279,7 +286,8 @@ void draft_add(struct builder *builder, const struct statement *statement,
 {
     size_t mark = check_pool_begin(&builder->checker);
     const struct statement *block =
-        check_block(&builder->checker, statement->node->children, CONTEXT_SERVICE, variables);
+        check_block(&builder->checker, statement->node->children,
+                    (enum context)statement->directive->block, variables);
     if (statement->valid) { /* otherwise without a name; the block was checked for its own errors */
         struct draft *draft = arena_alloc(builder->tree_arena, sizeof *draft);
         draft->service = builder->defaults;
@@ -332,8 +340,8 @@ const struct draft *draft_published(struct builder *builder, const char *name,
     const struct draft *draft =
         draft_resolve(builder, name, place, variables->realm ? variables->realm : "");
     if (draft && !draft->service.listens)
-        problem(builder, place, "its `port none` says so", "`%s` listens nowhere",
-                draft->service.name);
+        problem(builder, place, draft->service.job ? "it is a job" : "its `port none` says so",
+                "`%s` listens nowhere", draft->service.name);
     return draft;
 }
 
@@ -355,6 +363,9 @@ static void use_add(struct builder *builder, struct draft *draft, const struct v
         return;
     if (used == draft)
         problem(builder, &place, NULL, "`%s` cannot use itself", service->name);
+    else if (used->service.job)
+        problem(builder, &place, "it runs at times, and is not there otherwise",
+                "`%s` is a job, which nobody can use", used->service.name);
     else if (service->uses_count == SERVICE_USES_MAX)
         problem(builder, &place, NULL, "too many services used: at most %d", SERVICE_USES_MAX);
     else

@@ -100,6 +100,16 @@ static void program_dump(const struct service *service, FILE *out)
     quota_dump(&service->quota, out);
 }
 
+static void job_dump(const struct service_job *job, FILE *out)
+{
+    NUMBER(job, every_ms);
+    NUMBER(job, daily);
+    NUMBER(job, at_second);
+    NUMBER(job, overlap);
+    NUMBER(job, timeout_ms);
+    NUMBER(job, history);
+}
+
 static void life_dump(const struct service *service, FILE *out)
 {
     NUMBER(service, check);
@@ -143,6 +153,8 @@ static void service_dump(const struct service *service, FILE *out)
     program_dump(service, out);
     NUMBER(service, instances);
     NUMBER(service, priority);
+    if (service->job)
+        job_dump(service->job, out);
     NUMBER(&service->scale, low);
     NUMBER(&service->scale, high);
     NUMBER(&service->scale, cpu_percent);

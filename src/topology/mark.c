@@ -370,6 +370,17 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
         mark_number(mark, numbers[i]);
 }
 
+static void mark_job(uint64_t *mark, const struct service_job *job)
+{
+    mark_number(mark, job != NULL);
+    if (!job)
+        return;
+    const uint64_t numbers[] = {job->every_ms, job->daily,      job->at_second,
+                                job->overlap,  job->timeout_ms, job->history};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+}
+
 static void mark_life(uint64_t *mark, const struct service *service)
 {
     const uint64_t numbers[] = {service->check,
@@ -424,6 +435,7 @@ uint64_t service_mark(const struct service *service)
     for (size_t i = 0; i < service->weight_count; i++)
         mark_number(&mark, service->weights[i]);
     mark_gateway(&mark, &service->gateway);
+    mark_job(&mark, service->job);
     mark_life(&mark, service);
     return mark;
 }

@@ -178,6 +178,24 @@ struct service_scale {
     uint32_t cool_down_ms;   /* fewer are wanted for so long, before some leave */
 };
 
+enum job_overlap { /* at its time, while the run before is not over */
+                   JOB_SKIP,
+                   JOB_QUEUE,
+                   JOB_REPLACE,
+};
+
+enum { JOB_HISTORY_MAX = 100 };
+
+struct service_job {   /* when a program runs that ends; neither every nor at: when somebody says so
+                        */
+    uint64_t every_ms; /* from start to start; 0: no */
+    bool daily;        /* at this time of the day: */
+    uint32_t at_second; /* since midnight, as clocks show it */
+    enum job_overlap overlap;
+    uint32_t timeout_ms; /* 0: a run may take as long as it likes */
+    uint32_t history;    /* runs that are remembered */
+};
+
 struct service {
     uint32_t index;    /* its place in topology.services */
     const char *name;  /* unique; of the first service of a realm: "s1.logic" */
@@ -219,6 +237,8 @@ struct service {
     size_t weight_count;
     const uint32_t *uses; /* indexes of services */
     size_t uses_count;
+
+    const struct service_job *job; /* NULL: it is a service, and runs always */
 
     /* Its life. */
     enum check_kind check;
