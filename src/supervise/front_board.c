@@ -193,9 +193,18 @@ static enum board_state up_state(const struct instance *instance)
     return check_by_gateway(rolling_check(instance)) ? BOARD_STARTING : BOARD_DRAINING;
 }
 
-static enum board_state state_of(const struct instance *instance)
+/* One that was adopted, and has not been heard of yet: its row says where it listens. */
+static bool row_holds(const struct instance *instance, const struct board_instance *was)
 {
-    if (instance->main_ended || !instance->port_count)
+    return !instance->port_count && !instance->main_ended &&
+           was->epoch == instance->record->epoch && was->number == instance->number &&
+           was->state != BOARD_FREE && was->state != BOARD_DOWN &&
+           lifecycle_running(instance->life.state);
+}
+
+static enum board_state state_of(const struct instance *instance, bool listens)
+{
+    if (instance->main_ended || !listens)
         return BOARD_DOWN;
     switch (instance->life.state) {
     case STATE_STARTING:
@@ -272,7 +281,8 @@ static void row_fill(const struct instance *instance, const struct board_instanc
                      uint32_t next, struct board_instance *ret_row)
 {
     const struct unit *unit = instance->unit;
-    enum board_state state = state_of(instance);
+    bool holds = row_holds(instance, was);
+    enum board_state state = state_of(instance, holds || instance->port_count);
     memset(ret_row, 0, sizeof *ret_row); /* it is compared by its bytes */
     atomic_init(&ret_row->state, state);
     ret_row->service = front_number(unit);
@@ -285,6 +295,10 @@ static void row_fill(const struct instance *instance, const struct board_instanc
     ret_row->term = instance->claim.term;
     ret_row->up_ms = was->up_ms;
     ports_fill(instance, ret_row);
+    if (holds) {
+        memcpy(ret_row->ports, was->ports, sizeof ret_row->ports);
+        memcpy(ret_row->udp_ports, was->udp_ports, sizeof ret_row->udp_ports);
+    }
     if (state == BOARD_UP && (was->state != BOARD_UP || was->epoch != ret_row->epoch))
         ret_row->up_ms = loop_now(unit->supervisor->loop);
 }

@@ -26,8 +26,9 @@ static bool texts_differ(const char *one, const char *other)
 
 static bool quotas_differ(const struct quota *one, const struct quota *other)
 {
-    return one->memory_bytes != other->memory_bytes || one->cpu_percent != other->cpu_percent ||
-           one->tasks != other->tasks;
+    return one->memory_bytes != other->memory_bytes ||
+           one->memory_soft_bytes != other->memory_soft_bytes ||
+           one->cpu_percent != other->cpu_percent || one->tasks != other->tasks;
 }
 
 static bool caches_differ(const struct topology *one, const struct topology *other)

@@ -4,6 +4,7 @@ import collections
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -216,3 +217,32 @@ def test_a_thousand_sessions_over_reloads(cluster, programs):
     assert [ask_udp(PORT, client=client) for client in held] == homes
     for client in held:
         client.close()
+
+
+def test_no_datagram_is_lost_while_a_supervisor_takes_over(cluster, programs):
+    """The board knows where adopted instances listen before they are heard of again."""
+    cluster.up(echo(programs))
+    cluster.wait_up(3)
+    over, lost, answered = threading.Event(), [], []
+
+    def ask():
+        with udp() as client:
+            while not over.wait(0.002):
+                try:
+                    answered.append(ask_udp(PORT, client=client, timeout=2))
+                except OSError as error:
+                    lost.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        os.kill(cluster.supervisor(), signal.SIGKILL)
+        cluster.process.wait()
+        time.sleep(0.3)  # they are asked while nobody supervises
+        cluster.up()
+        cluster.wait_up(3)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not lost and len(answered) > 300, (len(answered), lost[:3])
