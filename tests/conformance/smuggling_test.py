@@ -241,8 +241,7 @@ def test_no_boundary_differs(between, name):
         client.send(CORPUS[name])
         client.socket.shutdown(socket.SHUT_WR)
         answered = client.until_end()
-    seen = settled(origin.requests)[before:]
-    lines = settled(lambda: logged(log))[logged_before:]
+    seen, lines = settled(lambda: (origin.requests()[before:], logged(log)[logged_before:]))
     assert answered.startswith(b"HTTP/1.1 "), answered[:100]
     # An origin may be asked and hang up, or refuse before it counts; it must never see more.
     told = passed_on(lines)
