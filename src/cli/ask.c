@@ -63,6 +63,13 @@ int command_down(const struct cli *cli)
                           : cli_usage("down");
 }
 
+int command_leave(const struct cli *cli)
+{
+    return cli->argc == 1
+               ? ask_simply(cli, json_pack("{s:s, s:b}", "command", "down", "leave", true))
+               : cli_usage("leave");
+}
+
 int command_scale(const struct cli *cli)
 {
     char *equals = cli->argc == 2 ? strchr(cli->argv[1], '=') : NULL;

@@ -41,6 +41,8 @@ static const struct command {
      "take answers out of a cache"},
     {"upgrade", command_upgrade, "[--binary FILE]",
      "let another executable of enginx take the place of the one that runs"},
+    {"leave", command_leave, "",
+     "end enginx alone: programs and connections go on, and the next `enginx up` adopts them"},
     {"down", command_down, "", "stop everything, in order"},
     {"help", command_help, "[COMMAND | DIRECTIVE | --directives | --markdown]",
      "explain a command or a directive of the configuration"},

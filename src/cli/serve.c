@@ -44,6 +44,7 @@ struct serving {
     const char *back;      /* why the executable before us must go on; NULL: no need */
     int exit_code;
     bool served; /* everything was up once */
+    bool left;   /* what runs goes on, for the next supervisor */
 };
 
 /* ---- log --------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ static void serving_changed(void *owner)
     control_server_changed(serving->control);
     if (supervisor_at_rest(supervisor))
         loop_stop(serving->loop);
-    if (supervisor->upgrade_to)
+    if (supervisor->upgrade_to || supervisor->leaving)
         handover_look(serving);
 }
 
@@ -420,8 +421,9 @@ static int serving_run(struct serving *serving, const char *state)
     }
     if (!error)
         handover_trust(); /* who ends in order, however early, is not followed by the old one */
+    serving->left = !error && serving->supervisor->leaving;
     struct control_server *control = serving->control;
-    supervisor_free(serving->supervisor, error != 0);
+    supervisor_free(serving->supervisor, error || serving->left);
     serving->supervisor = NULL;
     serving->control = NULL;
     control_server_free(control);
@@ -545,7 +547,8 @@ int serve(const struct cli *cli, struct topology *topology, const struct serve_o
         return code;
     }
     code = serve_in(&serving, cli, topology, state);
-    if (!handover_of()->taken || code == CLI_OK) /* what runs may be another's to adopt */
+    /* What runs may be another's to adopt. */
+    if (!serving.left && (!handover_of()->taken || code == CLI_OK))
         state_remove(state);
     return code;
 }

@@ -514,10 +514,12 @@ static const char *command_upgrade(struct client *client, const json_t *request)
 
 static const char *command_down(struct client *client, const json_t *request)
 {
-    (void)request;
+    struct supervisor *supervisor = client->server->supervisor;
     client->waits = never;
-    if (!client->server->supervisor->ending) /* a second call would kill */
-        supervisor_end(client->server->supervisor);
+    if (json_is_true(json_object_get(request, "leave")))
+        supervisor_leave(supervisor);
+    else if (!supervisor->ending) /* a second call would kill */
+        supervisor_end(supervisor);
     return NULL;
 }
 

@@ -163,8 +163,10 @@ void front_elders_find(struct front *front, bool memory_kept)
         if (elder->pid && !memory_kept)
             record->lane = LANE_NONE;
     }
-    if (front->supervisor->options.upgraded)
+    struct gateway_record *gateway = records_gateway(front->supervisor->records);
+    if (front->supervisor->options.upgraded || gateway->left)
         elder_take(front, memory_kept);
+    gateway->left = 0;
     front->lane = lane_free(front);
 }
 

@@ -70,7 +70,7 @@ struct gateway_record {
     int32_t pid;         /* 0: none was started */
     uint64_t start_ticks;
     uint32_t lane; /* of the tally */
-    uint32_t pad;
+    uint32_t left; /* 1: its supervisor left in order; the next starts a gateway of its own */
     struct elder_record { /* gateways that another has taken over from (front_elder.c) */
         int32_t pid;      /* 0: none */
         uint32_t lane;

@@ -420,6 +420,8 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
         return;
     reload_cancel(supervisor);
     upgrade_end(supervisor);
+    if (leave && supervisor->leaving && supervisor->records)
+        records_gateway(supervisor->records)->left = 1;
     scaling_end(supervisor);
     units_end(supervisor, leave);
     front_end(supervisor, leave);
@@ -541,8 +543,15 @@ void supervisor_end(struct supervisor *supervisor)
             unit_end(&supervisor->units[i], true);
     }
     supervisor->ending = true;
+    supervisor->leaving = false; /* there will be nothing to be left */
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         unit_end_if_free(supervisor, &supervisor->units[i]);
+    supervisor_note_change(supervisor, NULL);
+}
+
+void supervisor_leave(struct supervisor *supervisor)
+{
+    supervisor->leaving = !supervisor->ending;
     supervisor_note_change(supervisor, NULL);
 }
 

@@ -62,6 +62,7 @@ struct supervisor {
     struct reload *reload;      /* under way; NULL: none */
     struct upgrade *trial;      /* of another executable; NULL: none */
     char *upgrade_to;           /* to be executed in our place; NULL: nothing */
+    bool leaving;               /* to end as soon as that loses nothing; all else goes on */
     struct marks *marks;        /* finds processes where there are no cgroups */
     struct links *users;        /* of each service */
     struct links *listeners;    /* of each service */
@@ -110,6 +111,9 @@ void supervisor_free(struct supervisor *supervisor, bool leave);
 void supervisor_begin(struct supervisor *supervisor);
 /* In order: what uses others before what is used. Called again: at once, by SIGKILL. */
 void supervisor_end(struct supervisor *supervisor);
+/* For a later supervisor to take everything over: ends the process (cli/serve.c) as soon as that
+ * loses nothing, unless the cluster is going down. */
+void supervisor_leave(struct supervisor *supervisor);
 /* After supervisor_end: no instance has a process any more. */
 bool supervisor_at_rest(const struct supervisor *supervisor);
 /* Everything wanted is up or failed. */

@@ -172,7 +172,7 @@ void upgrade_disown(struct supervisor *supervisor, const void *owner)
 
 bool upgrade_ready(const struct supervisor *supervisor)
 {
-    return supervisor->upgrade_to && !supervisor->reload &&
+    return (supervisor->upgrade_to || supervisor->leaving) && !supervisor->reload &&
            (!supervisor->keeper || keeper_waiting(supervisor->keeper) == 0);
 }
 

@@ -31,6 +31,7 @@ int upgrade_begin(struct supervisor *supervisor, const char *executable, upgrade
                   void *owner, char why[UPGRADE_WHY_BYTES]);
 /* Whoever waits is not to be told any more. */
 void upgrade_disown(struct supervisor *supervisor, const void *owner);
-/* Nothing is on its way any more that would be lost by executing another program now. */
+/* Who is to be replaced may go: nothing is on its way any more that would be lost by executing
+ * another program, or ending, now. */
 bool upgrade_ready(const struct supervisor *supervisor);
 void upgrade_end(struct supervisor *supervisor);

@@ -29,7 +29,7 @@ def sh(*arguments, code=0):
 def of_unit(key):
     """The command of the unit, as systemd would run it."""
     text = re.search(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)[1]
-    return shlex.split(text.replace("%i", NAME))
+    return shlex.split(text.replace("%i", NAME).replace("%n", f"enginx@{NAME}.service").replace("$$", "$"))
 
 
 def wait(condition, what):
