@@ -70,6 +70,7 @@ enum directive_id {
     DIRECTIVE_RETRY,
     DIRECTIVE_HOLD,
     DIRECTIVE_EJECT,
+    DIRECTIVE_BREAKER,
     /* in the blocks of listen, host and route. */
     DIRECTIVE_CERTIFICATE,
     DIRECTIVE_LISTEN_TLS,

@@ -13,6 +13,7 @@
 #include "supervise/supervisor.h"
 #include "supervise/usage.h"
 #include "topology/addresses.h"
+#include "upstream/breaker.h"
 
 enum { CPU_SAMPLE_MS = 500 };
 
@@ -111,10 +112,22 @@ static json_t *latency_json(const struct traffic *traffic)
     return object;
 }
 
+static json_t *breaker_json(const struct tally_traffic *sum)
+{
+    json_t *object = json_object();
+    enum breaker_state state = (enum breaker_state)tally_breaker_state(sum);
+    json_object_set_new(object, "state", json_string(breaker_state_name(state)));
+    json_object_set_new(object, "opened", count_json(sum->breaker_opened));
+    json_object_set_new(object, "refused", count_json(sum->broken));
+    return object;
+}
+
 static void traffic_add(json_t *object, struct unit *unit)
 {
     const struct supervisor *supervisor = unit->supervisor;
     const struct tally *tally = front_tally(supervisor->front);
+    if (!tally || !unit->service->gateway.breaker.failures)
+        json_object_set_new(object, "breaker", json_null());
     if (!tally) {
         json_object_set_new(object, "requests_total", json_null());
         json_object_set_new(object, "requests_per_second", json_null());
@@ -128,6 +141,8 @@ static void traffic_add(json_t *object, struct unit *unit)
     json_object_set_new(object, "requests_per_second",
                         json_real((double)(int64_t)(traffic->requests_per_second * 10) / 10));
     json_object_set_new(object, "latency_ms", latency_json(traffic));
+    if (unit->service->gateway.breaker.failures)
+        json_object_set_new(object, "breaker", breaker_json(&sum));
 }
 
 /* ---- the document -----------------------------------------------------------------------------

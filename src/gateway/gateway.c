@@ -15,6 +15,7 @@
 #include "base/scoped.h"
 #include "base/trim.h"
 #include "event/signals.h"
+#include "gateway/breaks.h"
 #include "gateway/build.h"
 #include "gateway/caches.h"
 #include "gateway/core/opener.h"
@@ -51,6 +52,7 @@ static struct {
     struct caches caches;
     int cache_files[CACHES_MAX]; /* of the next generation; -1: none */
     struct resolved *resolved;
+    struct breaks breaks;
     struct stash *stash; /* NULL: one thread */
     struct resolver *resolver;
     struct checker *checker;
@@ -109,6 +111,20 @@ static void role_told(void *owner, uint32_t slot, uint32_t epoch, const char *wo
         tell(MESSAGE_IS, number, word);
     else
         tell(MESSAGE_IS_UNKNOWN, number, why);
+}
+
+static void break_told(const char *service, enum breaker_state state, const char *why)
+{
+    struct message message;
+    if (message_init(&message, MESSAGE_BREAKER, service))
+        return;
+    message.number = state;
+    message.bytes = why;
+    message.length = strlen(why);
+    /* One that drains has a successor, whose word counts. */
+    int error = gateway.draining ? 0 : message_send(ROLE_FD, PARTY_GATEWAY, &message);
+    if (error)
+        log_warn("breaker-changed", "service=%s state=%s", service, breaker_state_name(state));
 }
 
 /* ---- generations -------------------------------------------------------------------------------
@@ -250,6 +266,18 @@ static int parts_make(void)
     return gateway.checker && gateway.tickets ? 0 : -ENOMEM;
 }
 
+static int breakers_make(void)
+{
+    gateway.breaks = (struct breaks){
+        .breakers = breakers_new(tally_sizes(gateway.tally)->threads),
+        .board = gateway.board,
+        .tally = gateway.tally,
+        .thread = gateway.lane * tally_sizes(gateway.tally)->threads,
+        .call = break_told,
+    };
+    return gateway.breaks.breakers ? breaks_start(&gateway.breaks, gateway.loop) : -ENOMEM;
+}
+
 static int stash_make(void)
 {
     if (tally_sizes(gateway.tally)->threads > 1)
@@ -275,6 +303,7 @@ static int parts_start(const struct generation *first)
         .board = gateway.board,
         .tally = gateway.tally,
         .resolved = gateway.resolved,
+        .breakers = gateway.breaks.breakers,
         .stash = gateway.stash,
         .bell = gateway.bell,
         .wake_fd = gateway.wake,
@@ -297,6 +326,8 @@ static int begin(void)
     int error = parts_make();
     if (!error)
         error = stash_make();
+    if (!error)
+        error = breakers_make();
     if (!error)
         error = confine();
     return error ? error : parts_start(gateway.prepared);

@@ -336,6 +336,34 @@ static void traffic_family_print(const struct page *page, enum tally_kind kind,
     }
 }
 
+/* Of breakers that have opened, and not once in each line of those that never did. */
+static void breakers_print(const struct page *page)
+{
+    static const struct family families[] = {
+        {"_breaker_opened_total", "counter", "Times that the breaker has opened.",
+         TRAFFIC(breaker_opened), 0},
+        {"_breaker_refused_total", "counter", "Requests that the breaker did not let pass.",
+         TRAFFIC(broken), 0},
+    };
+    head_print(page->out, "service", "_breaker_state", "gauge",
+               "0: closed, 1: open, 2: half-open.");
+    for (size_t i = 0; i < page->traffic_count[TALLY_SERVICE]; i++) {
+        const struct traffic_row *row = &page->traffic[TALLY_SERVICE][i];
+        if (row->sum.breaker_opened)
+            count_print(page->out, "service", "_breaker_state", row->labels, "",
+                        tally_breaker_state(&row->sum));
+    }
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        head_print(page->out, "service", families[f].name, families[f].type, families[f].help);
+        for (size_t i = 0; i < page->traffic_count[TALLY_SERVICE]; i++) {
+            const struct traffic_row *row = &page->traffic[TALLY_SERVICE][i];
+            if (row->sum.breaker_opened)
+                count_print(page->out, "service", families[f].name, row->labels, "",
+                            count_at(&row->sum, families[f].offset));
+        }
+    }
+}
+
 /* The count is the sum of the buckets, so that both agree while they are counted on. */
 static void histogram_print(const struct page *page, const char *object,
                             const struct traffic_row *row)
@@ -374,6 +402,8 @@ static void traffic_print(const struct page *page, enum tally_kind kind)
             traffic_family_print(page, kind, &traffic_families[i]);
     if (kind != TALLY_SERVICE)
         guards_print(page, kind);
+    else
+        breakers_print(page);
     head_print(page->out, object, "_request_seconds", "histogram", "Time of whole requests.");
     for (size_t i = 0; i < page->traffic_count[kind]; i++)
         if (page->traffic[kind][i].sum.requests) /* half of the page, were it all zeros */

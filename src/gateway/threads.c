@@ -174,6 +174,7 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,
+        .breakers = setup->breakers,
         .stash = setup->stash,
         .logger_fd = setup->logger_fd,
         .wake_fd = setup->wake_fd,

@@ -24,6 +24,7 @@ struct threads_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
+    struct breakers *breakers;
     struct stash *stash;
     int bell;      /* the board's eventfd */
     int wake_fd;   /* see upstream_place; -1: none */

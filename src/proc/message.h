@@ -62,8 +62,10 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                                       number: its place there; descriptor */
                     MESSAGE_PURGE, /* supervisor → gateway; name: of a cache, `*`: all; bytes: what
                                       (gateway/caches.h) */
-                    MESSAGE_PURGED, /* gateway → supervisor: that was done; number: of answers */
-                    MESSAGE_WAKE,   /* supervisor → gateway; descriptor: an eventfd */
+                    MESSAGE_PURGED,  /* gateway → supervisor: that was done; number: of answers */
+                    MESSAGE_WAKE,    /* supervisor → gateway; descriptor: an eventfd */
+                    MESSAGE_BREAKER, /* gateway → supervisor; name: of a service, number: what its
+                                        breaker is now (upstream/breaker.h); bytes: why */
                     MESSAGE_KINDS,
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "upstream/breaker.h"
 
 enum { GRACE_MS = 50 };
 
@@ -48,6 +49,22 @@ static void health_heard(const struct front *front, const struct message *messag
     char why[FRONT_WHY_BYTES];
     snprintf(why, sizeof why, "%.*s", (int)message->length, message->bytes);
     instance_checked(instance, message->kind == MESSAGE_WELL, why);
+}
+
+static void breaker_heard(const struct front *front, const struct message *message)
+{
+    char text[FRONT_WHY_BYTES], why[FRONT_WHY_BYTES];
+    const struct service *service = topology_service(front->supervisor->topology, message->name);
+    if (!service) /* it is gone meanwhile */
+        return;
+    snprintf(text, sizeof text, "%.*s", (int)message->length, message->bytes);
+    if (message->number == BREAKER_OPEN)
+        log_warn("breaker-open", "service=%s why=%s", service->name,
+                 log_text(text, why, sizeof why));
+    else if (message->number == BREAKER_HALF_OPEN)
+        log_change("breaker-half-open", "service=%s", service->name);
+    else
+        log_info("breaker-closed", "service=%s", service->name);
 }
 
 /* Whoever waits for the preparation is told, once. */
@@ -109,6 +126,8 @@ void front_heard(struct front *front, const struct message *message)
         health_heard(front, message);
     else if (message->kind == MESSAGE_IS || message->kind == MESSAGE_IS_UNKNOWN)
         role_heard(front, message);
+    else if (message->kind == MESSAGE_BREAKER)
+        breaker_heard(front, message);
     else if (message->kind == MESSAGE_PURGED)
         front_purge_heard(front, message->number);
     else

@@ -160,6 +160,29 @@ static void capacity_apply(struct service_gateway *gateway, const struct stateme
     gateway->idle_max = option_number(statement, CAPACITY_IDLE);
 }
 
+enum {
+    BREAKER_FAILURES,
+    BREAKER_ERRORS,
+    BREAKER_WITHIN,
+    BREAKER_OPEN,
+    BREAKER_PROBES,
+    BREAKER_STATUS
+};
+
+static void breaker_apply(struct service_breaker *breaker, const struct statement *statement)
+{
+    const struct value *status = &statement->options[BREAKER_STATUS];
+    *breaker = (struct service_breaker){
+        .failures = option_number(statement, BREAKER_FAILURES),
+        .errors_percent = option_number(statement, BREAKER_ERRORS),
+        .within_ms = option_number(statement, BREAKER_WITHIN),
+        .open_ms = option_number(statement, BREAKER_OPEN),
+        .probes = option_number(statement, BREAKER_PROBES),
+        .status_low = (uint16_t)status->range.low,
+        .status_high = (uint16_t)status->range.high,
+    };
+}
+
 void draft_speaks_settle(struct builder *builder, struct service *service)
 {
     const struct statement *capacity = builder_first(builder, DIRECTIVE_CAPACITY);
@@ -207,6 +230,9 @@ void draft_gateway_apply(struct builder *builder, struct service *service,
     case DIRECTIVE_EJECT:
         gateway->eject_failures = option_number(statement, 0);
         gateway->eject_ms = option_number(statement, 1);
+        break;
+    case DIRECTIVE_BREAKER:
+        breaker_apply(&gateway->breaker, statement);
         break;
     case DIRECTIVE_SPEAKS:
         gateway->speaks = (enum service_speaks)statement->arguments[0].choice;

@@ -73,6 +73,13 @@ static void gateway_dump(const struct service_gateway *gateway, FILE *out)
     NUMBER(gateway, hold_ms);
     NUMBER(gateway, eject_failures);
     NUMBER(gateway, eject_ms);
+    NUMBER(&gateway->breaker, failures);
+    NUMBER(&gateway->breaker, errors_percent);
+    NUMBER(&gateway->breaker, within_ms);
+    NUMBER(&gateway->breaker, open_ms);
+    NUMBER(&gateway->breaker, probes);
+    NUMBER(&gateway->breaker, status_low);
+    NUMBER(&gateway->breaker, status_high);
     TEXT(gateway, check_path);
     TEXT(gateway, check_host);
     NUMBER(gateway, check_status_low);

@@ -34,7 +34,8 @@ static bool listener_needs(const struct statement *statement, const struct liste
     return text != NULL;
 }
 
-static bool service_needs(const struct service *service, char reason[REASON_BYTES])
+static bool service_needs(const struct service *service, const struct listener *listener,
+                          char reason[REASON_BYTES])
 {
     const struct service_gateway *gateway = &service->gateway;
     const char *text = NULL;
@@ -44,6 +45,8 @@ static bool service_needs(const struct service *service, char reason[REASON_BYTE
         text = "is spoken to by TLS";
     else if (gateway->proxy_protocol)
         text = "gets a PROXY header";
+    else if (gateway->breaker.failures && listener->protocol == PROTOCOL_TCP)
+        text = "has a `breaker`";
     if (text)
         snprintf(reason, REASON_BYTES, "`%s` %s", service->name, text);
     return text != NULL;
@@ -143,7 +146,7 @@ void listener_path_settle(struct builder *builder, const struct publication *pub
     char reason[REASON_BYTES] = "";
     const char *balance = service ? balance_needs(service) : NULL;
     bool needs = listener_needs(statement, listener, reason) ||
-                 (service && (service_needs(service, reason) ||
+                 (service && (service_needs(service, listener, reason) ||
                               port_needs(statement, service, listener, reason)));
     if (service)
         requests_only(builder, statement, service);

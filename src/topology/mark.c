@@ -357,15 +357,18 @@ static void mark_gateway(uint64_t *mark, const struct service_gateway *gateway)
                                  gateway->check_send, gateway->check_expect};
     mark_texts(mark, texts, sizeof texts / sizeof texts[0]);
     mark_number(mark, gateway->speaks);
+    const struct service_breaker *breaker = &gateway->breaker;
     const uint64_t numbers[] = {
-        gateway->proxy_protocol,   gateway->hash_key,        gateway->hash_bound_percent,
-        gateway->slow_start_ms,    gateway->connections_max, gateway->requests_max,
-        gateway->idle_max,         gateway->connect_ms,      gateway->send_ms,
-        gateway->response_ms,      gateway->read_ms,         gateway->idle_ms,
-        gateway->tunnel_ms,        gateway->retry_tries,     gateway->retry_budget_percent,
-        gateway->retry_methods,    gateway->hold_max,        gateway->hold_ms,
-        gateway->eject_failures,   gateway->eject_ms,        gateway->check_status_low,
-        gateway->check_status_high};
+        gateway->proxy_protocol,    gateway->hash_key,        gateway->hash_bound_percent,
+        gateway->slow_start_ms,     gateway->connections_max, gateway->requests_max,
+        gateway->idle_max,          gateway->connect_ms,      gateway->send_ms,
+        gateway->response_ms,       gateway->read_ms,         gateway->idle_ms,
+        gateway->tunnel_ms,         gateway->retry_tries,     gateway->retry_budget_percent,
+        gateway->retry_methods,     gateway->hold_max,        gateway->hold_ms,
+        gateway->eject_failures,    gateway->eject_ms,        gateway->check_status_low,
+        gateway->check_status_high, breaker->failures,        breaker->errors_percent,
+        breaker->within_ms,         breaker->open_ms,         breaker->probes,
+        breaker->status_low,        breaker->status_high};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mark_number(mark, numbers[i]);
 }

@@ -33,6 +33,7 @@ static void defaults_are_as_the_reference_says(void **state)
     assert_int_equal(gateway->hold_ms, 30000);
     assert_int_equal(gateway->eject_failures, 5);
     assert_int_equal(gateway->eject_ms, 10000);
+    assert_int_equal(gateway->breaker.failures, 0); /* there is none */
     topology_free(topology);
 }
 
@@ -44,7 +45,8 @@ static void everything_can_be_said(void **state)
                 "proxy-protocol v2; slow-start 5s; capacity connections=1 requests=2 idle=3; "
                 "timeout connect=1s send=2s response=3s read=4s idle=5s tunnel=6s; "
                 "retry tries=0 budget=7% methods=all; hold requests=8 within=9s; "
-                "eject failures=10 for=11s;");
+                "eject failures=10 for=11s; "
+                "breaker failures=12 errors=13% within=14s open=15s probes=16 status=502-504;");
     const struct service_gateway *gateway = &topology->services[0].gateway;
     assert_true(gateway->tls.on);
     assert_true(gateway->tls.verify);
@@ -70,6 +72,23 @@ static void everything_can_be_said(void **state)
     assert_int_equal(gateway->hold_ms, 9000);
     assert_int_equal(gateway->eject_failures, 10);
     assert_int_equal(gateway->eject_ms, 11000);
+    assert_int_equal(gateway->breaker.failures, 12);
+    assert_int_equal(gateway->breaker.errors_percent, 13);
+    assert_int_equal(gateway->breaker.within_ms, 14000);
+    assert_int_equal(gateway->breaker.open_ms, 15000);
+    assert_int_equal(gateway->breaker.probes, 16);
+    assert_int_equal(gateway->breaker.status_low, 502);
+    assert_int_equal(gateway->breaker.status_high, 504);
+    topology_free(topology);
+    topology = service("run x; breaker;");
+    gateway = &topology->services[0].gateway;
+    assert_int_equal(gateway->breaker.failures, 5);
+    assert_int_equal(gateway->breaker.errors_percent, 50);
+    assert_int_equal(gateway->breaker.within_ms, 10000);
+    assert_int_equal(gateway->breaker.open_ms, 10000);
+    assert_int_equal(gateway->breaker.probes, 1);
+    assert_int_equal(gateway->breaker.status_low, 500);
+    assert_int_equal(gateway->breaker.status_high, 599);
     topology_free(topology);
     topology = service("run x; tls;");
     assert_string_equal(topology->services[0].gateway.tls.ca_file,

@@ -100,6 +100,17 @@ struct service_role { /* `role …` in a service: who is its primary */
 
 enum retry_methods { RETRY_SAFE, RETRY_IDEMPOTENT, RETRY_ALL };
 
+/* `breaker …;` in a service (upstream/breaker.h). */
+struct service_breaker {
+    uint32_t failures;       /* so many tries failed, 0: there is none */
+    uint32_t errors_percent; /* and at least this share, */
+    uint32_t within_ms;      /* of those that ended in this time */
+    uint32_t open_ms;
+    uint32_t probes;      /* good ones that close it again */
+    uint16_t status_low;  /* of HTTP: these are failures, from … */
+    uint16_t status_high; /* … to */
+};
+
 /* What only the gateway does with a service. */
 struct service_gateway {
     const struct remote *remotes; /* with any, the service has no instances */
@@ -130,6 +141,7 @@ struct service_gateway {
      * so long at least; a good check (or the next try, without checks) brings it back. */
     uint32_t eject_failures;
     uint32_t eject_ms;
+    struct service_breaker breaker;
     const char *check_path;     /* CHECK_HTTP; CHECK_GRPC: the service's name, NULL: all of it */
     const char *check_host;     /* Host of the check; NULL: the endpoint's */
     uint16_t check_status_low;  /* good from … */

@@ -437,11 +437,12 @@ static void traffic_restart(void *row)
     count_clear(&traffic->requests_now);
     count_clear(&traffic->connections_now);
     count_clear(&traffic->held_now);
+    count_clear(&traffic->breaker_now);
 }
 
 /* Calls for the rows of the table [start, start + count × stride) that lie in pages which were
  * written once: to read the others would make them (a row that begins in the page before makes
- * that one). */
+ * that one, and one that ends in the next, that). */
 static void touched_rows(const struct tally *tally, char *start, size_t count, size_t stride,
                          void (*call)(void *row))
 {

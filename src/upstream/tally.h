@@ -26,6 +26,9 @@ enum {
     TALLY_BUCKETS = 20, /* of latency: up to 100 µs, 200, 400, … by doubling; the last: above */
     TALLY_NAME_BYTES = 192,
     TALLY_GUARDS = 8,
+    /* Of each process that counts, so their sum tells both. */
+    TALLY_BREAKER_OPEN = 1,
+    TALLY_BREAKER_HALF_OPEN = 256,
 };
 
 /* Written with relaxed stores by the owning thread only. */
@@ -71,7 +74,18 @@ struct tally_traffic { /* of a service, listener or route */
     tally_count latency_us; /* sum, of whole requests */
     tally_count latency[TALLY_BUCKETS];
     tally_count guarded[TALLY_GUARDS]; /* refused by guards, by their kind (topology/guard.h) */
+    tally_count broken;                /* refused by the service's breaker */
+    /* Of the breaker, by the main thread, in the rows of the lane's first thread. */
+    tally_count breaker_opened;
+    tally_count breaker_now; /* TALLY_BREAKER_…; 0: closed */
 };
+
+/* As enum breaker_state (breaker.h), of a sum: open where any process has it open. */
+static inline unsigned tally_breaker_state(const struct tally_traffic *sum)
+{
+    uint64_t now = sum->breaker_now;
+    return now % TALLY_BREAKER_HALF_OPEN ? 1 : now ? 2 : 0;
+}
 
 enum tally_kind { TALLY_SERVICE, TALLY_LISTENER, TALLY_ROUTE, TALLY_KINDS };
 

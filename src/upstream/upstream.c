@@ -25,6 +25,18 @@ static void upstream_place_find(struct upstream *upstream)
     upstream->tally = tally;
 }
 
+/* Without memory for one it is as if the service had none. */
+static void upstream_breaker_settle(struct upstream *upstream)
+{
+    bool wanted = upstream->service->gateway.breaker.failures && upstream->place.breakers;
+    if (wanted && !upstream->breaker)
+        upstream->breaker = breakers_take(upstream->place.breakers, upstream->service->name);
+    if (wanted)
+        return;
+    shared_breaker_unref(upstream->breaker);
+    upstream->breaker = NULL;
+}
+
 struct upstream *upstream_new(const struct upstream_place *place, const struct topology *topology,
                               const struct service *service)
 {
@@ -38,6 +50,7 @@ struct upstream *upstream_new(const struct upstream_place *place, const struct t
     TAILQ_INIT(&upstream->waiters);
     LIST_INIT(&upstream->all);
     upstream_place_find(upstream);
+    upstream_breaker_settle(upstream);
     return upstream;
 }
 
@@ -47,6 +60,7 @@ void upstream_settle(struct upstream *upstream, const struct topology *topology,
     (void)topology;
     upstream->service = service;
     upstream_place_find(upstream);
+    upstream_breaker_settle(upstream);
     for (struct roster *roster = upstream->rosters; roster; roster = roster->next)
         roster->stale = true;
     if (upstream->waiting > 0)
@@ -70,6 +84,8 @@ void upstream_free(struct upstream *upstream)
         LIST_REMOVE(own, all);
         own->endpoint.upstream = NULL;
     }
+    shared_breaker_unref(upstream->breaker);
+    upstream->breaker = NULL;
     if (!upstream->looking)
         free(upstream);
 }
@@ -142,6 +158,80 @@ bool upstream_retry_allowed(struct upstream *upstream)
         return false;
     tally_add(&upstream->tally->retries, 1);
     return true;
+}
+
+/* ---- the breaker ---------------------------------------------------------------------------- */
+
+static struct breaker_user breaker_user(const struct upstream *upstream)
+{
+    return (struct breaker_user){.shared = upstream->breaker,
+                                 .settings = &upstream->service->gateway.breaker,
+                                 .thread = upstream->place.thread % upstream->threads,
+                                 .now_ms = loop_now(upstream->place.loop)};
+}
+
+bool upstream_passes(struct upstream *upstream, breaker_pass *ret_pass)
+{
+    *ret_pass = 0;
+    if (!upstream->breaker)
+        return true;
+    const struct breaker_user user = breaker_user(upstream);
+    if (shared_breaker_passes(&user, ret_pass))
+        return true;
+    *ret_pass = 0;
+    tally_add(&upstream->tally->broken, 1);
+    return false;
+}
+
+bool upstream_closed(const struct upstream *upstream)
+{
+    return !upstream->breaker || shared_breaker_closed(upstream->breaker);
+}
+
+bool upstream_may_pass(const struct upstream *upstream)
+{
+    if (!upstream->breaker)
+        return true;
+    const struct breaker_user user = breaker_user(upstream);
+    return shared_breaker_may_pass(&user);
+}
+
+uint64_t upstream_rests_ms(const struct upstream *upstream)
+{
+    if (!upstream->breaker)
+        return 0;
+    const struct breaker_user user = breaker_user(upstream);
+    return shared_breaker_rests_ms(&user);
+}
+
+/* A pass may be older than a reload that took the breaker away. */
+static bool breaker_hears(const struct upstream *upstream, const breaker_pass *pass)
+{
+    return *pass && upstream->breaker;
+}
+
+void upstream_good(const struct upstream *upstream, breaker_pass *pass)
+{
+    if (!breaker_hears(upstream, pass))
+        return;
+    const struct breaker_user user = breaker_user(upstream);
+    shared_breaker_good(&user, pass);
+}
+
+void upstream_bad(const struct upstream *upstream, breaker_pass *pass)
+{
+    if (!breaker_hears(upstream, pass))
+        return;
+    const struct breaker_user user = breaker_user(upstream);
+    shared_breaker_bad(&user, pass);
+}
+
+void upstream_over(const struct upstream *upstream, breaker_pass *pass)
+{
+    if (!breaker_hears(upstream, pass))
+        return;
+    const struct breaker_user user = breaker_user(upstream);
+    shared_breaker_over(&user, pass);
 }
 
 /* ---- news ----------------------------------------------------------------------------------- */

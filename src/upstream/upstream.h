@@ -25,6 +25,7 @@
 #include "event/loop.h"
 #include "topology/topology.h"
 #include "upstream/board.h"
+#include "upstream/breakers.h"
 #include "upstream/tally.h"
 
 struct upstream;
@@ -75,6 +76,7 @@ struct upstream_place {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved; /* NULL: no remote endpoints */
+    struct breakers *breakers;       /* NULL: no service has one */
     struct low_water *low_water;     /* NULL: idle connections are not shared with other threads */
     unsigned thread;
     struct random_state *random;
@@ -152,6 +154,22 @@ void endpoint_idle_remove(struct endpoint *endpoint, struct pooled *pooled);
 /* When there is none: the descriptor of one that another thread had no need of; plain, connected,
  * with nothing to read, counted in the tally already; -1: none. It costs a load to learn that. */
 int endpoint_stash_take(struct endpoint *endpoint);
+
+/* ---- the breaker ---- */
+
+/* Does the service's breaker let a try begin? False: it does not, which is counted; answer at once.
+ * Without a breaker always, and the pass is 0: what follows says nothing then. */
+bool upstream_passes(struct upstream *upstream, breaker_pass *ret_pass);
+/* Is the breaker closed, or are probes of use? Both without passing. */
+bool upstream_closed(const struct upstream *upstream);
+bool upstream_may_pass(const struct upstream *upstream);
+/* For how long it will let nobody pass; 0: that is over, or there is none. */
+uint64_t upstream_rests_ms(const struct upstream *upstream);
+/* The outcome of a try: it goes well (and may still turn out to be bad), is bad, is over. The pass
+ * ends with the two latter. */
+void upstream_good(const struct upstream *upstream, breaker_pass *pass);
+void upstream_bad(const struct upstream *upstream, breaker_pass *pass);
+void upstream_over(const struct upstream *upstream, breaker_pass *pass);
 
 /* ---- waiting ---- */
 

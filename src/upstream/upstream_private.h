@@ -87,6 +87,7 @@ struct upstream {
     uint32_t number; /* on the board; BOARD_NONE: it is not there */
     uint32_t row;    /* in the tally */
     struct tally_traffic *tally;
+    struct shared_breaker *breaker; /* NULL: the service has none */
     uint32_t threads;
     struct roster *rosters; /* the one that was asked for first is the first */
     uint64_t up_seen_ms;    /* when the last choice was made */

@@ -413,6 +413,7 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,
+        .breakers = setup->breakers,
         .thread = setup->thread,
         .random = &worker->random,
         .wake_fd = setup->wake_fd,

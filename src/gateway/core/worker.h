@@ -115,6 +115,7 @@ struct worker_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
+    struct breakers *breakers;
     struct stash *stash; /* NULL: one thread, nothing to share */
     int logger_fd;       /* -1: none */
     int wake_fd;         /* see upstream_place; -1: none */

@@ -23,6 +23,8 @@ static void endpoint_leave(struct proxy *proxy, enum endpoint_outcome outcome)
         tally_add(&endpoint->tally->bytes_in, proxy->exchange->bytes_in);
     if (proxy->exchange->bytes_out)
         tally_add(&endpoint->tally->bytes_out, proxy->exchange->bytes_out);
+    if (proxy->pass)
+        proxy_breaker_leave(proxy, outcome);
     endpoint_end(endpoint, outcome, proxy->latency_us);
 }
 
@@ -130,6 +132,8 @@ static bool may_try_again(struct proxy *proxy, const struct courier_failure *fai
     if (free)
         return true;
     if (proxy->tries > proxy_service(proxy)->gateway.retry_tries)
+        return false;
+    if (!upstream_closed(proxy->upstream)) /* it has trouble enough */
         return false;
     if (!upstream_retry_allowed(proxy->upstream))
         return false;
@@ -293,6 +297,11 @@ static void proxy_wait(struct proxy *proxy)
 static void proxy_try(struct proxy *proxy)
 {
     struct endpoint *endpoint;
+    if (!upstream_passes(proxy->upstream, &proxy->pass)) {
+        proxy_breaker_fail(proxy);
+        proxy_release(proxy);
+        return;
+    }
     switch (upstream_pick(proxy->upstream, &proxy->pick, &endpoint)) {
     case PICK_DONE:
         endpoint_begin(endpoint);
@@ -300,30 +309,14 @@ static void proxy_try(struct proxy *proxy)
         attempt(proxy);
         return;
     case PICK_WAIT:
+        upstream_over(proxy->upstream, &proxy->pass);
         proxy_wait(proxy);
         return;
     case PICK_NONE:
+        upstream_over(proxy->upstream, &proxy->pass);
         break;
     }
     proxy_answer(proxy, 503, BLAME_UPSTREAM, "no endpoint is up");
-}
-
-/* `-> api weight=95, canary weight=5` */
-static const struct route_target *target_choose(struct exchange *exchange)
-{
-    const struct route *route = exchange->route;
-    if (route->target_count == 1)
-        return &route->targets[0];
-    uint64_t sum = 0;
-    for (size_t i = 0; i < route->target_count; i++)
-        sum += route->targets[i].weight;
-    uint64_t place = sum ? random_below(&exchange->worker->random, sum) : 0;
-    for (size_t i = 0; i < route->target_count; i++) {
-        if (place < route->targets[i].weight)
-            return &route->targets[i];
-        place -= route->targets[i].weight;
-    }
-    return &route->targets[0];
 }
 
 /* ---- the handler ---------------------------------------------------------------------------- */
@@ -358,7 +351,7 @@ static const struct proxy_protocol *protocol_of(const struct exchange *exchange,
 static struct proxy *proxy_new(struct exchange *exchange)
 {
     struct proxy *proxy = bump_alloc(exchange->arena, sizeof *proxy);
-    const struct route_target *target = target_choose(exchange);
+    const struct route_target *target = proxy_target_choose(exchange);
     struct upstream *upstream = proxy ? worker_upstream(exchange->use, target->service) : NULL;
     if (!upstream)
         return NULL;

@@ -5,6 +5,7 @@
  *   proxy_h2.c        links and heads of HTTP/2
  *   proxy_cgi.c       connections of FastCGI, uwsgi and SCGI
  *   proxy_response.c  what the endpoint answers, to the client
+ *   proxy_breaker.c   which service of the route, and its breaker
  *   proxy_key.c       what `balance hash` and `sticky` choose by
  *   cgi.h             the request, when the service speaks FastCGI, uwsgi or SCGI
  *   forwarded.c       X-Forwarded-… and Forwarded
@@ -73,7 +74,8 @@ struct proxy { /* in the exchange's arena */
     bool fresh_only;  /* no kept connection any more */
     bool aborting;
     uint8_t tries;
-    uint32_t service; /* index */
+    uint32_t service;  /* index */
+    breaker_pass pass; /* of the try that is under way */
 };
 
 static inline const struct service *proxy_service(const struct proxy *proxy)
@@ -121,6 +123,17 @@ size_t proxy_body_send(struct proxy *proxy, const char *bytes, size_t length, bo
 /* ---- proxy_response.c ---- */
 
 extern const struct courier_calls proxy_calls;
+
+/* ---- proxy_breaker.c ---- */
+
+/* By weight, of those whose breaker lets somebody pass. */
+const struct route_target *proxy_target_choose(struct exchange *exchange);
+/* The try has ended. That it went well was said with the response's head. */
+void proxy_breaker_leave(struct proxy *proxy, enum endpoint_outcome outcome);
+/* The response's head is here. */
+void proxy_breaker_told(struct proxy *proxy, uint16_t status);
+/* The answer in place of the service's. */
+void proxy_breaker_fail(struct proxy *proxy);
 
 /* ---- proxy_key.c ---- */
 

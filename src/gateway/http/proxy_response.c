@@ -53,6 +53,8 @@ static void head_count(struct proxy *proxy, uint16_t status)
     proxy->latency_us = worker_now_us(exchange->worker) - proxy->sent_us;
     exchange->upstream_us = proxy->latency_us;
     tally_add(&proxy->endpoint->tally->status[status / 100 % 6], 1);
+    if (proxy->pass)
+        proxy_breaker_told(proxy, status);
 }
 
 /* ---- passing it on -------------------------------------------------------------------------- */

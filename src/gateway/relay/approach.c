@@ -33,6 +33,10 @@ static void connection_leave(struct approach *approach, enum endpoint_outcome ou
         return;
     approach->endpoint = NULL;
     tally_add(&endpoint->tally->connections_now, (uint64_t)-1);
+    if (outcome == OUTCOME_CONNECT_FAILED)
+        upstream_bad(approach->pool, &approach->pass);
+    else
+        upstream_over(approach->pool, &approach->pass);
     endpoint_end(endpoint, outcome, 0);
 }
 
@@ -124,7 +128,8 @@ static enum going connect_failed(struct approach *approach)
     connection_leave(approach, OUTCOME_CONNECT_FAILED);
     approach->step = STEP_PICK;
     const struct service_gateway *settings = &upstream_service(approach->pool)->gateway;
-    if (approach->tries >= settings->retry_tries || !upstream_retry_allowed(approach->pool))
+    if (approach->tries >= settings->retry_tries || !upstream_closed(approach->pool) ||
+        !upstream_retry_allowed(approach->pool))
         return FAILS;
     approach->tries++;
     return GOES_ON;
@@ -242,11 +247,15 @@ static enum going pick_step(struct approach *approach)
     struct endpoint *endpoint;
     if (!approach->pool && pick_first(approach) == FAILS)
         return FAILS;
+    if (!upstream_passes(approach->pool, &approach->pass))
+        return FAILS;
     enum pick_result result = upstream_pick(approach->pool, &approach->pick, &endpoint);
+    if (result == PICK_DONE &&
+        (!failed_before(approach, endpoint) || approach->pauses == approach->tries))
+        return connect_begin(approach, endpoint);
+    upstream_over(approach->pool, &approach->pass);
     if (result != PICK_DONE)
         return result == PICK_WAIT ? pick_wait(approach) : FAILS;
-    if (!failed_before(approach, endpoint) || approach->pauses == approach->tries)
-        return connect_begin(approach, endpoint);
     approach->pauses = approach->tries;
     if (stream_watch(&approach->client))
         return FAILS;

@@ -40,6 +40,7 @@ struct approach {
     size_t passed;     /* bytes that the endpoint has taken already */
     uint64_t begun_us; /* of the connection to the endpoint */
     uint32_t service;  /* index */
+    breaker_pass pass; /* of the try that is under way */
     uint32_t tries;    /* that failed */
     uint32_t pauses;   /* before tries of somebody who had failed */
     enum approach_step step;

@@ -21,6 +21,7 @@ struct relayed {
     struct endpoint *endpoint;
     uint32_t service;
     uint32_t connect_us;
+    breaker_pass pass;
     union client_address peer;
     bool capped;
 };
@@ -61,6 +62,17 @@ static enum endpoint_outcome outcome_of(const struct tunnel_end *end)
     return end->upstream_failed && !end->bytes_out ? OUTCOME_FAILED : OUTCOME_GOOD;
 }
 
+static void breaker_hear(struct relayed *relayed, enum endpoint_outcome outcome)
+{
+    if (!relayed->pass)
+        return;
+    const struct upstream *upstream = worker_upstream(relayed->use, relayed->service);
+    if (outcome == OUTCOME_FAILED)
+        upstream_bad(upstream, &relayed->pass);
+    else
+        upstream_over(upstream, &relayed->pass);
+}
+
 static void relayed_over(void *owner, const struct tunnel_end *end)
 {
     struct relayed *relayed = owner;
@@ -82,6 +94,7 @@ static void relayed_over(void *owner, const struct tunnel_end *end)
     tally_add(&endpoint->tally->bytes_in, end->bytes_in);
     tally_add(&endpoint->tally->bytes_out, end->bytes_out);
     tally_add(&endpoint->tally->connections_now, (uint64_t)-1);
+    breaker_hear(relayed, outcome_of(end));
     endpoint_end(endpoint, outcome_of(end), relayed->connect_us);
     client_end(&base);
     slab_give(&worker->relay->relayed, relayed);
@@ -146,12 +159,14 @@ void relay_joined(struct approach *approach)
         approach_fail(approach, true);
         return;
     }
+    upstream_good(approach->pool, &approach->pass);
     *relayed = (struct relayed){
         .use = approach->base.use,
         .plan = approach->base.plan,
         .endpoint = approach->endpoint,
         .service = approach->service,
         .connect_us = connect_us(approach),
+        .pass = approach->pass,
         .peer = approach->base.peer,
         .capped = approach->base.capped,
     };

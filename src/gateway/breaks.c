@@ -1,0 +1,48 @@
+#include "gateway/breaks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* As upstream.c has it: who is not on the board shares the last row. */
+static struct tally_traffic *tally_of(const struct breaks *breaks, const char *service)
+{
+    uint32_t rows = tally_sizes(breaks->tally)->rows[TALLY_SERVICE];
+    uint32_t number = board_find(breaks->board, service);
+    return tally_traffic(breaks->tally, breaks->thread, TALLY_SERVICE,
+                         number < rows ? number : rows - 1);
+}
+
+_Static_assert((int)BREAKER_OPEN == 1 && (int)BREAKER_HALF_OPEN == 2, "tally_breaker_state");
+
+static void count(const struct breaks *breaks, const struct breaker_change *change)
+{
+    static const uint64_t shown[BREAKER_STATES] = {
+        [BREAKER_OPEN] = TALLY_BREAKER_OPEN, [BREAKER_HALF_OPEN] = TALLY_BREAKER_HALF_OPEN};
+    struct tally_traffic *tally = tally_of(breaks, change->service);
+    tally_add(&tally->breaker_opened, change->opened);
+    atomic_store_explicit(&tally->breaker_now, shown[change->state], memory_order_relaxed);
+}
+
+static void changed(void *owner, const struct breaker_change *change)
+{
+    const struct breaks *breaks = owner;
+    char why[BREAK_WHY_BYTES] = "";
+    count(breaks, change);
+    if (change->state == BREAKER_OPEN)
+        snprintf(why, sizeof why, "%" PRIu64 " of %" PRIu64 " tries failed",
+                 change->counts.failures, change->counts.tries);
+    breaks->call(change->service, change->state, why);
+}
+
+static void news(struct watch *watch, unsigned events)
+{
+    (void)events;
+    struct breaks *breaks = watch->owner;
+    breakers_changed(breaks->breakers, changed, breaks);
+}
+
+int breaks_start(struct breaks *breaks, struct loop *loop)
+{
+    return watch_start(loop, &breaks->watch, breakers_fd(breaks->breakers), WATCH_READ, news,
+                       breaks);
+}
