@@ -35,9 +35,11 @@ static void tell_binds(struct notified *slot, const struct share_address *asked)
     slot->steering->setup.callbacks->binds(slot->steering->setup.owner, &event);
 }
 
-void notified_tell_listens(struct notified *slot, const struct share_address *asked)
+void notified_tell_listens(struct notified *slot, const struct share_member *member)
 {
-    struct steering_listen event = slot_event(slot, asked);
+    struct steering_listen event = slot_event(slot, &member->asked);
+    if (member->bound.port != member->asked.port)
+        event.bound_port = member->bound.port;
     slot->steering->setup.callbacks->listens(slot->steering->setup.owner, &event);
 }
 
@@ -373,7 +375,7 @@ static bool bind_from_kept(struct notified *slot, const struct seccomp_request *
     tell_binds(slot, asked);
     if (asked->protocol == PROTOCOL_UDP) {
         share_revive(member);
-        notified_tell_listens(slot, asked);
+        notified_tell_listens(slot, member);
     }
     return true;
 }
@@ -411,8 +413,9 @@ static void bind_udp(struct notified *slot, const struct seccomp_request *reques
         close(fd);
         return;
     }
-    if (share_join(slot->steering->share, slot->instance.slot, fd, asked))
-        notified_tell_listens(slot, asked);
+    struct share_member *member = share_join(slot->steering->share, slot->instance.slot, fd, asked);
+    if (member)
+        notified_tell_listens(slot, member);
 }
 
 /* TCP is bound by the program itself wherever it asked for the right place, so that its own rights
@@ -516,7 +519,7 @@ static void listen_again(struct notified *slot, const struct seccomp_request *re
     if (error || member->alive)
         return;
     share_revive(member);
-    notified_tell_listens(slot, &member->asked);
+    notified_tell_listens(slot, member);
 }
 
 static bool on_listen(struct notified *slot, const struct seccomp_request *request)
@@ -550,9 +553,10 @@ static bool on_listen(struct notified *slot, const struct seccomp_request *reque
     seccomp_answer(slot->notify_fd, request->id, 0, error);
     if (!shared)
         close(fd);
-    /* One that is not shared has a port of the kernel's choice: it is reported and not kept. */
+    /* One that is not shared is where its program bound it: it is reported and not kept. */
+    struct share_member alone = {.asked = binding.asked, .bound = binding.asked};
     if (!error && binding.asked.port)
-        notified_tell_listens(slot, &binding.asked);
+        notified_tell_listens(slot, member ? member : &alone);
     return true;
 }
 

@@ -53,7 +53,7 @@ struct seccomp_steering {
 const struct service *notified_service(const struct notified *slot);
 /* Answers a request of its program; false: it was left alone, and the caller lets it go on. */
 bool notified_serve(struct notified *slot, const struct seccomp_request *request);
-/* Tells the supervisor that it listens there. */
-void notified_tell_listens(struct notified *slot, const struct share_address *asked);
+/* Tells the supervisor that the program listens on this socket. */
+void notified_tell_listens(struct notified *slot, const struct share_member *member);
 /* Does a process of the instance still have the member's socket? */
 bool notified_holds(struct notified *slot, const struct share_member *member);

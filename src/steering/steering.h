@@ -25,7 +25,8 @@ struct steering_listen { /* what an instance did */
     uint32_t epoch;
     enum protocol protocol;
     uint16_t port;
-    uint32_t address; /* the IPv4 address that it asked for; 0: any or IPv6 */
+    uint16_t bound_port; /* where it is reached instead, since its socket was moved; 0: at `port` */
+    uint32_t address;    /* the IPv4 address that it asked for; 0: any or IPv6 */
 };
 
 struct steering_callbacks {

@@ -217,7 +217,7 @@ static void adopted_tell(struct deferred *deferred)
     for (; member; member = next) {
         next = member->next_of_slot;
         if (member->alive)
-            notified_tell_listens(slot, &member->asked);
+            notified_tell_listens(slot, member);
     }
 }
 

@@ -255,10 +255,15 @@ static void ports_fill(const struct instance *instance, struct board_instance *r
     size_t tcp = 0, udp = 0;
     for (size_t i = 0; i < instance->port_count; i++) {
         const struct instance_port *port = &instance->ports[i];
-        if (port->protocol == PROTOCOL_TCP && tcp < BOARD_PORTS_MAX)
+        if (port->protocol == PROTOCOL_TCP && tcp < BOARD_PORTS_MAX) {
             ret_row->ports[tcp++] = port->port;
-        else if (port->protocol == PROTOCOL_UDP && udp < BOARD_PORTS_MAX)
+            if (port->bound_port && !ret_row->moved) {
+                ret_row->moved = (uint8_t)tcp;
+                ret_row->moved_to = port->bound_port;
+            }
+        } else if (port->protocol == PROTOCOL_UDP && udp < BOARD_PORTS_MAX) {
             ret_row->udp_ports[udp++] = port->port;
+        }
     }
 }
 
@@ -298,6 +303,8 @@ static void row_fill(const struct instance *instance, const struct board_instanc
     if (holds) {
         memcpy(ret_row->ports, was->ports, sizeof ret_row->ports);
         memcpy(ret_row->udp_ports, was->udp_ports, sizeof ret_row->udp_ports);
+        ret_row->moved = was->moved;
+        ret_row->moved_to = was->moved_to;
     }
     if (state == BOARD_UP && (was->state != BOARD_UP || was->epoch != ret_row->epoch))
         ret_row->up_ms = loop_now(unit->supervisor->loop);

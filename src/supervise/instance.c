@@ -311,6 +311,29 @@ void instance_undrain(struct instance *instance)
 
 /* ---- taking over ----------------------------------------------------------------------------- */
 
+/* Without BPF a program's socket may be at the port that `listen` publishes: the program's own port
+ * is told then, if the file states it, else nothing, and the steering tells it that knows the
+ * socket. */
+static bool port_is_told(const struct instance *instance, struct steering_listen *listen)
+{
+    const struct supervisor *supervisor = supervisor_of(instance);
+    const struct topology *topology = supervisor->topology;
+    bool moves = strcmp(supervisor->steering->operations->name, "seccomp") == 0;
+    for (size_t i = 0; moves && i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (!listener_leads(listener, instance->unit->service->index) ||
+            listener->protocol != PROTOCOL_TCP || listener->port != listen->port)
+            continue;
+        uint16_t target = listener_target(topology, listener);
+        if (target && target != listen->port) {
+            listen->bound_port = listen->port;
+            listen->port = target;
+        }
+        return target != 0;
+    }
+    return true;
+}
+
 /* Where an adopted instance listens: what it told a supervisor that is dead is asked of the kernel.
  */
 static void ports_relearn(struct instance *instance)
@@ -324,7 +347,8 @@ static void ports_relearn(struct instance *instance)
                                          .epoch = instance->record->epoch,
                                          .protocol = PROTOCOL_TCP,
                                          .port = ports[i]};
-        instance_listens(instance, &listen);
+        if (port_is_told(instance, &listen))
+            instance_listens(instance, &listen);
     }
 }
 

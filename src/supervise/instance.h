@@ -25,7 +25,8 @@ enum { INSTANCE_NAME_BYTES = 160, INSTANCE_PORTS_MAX = 16, INSTANCE_REASON_BYTES
 struct instance_port {
     enum protocol protocol;
     uint16_t port;
-    bool opens; /* it listens, and does not wait for connections yet */
+    uint16_t bound_port; /* where it is reached instead; 0: at `port` */
+    bool opens;          /* it listens, and does not wait for connections yet */
 };
 
 struct instance {

@@ -166,9 +166,11 @@ void instance_listens(struct instance *instance, const struct steering_listen *l
     if (listen->epoch != instance->record->epoch)
         return;
     struct instance_port *port = port_note(instance, listen, &is_new);
-    if (!port || !(is_new || port->opens))
+    bool moved = port && port->bound_port != listen->bound_port;
+    if (!port || !(is_new || port->opens || moved))
         return;
     port->opens = false;
+    port->bound_port = listen->bound_port;
     unit_learn(instance->unit, port);
     instance_consider(instance);
     supervisor_note_change(supervisor_of(instance), instance->unit);

@@ -50,15 +50,19 @@ bool topology_udp_is_relayed(const struct topology *topology, uint32_t service)
     return false;
 }
 
+uint16_t service_stated_port(const struct service *service, enum protocol protocol)
+{
+    for (size_t i = 0; i < service->port_count; i++)
+        if (service->ports[i].protocol == protocol)
+            return service->ports[i].port;
+    return 0;
+}
+
 uint16_t listener_target(const struct topology *topology, const struct listener *listener)
 {
     if (listener->target_port)
         return listener->target_port;
     if (listener->service == UINT32_MAX) /* each route or name has its own */
         return 0;
-    const struct service *service = &topology->services[listener->service];
-    for (size_t i = 0; i < service->port_count; i++)
-        if (service->ports[i].protocol == listener->protocol)
-            return service->ports[i].port;
-    return 0;
+    return service_stated_port(&topology->services[listener->service], listener->protocol);
 }

@@ -388,5 +388,7 @@ bool topology_port_is_gated(const struct topology *topology, enum protocol proto
  * own address. */
 bool topology_udp_is_relayed(const struct topology *topology, uint32_t service);
 
+/* The first port of that protocol that the service states; 0: none. */
+uint16_t service_stated_port(const struct service *service, enum protocol protocol);
 /* The port that a listener's connections go to: stated, or 0 when it must be learnt. */
 uint16_t listener_target(const struct topology *topology, const struct listener *listener);

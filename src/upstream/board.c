@@ -137,6 +137,13 @@ struct board_instance *board_instance(const struct board *board, uint32_t slot)
     return &board->instances[slot];
 }
 
+uint16_t board_reached_port(const struct board_instance *instance, uint16_t port)
+{
+    uint8_t moved = instance->moved;
+    bool is_moved = moved && moved <= BOARD_PORTS_MAX && instance->ports[moved - 1] == port;
+    return is_moved ? instance->moved_to : port;
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
 
 void board_write_begin(struct board_service *service)

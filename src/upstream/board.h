@@ -37,7 +37,8 @@ struct board_instance {     /* a cache line */
     uint64_t up_ms; /* CLOCK_MONOTONIC: when it came into rotation, for slow start */
     uint32_t term;  /* with which it said that it is the primary; 0: none known */
     uint8_t role;   /* enum endpoint_role */
-    uint8_t reserved[3];
+    uint8_t moved;  /* 1 …: the socket of ports[moved - 1] is bound to `moved_to`; 0: none is */
+    uint16_t moved_to;
 };
 _Static_assert(sizeof(struct board_instance) == 64, "a cache line each");
 
@@ -69,6 +70,10 @@ struct board_service *board_service(const struct board *board, uint32_t number);
 struct board_instance *board_instance(const struct board *board, uint32_t slot);
 /* BOARD_NONE: no such name. A walk over all: keep the answer. */
 uint32_t board_find(const struct board *board, const char *name);
+
+/* Where the instance is reached for whom its program's TCP port is meant: at the same one, but for
+ * programs whose socket was moved to the port that `listen` publishes (steering by seccomp). */
+uint16_t board_reached_port(const struct board_instance *instance, uint16_t port);
 
 void board_write_begin(struct board_service *service);
 void board_write_end(struct board_service *service);

@@ -157,10 +157,10 @@ static uint16_t instance_port(const struct checked *checked, const struct board_
 {
     const struct service *service = checked->service;
     bool datagram = !checked->role && service->check == CHECK_UDP;
-    for (size_t i = 0; i < service->port_count; i++)
-        if ((service->ports[i].protocol == PROTOCOL_UDP) == datagram)
-            return service->ports[i].port;
-    return datagram ? instance->udp_ports[0] : instance->ports[0];
+    uint16_t port = service_stated_port(service, datagram ? PROTOCOL_UDP : PROTOCOL_TCP);
+    if (port == 0)
+        port = datagram ? instance->udp_ports[0] : instance->ports[0];
+    return datagram ? port : board_reached_port(instance, port);
 }
 
 static void instance_see(struct checked *checked, const struct board_instance *instance,

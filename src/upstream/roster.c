@@ -223,22 +223,15 @@ static void gather(struct gathering *gathering, const struct wanted *wanted)
     gathering->endpoints[gathering->count++] = own;
 }
 
-static uint16_t stated_port(const struct service *service, bool datagram)
-{
-    for (size_t i = 0; i < service->port_count; i++)
-        if ((service->ports[i].protocol == PROTOCOL_UDP) == datagram)
-            return service->ports[i].port;
-    return 0;
-}
-
 static uint16_t instance_port(const struct roster *roster, const struct board_instance *instance)
 {
     uint16_t port = roster->port;
     if (port == 0)
-        port = stated_port(roster->upstream->service, roster->datagram);
+        port = service_stated_port(roster->upstream->service,
+                                   roster->datagram ? PROTOCOL_UDP : PROTOCOL_TCP);
     if (port == 0)
         port = roster->datagram ? instance->udp_ports[0] : instance->ports[0];
-    return port;
+    return roster->datagram ? port : board_reached_port(instance, port);
 }
 
 static void instance_gather(struct gathering *gathering, const struct board_instance *copy,

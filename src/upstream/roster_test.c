@@ -75,6 +75,20 @@ static void a_stated_port_comes_before_a_learnt_one(void **state)
     assert_int_equal(port_of(choose_for(rig, &(struct pick){.datagram = true})), 53);
 }
 
+/* Without BPF the socket of a program that believes in its own port is at the published one. */
+static void a_socket_that_was_moved_is_reached_where_it_is(void **state)
+{
+    struct rig *rig = *state;
+    rig_instances(rig, 1);
+    struct board_instance *row = rig_instance(rig, 1);
+    row->ports[1] = 9000;
+    row->moved = 2;
+    row->moved_to = 5000;
+    rig_start(rig, BALANCE_LEAST);
+    assert_int_equal(port_of(choose_for(rig, &any)), RIG_PORT);
+    assert_int_equal(port_of(choose_for(rig, &(struct pick){.port = 9000})), 5000);
+}
+
 static void an_instance_without_a_port_is_none_until_it_is_learnt(void **state)
 {
     struct rig *rig = *state;
@@ -290,6 +304,7 @@ int main(void)
         WITH_RIG(an_instance_is_an_endpoint),
         WITH_RIG(a_port_that_is_asked_for_is_used),
         WITH_RIG(a_stated_port_comes_before_a_learnt_one),
+        WITH_RIG(a_socket_that_was_moved_is_reached_where_it_is),
         WITH_RIG(an_instance_without_a_port_is_none_until_it_is_learnt),
         WITH_RIG(who_comes_and_goes_moves_nobody_else),
         WITH_RIG(an_unchanged_board_is_not_read_again),

@@ -128,3 +128,25 @@ def test_output_written_meanwhile_is_not_lost(cluster, programs):
     lines = cluster.command("logs", "-n", "200", "talker").stdout
     seen = [int(line.rsplit(" ", 1)[1]) for line in lines.splitlines() if " tick " in line]
     assert seen == list(range(seen[0], seen[0] + len(seen))) and seen[0] == 1
+
+
+@pytest.mark.both_accounts
+@pytest.mark.parametrize("port", ["", "port 8000;"], ids=["learnt", "stated"])
+def test_the_gateway_finds_what_is_published_elsewhere(cluster, programs, port):
+    """Its checks and its requests, although without privileges the sockets are at 8080 alone; and
+    a supervisor that takes over finds it, too, and says where the programs believe to be."""
+    cluster.up(f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; {port}
+                       check http / every=100ms; }}
+        listen 8080 tcp -> web;
+        listen 8081 http -> web;""")
+    cluster.wait_up(2)
+    both = {"1", "2"}
+    assert set(clients.who_answers(8080, 24)) == both
+    assert set(clients.who_answers(8081, 24)) == both
+    kill(cluster, cluster.supervisor())
+    cluster.up()
+    cluster.wait_up(2)
+    assert cluster.service("web")["ports"] == ["tcp:8000"]
+    assert set(clients.who_answers(8080, 24)) == both
+    assert set(clients.who_answers(8081, 24)) == both
