@@ -172,7 +172,7 @@ static void ceilings_set(struct supervisor *supervisor, struct scaler_look *look
 
 static void unit_scale_to(struct unit *unit, const struct scaler_answer *answer, uint32_t was)
 {
-    if (answer->wanted == was)
+    if (answer->wanted == was || (!answer->wanted && !sleeping_possible(unit)))
         return;
     log_info("service-scaled", "service=%s from=%u to=%u why=\"%s\"", unit->service->name, was,
              answer->wanted, answer->why);

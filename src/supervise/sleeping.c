@@ -65,6 +65,24 @@ static int listeners_watch(struct sleep *sleep, const struct instance *instance)
     return error;
 }
 
+static void sleepless(struct unit *unit, const char *why)
+{
+    unit->sleepless = true;
+    log_warn("service-does-not-sleep", "service=%s error=\"%s\" instead=\"it runs\"",
+             unit->service->name, why);
+}
+
+bool sleeping_possible(struct unit *unit)
+{
+    const struct instance *instance = unit_only(unit);
+    bool connections = false;
+    for (size_t i = 0; instance && i < instance->port_count; i++)
+        connections |= instance->ports[i].protocol == PROTOCOL_TCP;
+    if (!connections && instance && !unit->sleepless)
+        sleepless(unit, "it has UDP sockets only, and a datagram wakes nobody");
+    return connections && !unit->sleepless;
+}
+
 void sleeping_settle(struct unit *unit)
 {
     const struct instance *instance = unit_only(unit);
@@ -80,9 +98,7 @@ void sleeping_settle(struct unit *unit)
         log_info("service-sleeps", "service=%s", unit->service->name);
         return;
     }
-    log_warn("service-does-not-sleep", "service=%s error=\"%s\" instead=\"it runs\"",
-             unit->service->name,
-             error == -ENOENT ? "no listener of it is kept" : strerror(-error));
+    sleepless(unit, error == -ENOENT ? "no listener of it is kept" : strerror(-error));
     sleeping_end(unit, "nobody would hear a connection");
 }
 

@@ -12,6 +12,9 @@ struct supervisor;
 struct unit;
 struct instance;
 
+/* Would a connection be heard? Of programs that have UDP sockets alone, none comes; the first
+ * answer of this kind is logged. */
+bool sleeping_possible(struct unit *unit);
 /* Its last instance ends in order. */
 void sleeping_begin(struct unit *unit);
 /* Starts it again; nothing when it does not sleep. */

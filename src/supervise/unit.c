@@ -297,6 +297,7 @@ void unit_adapt(struct unit *unit, const struct service *service, const struct s
     }
     if (redefined || service->scale.low || !service->scale.high)
         sleeping_end(unit, "its configuration changed");
+    unit->sleepless &= !redefined;
     if (redefined)
         rolling_redefine(unit, service, was);
     else

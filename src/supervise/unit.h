@@ -46,6 +46,7 @@ struct unit {
     struct traffic_look scale_traffic; /* as scaling saw it */
     char scale_why[SCALER_WHY_BYTES];  /* of the last change of the number; "" */
     bool asleep;                       /* sleeping.h */
+    bool sleepless;                    /* nobody would hear a connection: it was logged */
     struct sleep *sleep;               /* NULL: nobody listens for it */
     struct job *job;                   /* NULL: it is a service; owned */
 };

@@ -14,6 +14,8 @@ enum {
     SCALE_OPTIONS,
 };
 
+enum { CPU_PERCENT_DEFAULT = 70 }; /* followed by a range from 0 that names no mark */
+
 /* "p95<200ms" */
 static void latency_apply(struct builder *builder, struct service_scale *scale,
                           const struct value *value)
@@ -39,6 +41,14 @@ static void latency_apply(struct builder *builder, struct service_scale *scale,
                  "`%s` is no mark for latency", value->text);
 }
 
+static bool any_stated(const struct statement *statement, int from, int to)
+{
+    bool any = false;
+    for (int i = from; i <= to; i++)
+        any |= statement->options[i].word != NULL;
+    return any;
+}
+
 static void marks_apply(struct builder *builder, struct service_scale *scale,
                         const struct statement *statement)
 {
@@ -48,19 +58,13 @@ static void marks_apply(struct builder *builder, struct service_scale *scale,
     scale->queue = option_number(statement, SCALE_QUEUE);
     scale->idle_ms = option_number(statement, SCALE_IDLE);
     scale->cool_down_ms = option_number(statement, SCALE_COOL_DOWN);
+    if (!any_stated(statement, SCALE_CPU, SCALE_QUEUE) && scale->high > 1)
+        scale->cpu_percent = CPU_PERCENT_DEFAULT;
     if (statement->options[SCALE_LATENCY].given)
         latency_apply(builder, scale, &statement->options[SCALE_LATENCY]);
 }
 
-static bool any_stated(const struct statement *statement, int from, int to)
-{
-    bool any = false;
-    for (int i = from; i <= to; i++)
-        any |= statement->options[i].word != NULL;
-    return any;
-}
-
-/* A fixed number follows nothing; a range must follow something. */
+/* A fixed number follows nothing; a range must follow something, and one from 0 at least sleeps. */
 static bool marks_check(struct builder *builder, const struct statement *statement)
 {
     const struct value *value = &statement->arguments[0];
@@ -78,7 +82,7 @@ static bool marks_check(struct builder *builder, const struct statement *stateme
     else if (!sleeps && idle)
         value_refuse(builder, &statement->options[SCALE_IDLE], "instances 0..4 idle=5m;",
                      "only a range from 0 falls asleep");
-    else if (!marks && value->range.high > 1)
+    else if (!marks && !sleeps)
         value_refuse(builder, value, "cpu=, memory=, connections=, latency= or queue=",
                      "a range needs a mark: what its number follows");
     else
@@ -113,4 +117,8 @@ void scale_check(struct builder *builder, const struct service *service)
     if (!service->scale.low && !service->listens)
         diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
                         "a program that listens nowhere is woken by nobody: it cannot sleep");
+    else if (!service->scale.low && service_stated_port(service, PROTOCOL_UDP))
+        diagnostics_add(builder->diagnostics, DIAGNOSTIC_ERROR, &place,
+                        "a range from 1: instances 1..4 cpu=70%;",
+                        "a datagram wakes nobody: a service with a UDP port cannot sleep");
 }

@@ -350,7 +350,8 @@ static void a_range_of_instances_follows_marks(void **state)
     struct topology *topology =
         good("service a { run x; quota memory=1g; priority 9; instances 0..40 cpu=70% memory=80%\n"
              "connections=100 latency=p95<200ms queue=7 idle=5m cool-down=2m; }\n"
-             "service b { run x; instances 0..1 idle=1m; }");
+             "service b { run x; instances 0..1 idle=1m; }\n"
+             "service c { run x; instances 0..4 idle=5m; }");
     const struct service *a = &topology->services[0];
     assert_int_equal(a->instances, 1);
     assert_int_equal(a->priority, 9);
@@ -370,6 +371,8 @@ static void a_range_of_instances_follows_marks(void **state)
     assert_int_equal(b->scale.high, 1);
     assert_int_equal(b->scale.cool_down_ms, 60000);
     assert_int_equal(b->priority, 50);
+    assert_int_equal(b->scale.cpu_percent, 0);
+    assert_int_equal(topology->services[2].scale.cpu_percent, 70); /* it has to follow something */
     topology_free(topology);
 }
 
@@ -394,6 +397,8 @@ static void wrong_ranges_are_diagnosed(void **state)
         {"run x; port none; instances 0..1 idle=5m;",
          "shop.conf:1:31: error: a program that listens nowhere is woken by nobody: it cannot "
          "sleep"},
+        {"run x; port 53 udp; instances 0..1 idle=5m;",
+         "shop.conf:1:33: error: a datagram wakes nobody: a service with a UDP port cannot sleep"},
         {"run x; instances 1..4 latency=p90<1s;",
          "shop.conf:1:43: error: `p90<1s` is no mark for latency"},
         {"run x; instances 1..4 latency=p95<0;",

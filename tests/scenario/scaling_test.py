@@ -124,6 +124,23 @@ def test_what_is_open_keeps_it_awake(cluster, programs):
 
 
 @both_accounts
+@pytest.mark.parametrize("path", ["direct", "relay"])
+def test_what_no_connection_could_wake_stays_awake(cluster, programs, path):
+    """A program with UDP sockets alone is not ended and started again each time it is idle."""
+    listen = {"direct": "", "relay": "listen 9000 udp -> echo path=relay;"}[path]
+    cluster.up(f"""
+        service echo {{ run {programs.python("echo_udp")}; env WHO=$instance; instances 0..1 idle=200ms; }}
+        {listen}""")
+    first = cluster.wait_up(1)[1]
+    cluster.wait_output("service-does-not-sleep")
+    time.sleep(2.5)  # the point is that time goes by: it is looked at each second
+    now = cluster.instances()[1]
+    assert (now["pid"], now["state"]) == (first["pid"], "up")
+    assert clients.ask_udp(9000 if listen else 4000).split()[0] == "1"
+    assert cluster.output.count("service-does-not-sleep") == 1
+
+
+@both_accounts
 def test_commands_and_crashes_meet_a_sleeper(cluster, programs):
     text = SLEEPER.format(run=programs.python("web"), idle="1s", more="", listen=PATHS["direct"])
     cluster.up(text)
