@@ -54,6 +54,18 @@ static pid_t thread_leader(pid_t tid)
     return 0;
 }
 
+pid_t process_of(int pidfd)
+{
+    char path[PROC_PATH_BYTES], line[256];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    scoped_file FILE *file = fopen(path, "re");
+    int pid;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Pid: %d", &pid) == 1)
+            return pid > 0 ? pid : 0;
+    return 0;
+}
+
 int process_open_thread(pid_t tid)
 {
     int fd = pidfd_open(tid, PIDFD_THREAD_FLAG);

@@ -12,6 +12,7 @@
  */
 int process_open(pid_t pid);
 int process_open_thread(pid_t tid);
+pid_t process_of(int pidfd); /* 0: it is gone, or that is no pidfd */
 /* Field 22 (start time, in clock ticks since boot) of /proc/PID/stat: with the pid, it names a
  * process for good. 0: there is none. */
 uint64_t process_start_ticks(pid_t pid);

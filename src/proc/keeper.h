@@ -55,6 +55,8 @@ uint32_t keeper_refused(const struct keeper *keeper, int *ret_error);
  */
 #define KEEPER_OUTPUT_PREFIX "output:"
 #define KEEPER_LOGGER        "logger"
+/* Its process's pidfd, by which the next supervisor knows what to call it. */
+#define KEEPER_LOGGER_PROCESS "logger-process"
 
 /* Messages that stand in the queue because the keeper has not taken them yet; keeper_leave forgets
  * them, so a supervisor that means to be replaced turns its loop until there are none. */

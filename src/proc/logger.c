@@ -135,7 +135,7 @@ int logger_start(struct loop *loop, const struct logger_options *options, const 
     return 0;
 }
 
-int logger_adopt(struct loop *loop, int fd, logger_lost *lost, void *owner,
+int logger_adopt(struct loop *loop, int fd, pid_t pid, logger_lost *lost, void *owner,
                  struct logger **ret_logger)
 {
     scoped_fd int taken = fd;
@@ -150,7 +150,7 @@ int logger_adopt(struct loop *loop, int fd, logger_lost *lost, void *owner,
         return error;
     /* A watch of its own number: the pipe's watch is of the same descriptor, and epoll knows a
      * descriptor once. */
-    logger->pidfd = -1;
+    logger->pid = pid;
     scoped_fd int again = fcntl(logger->pipe.fd, F_DUPFD_CLOEXEC, 3);
     error = again < 0 ? -errno : watch_start(loop, &logger->gone, again, 0, logger_gone, logger);
     if (error) {

@@ -47,9 +47,9 @@ typedef void logger_lost(void *owner);
 int logger_start(struct loop *loop, const struct logger_options *options, const char *exe,
                  logger_lost *lost, void *owner, struct logger **ret_logger);
 /* Goes on with a logger that another supervisor started, by the sending end that the keeper held
- * (KEEPER_LOGGER); with its options. Takes fd. -ESRCH: its process is gone; -errno. On failure fd
- * is closed. */
-int logger_adopt(struct loop *loop, int fd, logger_lost *lost, void *owner,
+ * (KEEPER_LOGGER); with its options. Takes fd. `pid`: what logger_pid shall say, 0 if that is not
+ * known. -ESRCH: its process is gone; -errno. On failure fd is closed. */
+int logger_adopt(struct loop *loop, int fd, pid_t pid, logger_lost *lost, void *owner,
                  struct logger **ret_logger);
 void logger_free(struct logger *logger); /* closes; the logger writes what it has and ends */
 /* Never blocks. Bytes that could not be passed on are counted for this source and reported. */
@@ -59,7 +59,7 @@ void logger_write(struct logger *logger, const char *source, const char *bytes, 
 bool logger_behind(const struct logger *logger);
 /* The sending end, for the keeper. */
 int logger_fd(const struct logger *logger);
-pid_t logger_pid(const struct logger *logger); /* 0: unknown (adopted) */
+pid_t logger_pid(const struct logger *logger); /* 0: unknown */
 
 /* Sends one chunk over a logger's socket; used by the keeper too. 0 or -errno (-EAGAIN: behind). */
 int logger_send(int fd, const char *source, const char *bytes, size_t length);

@@ -288,7 +288,8 @@ static void another_supervisor_adopts_it(void **state)
     int fd = dup(logger_fd(first)); /* as the keeper hands it over */
     logger_free(first);
     struct logger *second;
-    assert_int_equal(logger_adopt(loop, fd, note_loss, NULL, &second), 0);
+    assert_int_equal(logger_adopt(loop, fd, pid, note_loss, NULL, &second), 0);
+    assert_int_equal(logger_pid(second), pid);
     put(second, "api.1", "st and the second\n");
     await_text("api.log", "api.1 from the first and the second\n");
     kill(pid, SIGKILL);
@@ -296,7 +297,7 @@ static void another_supervisor_adopts_it(void **state)
     assert_int_equal(losses, 1);
     fd = dup(logger_fd(second));
     logger_free(second);
-    assert_int_equal(logger_adopt(loop, fd, note_loss, NULL, &second), -ESRCH);
+    assert_int_equal(logger_adopt(loop, fd, pid, note_loss, NULL, &second), -ESRCH);
     waitpid(pid, NULL, 0);
 }
 

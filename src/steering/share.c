@@ -522,6 +522,23 @@ static struct share_member *member_restore(struct share_member *member, uint32_t
     return member;
 }
 
+/* `ip4`: of the name, 0 for any address and for those of IPv6. A socket at an IPv4 address whose
+ * program asked for any was moved to it. Wrong here is fatal later: the next start of the program
+ * would not be recognized as the owner, and two sockets would share what comes. */
+static void asked_restore(struct share_address *asked, uint32_t ip4)
+{
+    if (!ip4 && !share_address_ip4(asked))
+        return;
+    const uint32_t wire = htonl(ip4);
+    memset(asked->address, 0, sizeof asked->address);
+    if (asked->family == 4) {
+        memcpy(asked->address, &wire, sizeof wire);
+    } else if (ip4) {
+        memset(asked->address + 10, 0xff, 2);
+        memcpy(asked->address + 12, &wire, sizeof wire);
+    }
+}
+
 struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
                                  uint32_t asked_address, uint32_t ordinal)
 {
@@ -531,10 +548,7 @@ struct share_member *share_found(struct share *share, uint32_t slot, int fd, uin
         return NULL;
     }
     member->asked.port = asked_port;
-    if (asked_address && member->asked.family == 4) {
-        uint32_t wire = htonl(asked_address);
-        memcpy(member->asked.address, &wire, sizeof wire);
-    }
+    asked_restore(&member->asked, asked_address);
     return member_restore(member, ordinal);
 }
 

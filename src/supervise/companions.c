@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/table.h"
+#include "kernel/process.h"
 #include "supervise/supervisor.h"
 
 enum { RETRY_MS = 1000, RETRY_FIRST_MS = 10 };
@@ -74,8 +76,21 @@ static bool logger_find(struct supervisor *supervisor, uint32_t mark)
 {
     bool same = *records_logger(supervisor->records) == mark;
     int fd = same ? companions_take_found(supervisor, KEEPER_LOGGER) : -1;
-    return fd >= 0 &&
-           logger_adopt(supervisor->loop, fd, logger_gone, supervisor, &supervisor->logger) == 0;
+    scoped_fd int pidfd = same ? companions_take_found(supervisor, KEEPER_LOGGER_PROCESS) : -1;
+    pid_t pid = pidfd < 0 ? 0 : process_of(pidfd);
+    return fd >= 0 && logger_adopt(supervisor->loop, fd, pid, logger_gone, supervisor,
+                                   &supervisor->logger) == 0;
+}
+
+static void logger_keep(struct supervisor *supervisor)
+{
+    keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+    pid_t pid = logger_pid(supervisor->logger);
+    scoped_fd int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+    if (pidfd >= 0)
+        keeper_put(supervisor->keeper, KEEPER_LOGGER_PROCESS, pidfd);
+    else
+        keeper_drop(supervisor->keeper, KEEPER_LOGGER_PROCESS);
 }
 
 static int logger_begin(struct supervisor *supervisor)
@@ -94,7 +109,7 @@ static int logger_begin(struct supervisor *supervisor)
     if (!error)
         *records_logger(supervisor->records) = mark;
     if (!error && supervisor->keeper)
-        keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+        logger_keep(supervisor);
     if (!error)
         front_logger_changed(supervisor->front);
     return error;
@@ -131,7 +146,7 @@ static void keeper_has(void *owner, const char *name, int fd)
 static void keeper_fill(struct supervisor *supervisor)
 {
     if (supervisor->logger)
-        keeper_put(supervisor->keeper, KEEPER_LOGGER, logger_fd(supervisor->logger));
+        logger_keep(supervisor);
     for (struct kept *kept = supervisor->kept; kept; kept = kept->next)
         keeper_put(supervisor->keeper, kept->name, kept->fd);
     for (uint32_t slot = 0; slot < supervisor->slots_max; slot++) {
@@ -272,7 +287,8 @@ void companions_settle_found(struct supervisor *supervisor)
     for (size_t i = 0; i < supervisor->found_count; i++) {
         struct found_descriptor *found = &supervisor->found[i];
         bool output = strncmp(found->name, KEEPER_OUTPUT_PREFIX, strlen(KEEPER_OUTPUT_PREFIX)) == 0;
-        bool logger = strcmp(found->name, KEEPER_LOGGER) == 0;
+        bool logger = strcmp(found->name, KEEPER_LOGGER) == 0 ||
+                      strcmp(found->name, KEEPER_LOGGER_PROCESS) == 0;
         scoped_fd int copy = output || logger ? -1 : fcntl(found->fd, F_DUPFD_CLOEXEC, 0);
         bool taken =
             !output && !logger && steering->operations->found(steering, found->name, found->fd);

@@ -246,3 +246,25 @@ def test_no_datagram_is_lost_while_a_supervisor_takes_over(cluster, programs):
     for thread in threads:
         thread.join()
     assert not lost and len(answered) > 300, (len(answered), lost[:3])
+
+
+@pytest.mark.parametrize("program, port", [("python", 4000), ("c", 4001)])
+def test_an_instance_restarts_between_two_supervisors(cluster, programs, program, port):
+    """It is given the socket that was its predecessor's: with two of them some datagrams reach nobody."""
+    command = programs.python("echo_udp") if program == "python" else programs.built("echo_udp")
+    cluster.up(f"""
+        service echo {{ run {command}; env WHO=$instance; instances 3; restart always backoff=10ms..50ms; }}
+        listen {PORT} udp -> echo port={port};""")
+    cluster.wait_up(3)
+    for _ in range(2):
+        os.kill(cluster.supervisor(), signal.SIGKILL)
+        cluster.process.wait()
+        cluster.up()
+        pid = cluster.wait_up(3)[3]["pid"]
+        if cluster.instances()[3]["restarts"] == 0:
+            os.kill(pid, signal.SIGKILL)
+            cluster.wait_restarted(3, pid)
+    many = [udp() for _ in range(60)]
+    assert {ask_udp(PORT, client=client, timeout=2) for client in many} == {"1", "2", "3"}
+    for client in many:
+        client.close()
