@@ -532,7 +532,9 @@ static void supervisor_ready(struct watch *watch, unsigned events)
                                     sizeof gateway.packet, &message);
         if (error == -EAGAIN)
             return;
-        if (error == -EPIPE) { /* it died; we serve on, and the next one finds us by the keeper */
+        if (error == -EPIPE) { /* it died, and the keeper; we serve on until the next one is there */
+            if (!gateway.current && !gateway.switching) /* nothing to serve, and nobody to say what */
+                _exit(EXIT_FAILURE);
             watch_stop(gateway.loop, watch);
             return;
         }

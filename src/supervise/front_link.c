@@ -343,6 +343,14 @@ int front_process_start(struct front *front)
     return 0;
 }
 
+/* Waits until it is dead, since others want to bind what it has. */
+static void process_kill(int pidfd)
+{
+    struct pollfd death = {.fd = pidfd, .events = POLLIN};
+    pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    poll(&death, 1, END_MS);
+}
+
 static bool socket_lives(int fd)
 {
     struct pollfd state = {.fd = fd};
@@ -362,7 +370,7 @@ bool front_process_adopt(struct front *front, bool memory_kept)
     if (!same)
         return false;
     if (socket < 0 || !memory_kept || !socket_lives(socket)) {
-        pidfd_send_signal(pidfd, SIGKILL, NULL, 0); /* nobody can speak to it any more */
+        process_kill(pidfd); /* nobody can speak to it any more */
         return false;
     }
     companions_keep(supervisor, FRONT_KEPT_SOCKET, socket); /* a later keeper needs it again */
@@ -382,7 +390,7 @@ void front_process_orphan_end(struct supervisor *supervisor)
     scoped_fd int pidfd = record->pid > 0 ? process_open(record->pid) : -1;
     if (pidfd >= 0 && process_start_ticks(record->pid) == record->start_ticks) {
         log_info("gateway-ended", "pid=%d why=\"nothing needs it any more\"", record->pid);
-        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+        process_kill(pidfd);
     }
     record->pid = 0;
     front_elders_orphan_end(supervisor);
@@ -391,9 +399,7 @@ void front_process_orphan_end(struct supervisor *supervisor)
 void front_process_end(struct front *front)
 {
     if (front->pid) {
-        struct pollfd death = {.fd = front->pidfd, .events = POLLIN};
-        pidfd_send_signal(front->pidfd, SIGKILL, NULL, 0);
-        poll(&death, 1, END_MS);
+        process_kill(front->pidfd);
         waitid(P_PIDFD, (id_t)front->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);
     }
     companions_forget(front->supervisor, FRONT_KEPT_SOCKET);

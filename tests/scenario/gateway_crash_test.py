@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import clients
+from harness import clients, processes
 from harness.clients import Load
 from harness.origins import Origin, answer_of, receive_all, receive_until
 
@@ -117,3 +117,34 @@ def test_adopted_twice_with_another_keeper_between(cluster, programs):
         another_supervisor()
         assert gateway_pid(cluster) == pid
         assert sum(held.spread().values()) == 3
+
+
+@both_accounts
+def test_keeper_and_supervisor_are_killed_together(cluster, programs):
+    """Nobody can speak to the gateway any more. It serves until the next supervisor is there, which ends it and has
+    its ports."""
+    cluster.up(f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; instances 3; }}
+        service echo {{ run {programs.built("echo_udp")}; env WHO=$instance; }}
+        listen {PORT} http {{ route / -> web; }}
+        listen 4500 udp -> echo port=4001 path=relay;""")
+    cluster.wait_up(3, "web")
+    for _ in range(5):
+        status = cluster.status()
+        os.kill(status["pid"], signal.SIGSTOP)  # it shall not start another keeper
+        os.kill(status["keeper_pid"], signal.SIGKILL)
+        os.kill(status["pid"], signal.SIGKILL)
+        cluster.process.wait()
+        assert clients.who(PORT) in {"1", "2", "3"}
+        cluster.up()
+        cluster.wait_up(3, "web")
+        assert clients.who(PORT) in {"1", "2", "3"}
+        if not cluster.account.root:  # without BPF and keeper nobody knows the sockets for datagrams
+            cluster.command("restart", "echo")
+            cluster.wait_up(1, "echo")
+        assert clients.ask_udp(4500) == "1"
+        after = cluster.status()
+        assert after["gateway_pid"] != status["gateway_pid"]
+        gateways = [pid for pid in cluster.enginx_processes() if "--role gateway" in processes.command_line(pid)
+                    and processes.parent(pid) == after["pid"]]
+        assert gateways == [after["gateway_pid"]]
