@@ -532,9 +532,9 @@ static void supervisor_ready(struct watch *watch, unsigned events)
                                     sizeof gateway.packet, &message);
         if (error == -EAGAIN)
             return;
-        if (error == -EPIPE) { /* it died, and the keeper; we serve on until the next one is there */
-            if (!gateway.current && !gateway.switching) /* nothing to serve, and nobody to say what */
-                _exit(EXIT_FAILURE);
+        if (error == -EPIPE) { /* it died, and the keeper; what is served is until the next one */
+            if (!gateway.current && !gateway.switching)
+                _exit(EXIT_FAILURE); /* nothing to serve, and nobody to say what */
             watch_stop(gateway.loop, watch);
             return;
         }
