@@ -50,7 +50,8 @@ static void each_ends_in_its_time(void **state)
         if (i == 7)
             continue;
         assert_in_range(things[i].ended_ms, things[i].due_ms, things[i].due_ms + 400);
-        /* Once too early for what stands in the midst of a tick, and again for a turn that is late. */
+        /* Once too early for what stands in the midst of a tick, and again for a turn that is late.
+         */
         assert_in_range(things[i].asked, 1, 4);
     }
     assert_int_equal(things[7].asked, 0);
