@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -121,3 +122,47 @@ def test_nobody_to_talk_to(cluster):
         done = cluster.command(*command, check=False)
         assert done.returncode == 1, f"{command}: {done.returncode}"
         assert cluster.name in done.stderr or "running" in done.stderr
+
+
+def keys(folder):
+    """Two identities; each key is the other's in what is made of them below."""
+    for name in ("a", "b"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", f"/CN={name}.example", "-keyout", folder / f"{name}.key",
+                        "-out", folder / f"{name}.crt"], check=True, capture_output=True)
+
+
+EDGE = """service web {{ run /bin/sleep 1000; }}
+
+listen 8443 http tls {{ certificate tls/a.crt key=tls/{key}.key; route / -> web; }}"""
+
+
+def test_a_key_that_is_another_certificates(cluster):
+    keys(cluster.folder("tls"))
+    cluster.configure(EDGE.format(key="a"))
+    assert cluster.command("check", cluster.directory / "enginx.conf").returncode == 0
+    for command in ("check", "up"):
+        refuse(cluster, EDGE.format(key="b"), r"enginx\.conf:3", r"b\.key: the key is not the certificate's", command=command)
+
+
+def test_a_dry_reload_tries_keys(cluster):
+    keys(cluster.folder("tls"))
+    cluster.up(EDGE.format(key="a"))
+    cluster.wait(cluster.status, what="an answer")
+    path = cluster.configure(EDGE.format(key="b"))
+    for words in ((), (path,)):
+        done = cluster.command("reload", "--dry-run", *words, check=False)
+        assert done.returncode == 1, done
+        assert "the key is not the certificate's" in done.stderr, done
+    cluster.configure(EDGE.format(key="a"))
+    assert cluster.command("reload", "--dry-run").returncode == 0
+
+
+@pytest.mark.parametrize("text", [
+    """service web { run /bin/sleep 1000; }
+       listen 8080 http { route / -> web { auth jwt key=bad.pem; } }""",
+    """service web { at 127.0.0.1:9; tls ca=bad.pem; }
+       listen 8080 http -> web;"""])
+def test_pem_that_is_none(cluster, text):
+    cluster.file("bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    refuse(cluster, text, r"bad\.pem", r"enginx\.conf", command="check")
