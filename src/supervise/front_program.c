@@ -1,6 +1,8 @@
 /* What front_test.c executes as enginx: keeper and logger, and a gateway that does nothing but
  * speak the messages. It accepts every bundle that does not begin with "bad", tells everybody who
- * connects to its listeners "PID GENERATION LISTENER", and finds every instance well. */
+ * connects to its listeners "PID GENERATION LISTENER", and finds every instance well. With
+ * "listen PORT" it is the program of an instance. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -140,8 +142,21 @@ static const struct role roles[] = {
     {"gateway", "enginx-gateway", fake_main},
 };
 
+static int program_main(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    scoped_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 8) < 0)
+        return EXIT_FAILURE;
+    for (;;)
+        close(accept(fd, NULL, NULL));
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "listen") == 0)
+        return program_main((uint16_t)atoi(argv[2]));
     int code = role_main(argc, argv, roles, sizeof roles / sizeof *roles);
     return code < 0 ? EXIT_FAILURE : code;
 }

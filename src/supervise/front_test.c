@@ -47,10 +47,10 @@ static struct topology *topology_make(void)
     char text[1024];
     int length = snprintf(text, sizeof text,
                           "cluster front; steering seccomp;\n"
-                          "service web { run python3 -u -m http.server %u --bind 127.0.0.1;\n"
+                          "service web { run \"%s\" listen %u;\n"
                           "  restart always backoff=5s..5s; check tcp; }\n"
                           "listen %u tcp -> web path=relay;\n",
-                          port + 1, port);
+                          getenv("ENGINX_FRONT_PROGRAM"), port + 1, port);
     struct diagnostics *diagnostics = diagnostics_new();
     struct topology_options options = {0};
     struct topology *topology =
