@@ -148,8 +148,19 @@ static uint32_t lane_free(const struct front *front)
     return lane;
 }
 
+/* Nobody but itself has its sockets any more, so none could be bound in their places. */
+static void elder_end(struct front_elder *elder)
+{
+    log_warn("gateway-ended", "pid=%d why=\"the keeper died\"", elder->pid);
+    front_process_kill(elder->pidfd);
+    record_of(elder)->pid = 0;
+    elder_forget(elder);
+}
+
 void front_elders_find(struct front *front, bool memory_kept)
 {
+    /* The keeper died with the supervisor: neither its memory nor a socket is left. */
+    bool alone = !memory_kept && !front->sockets;
     for (struct front_elder *elder = front->elders; elder < front->elders + FRONT_ELDERS_MAX;
          elder++) {
         elder_clear(elder, front);
@@ -160,11 +171,13 @@ void front_elders_find(struct front *front, bool memory_kept)
             record->pid = 0;
             elder_forget(elder);
         }
-        if (elder->pid && !memory_kept)
+        if (elder->pid && alone)
+            elder_end(elder);
+        else if (elder->pid && !memory_kept)
             record->lane = LANE_NONE;
     }
     struct gateway_record *gateway = records_gateway(front->supervisor->records);
-    if (front->supervisor->options.upgraded || gateway->left)
+    if (!alone && (front->supervisor->options.upgraded || gateway->left))
         elder_take(front, memory_kept);
     gateway->left = 0;
     front->lane = lane_free(front);
@@ -244,7 +257,7 @@ void front_elders_orphan_end(struct supervisor *supervisor)
         struct elder_record *record = &gateway->elders[i];
         scoped_fd int pidfd = record->pid > 0 ? process_open(record->pid) : -1;
         if (pidfd >= 0 && process_start_ticks(record->pid) == record->start_ticks)
-            pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+            front_process_kill(pidfd);
         record->pid = 0;
     }
 }

@@ -343,8 +343,7 @@ int front_process_start(struct front *front)
     return 0;
 }
 
-/* Waits until it is dead, since others want to bind what it has. */
-static void process_kill(int pidfd)
+void front_process_kill(int pidfd)
 {
     struct pollfd death = {.fd = pidfd, .events = POLLIN};
     pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
@@ -370,7 +369,7 @@ bool front_process_adopt(struct front *front, bool memory_kept)
     if (!same)
         return false;
     if (socket < 0 || !memory_kept || !socket_lives(socket)) {
-        process_kill(pidfd); /* nobody can speak to it any more */
+        front_process_kill(pidfd); /* nobody can speak to it any more */
         return false;
     }
     companions_keep(supervisor, FRONT_KEPT_SOCKET, socket); /* a later keeper needs it again */
@@ -390,7 +389,7 @@ void front_process_orphan_end(struct supervisor *supervisor)
     scoped_fd int pidfd = record->pid > 0 ? process_open(record->pid) : -1;
     if (pidfd >= 0 && process_start_ticks(record->pid) == record->start_ticks) {
         log_info("gateway-ended", "pid=%d why=\"nothing needs it any more\"", record->pid);
-        process_kill(pidfd);
+        front_process_kill(pidfd);
     }
     record->pid = 0;
     front_elders_orphan_end(supervisor);
@@ -399,7 +398,7 @@ void front_process_orphan_end(struct supervisor *supervisor)
 void front_process_end(struct front *front)
 {
     if (front->pid) {
-        process_kill(front->pidfd);
+        front_process_kill(front->pidfd);
         waitid(P_PIDFD, (id_t)front->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);
     }
     companions_forget(front->supervisor, FRONT_KEPT_SOCKET);

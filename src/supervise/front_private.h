@@ -127,6 +127,8 @@ int front_process_start(struct front *front);
 bool front_process_adopt(struct front *front, bool memory_kept);
 /* Ends the one that an earlier supervisor started: nothing needs a gateway any more. */
 void front_process_orphan_end(struct supervisor *supervisor);
+/* Kills one, and waits until it is dead, since others want to bind what it has. */
+void front_process_kill(int pidfd);
 /* Ends it, by SIGKILL: for when there is nothing to be served any more. */
 void front_process_end(struct front *front);
 /* Tells it that what it prepared, or prepares, is not wanted. */
