@@ -4,7 +4,7 @@ time of the proxy's processes per request (schedstat, to the nanosecond); throug
 
     bench.py [ROW…]        rows by the start of their names; without any, all
     ROUNDS=5 SECONDS=1     how often, how long; PEERS="enginx nginx" who
-    AGAINST=PATH           another enginx (of before a change) in the same rounds
+    AGAINST="PATH …"       other builds of enginx (of before a change) in the same rounds
 """
 
 import itertools
@@ -44,7 +44,10 @@ ROWS = {  # name → (kind of load, port, arguments); "idle" first: nothing was 
     "file-128k": ("wrk", "http", dict(path="/files/128k.jpg", connections=16)),
     "file-4m": ("wrk", "http", dict(path="/files/4m.bin", connections=8)),
     "cache-1k": ("wrk", "http", dict(path="/cached/1024", connections=64)),
+    "cache-16k": ("wrk", "http", dict(path="/cached/16384", connections=64)),
     "cache-64k": ("wrk", "http", dict(path="/cached/65536", connections=64)),
+    "cache-256k": ("wrk", "http", dict(path="/cached/262144", connections=16)),
+    "cache-1m": ("wrk", "http", dict(path="/cached/1048576", connections=8)),
     "gzip": ("wrk", "http", dict(path="/text/page.html", connections=64, accept="gzip")),
     "latency-20000": ("h2load", "http", dict(path="/100", connections=50, rate=400)),
     "fastcgi": ("wrk", "php", dict(path="/hello.php", connections=64)),
@@ -67,7 +70,6 @@ TEXT_BYTES = 32768
 FILE_ROWS = {row for row in ROWS if row.startswith("file-")} | {"gzip"}
 CACHE_ROWS = {row for row in ROWS if row.startswith("cache-")}
 WITHOUT = {"direct": {"idle", "fastcgi", "tls", "tls-handshake"} | H2 | FILE_ROWS | CACHE_ROWS,
-           "enginx before": {"fastcgi"} | H2 | FILE_ROWS | CACHE_ROWS,
            "floor": {"fastcgi", "64k", "1m", "connection", "tls", "tls-handshake", "udp", "relay-bulk",
                      "relay-connection"} | H2 | FILE_ROWS | CACHE_ROWS,
            "haproxy": {"fastcgi", "udp"} | FILE_ROWS | CACHE_ROWS,
@@ -229,6 +231,21 @@ def ports():
     return found
 
 
+def unpaced():
+    """The congestion control of the rows: one that does not pace, as Debian's own (cubic). Where the machine's
+    is bbr, sends that come sooner than it wants arm a timer, within the send, and what was measured is how
+    often. Only in a network namespace of our own."""
+    setting = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    alone = len(Path("/proc/net/dev").read_text().splitlines()) == 3  # two of heading, and lo
+    for name in ("cubic", "reno") if alone else ():
+        try:
+            setting.write_text(name)
+            break
+        except OSError:  # the machine does not allow it to a namespace
+            pass
+    return setting.read_text().strip()
+
+
 def answers(port):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -247,6 +264,7 @@ def wait_ready(peer):
 
 def main():
     global PLACE
+    control = unpaced()
     rows = [row for row in ROWS if not sys.argv[1:] or row in sys.argv[1:]
             or any(word.endswith("*") and row.startswith(word[:-1]) for word in sys.argv[1:])]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -255,8 +273,9 @@ def main():
     PLACE = Path(tempfile.mkdtemp(prefix="enginx-bench-"))
     PLACE.chmod(0o755)
     binaries = {"": shutil.copy2(binary, PLACE / "enginx")}
-    if "AGAINST" in os.environ:
-        binaries["before"] = shutil.copy2(os.environ["AGAINST"], PLACE / "enginx-before")
+    for number, path in enumerate(os.environ.get("AGAINST", "").split()):
+        variant = "before" if number == 0 else f"before-{number + 1}"
+        binaries[variant] = shutil.copy2(path, PLACE / f"enginx-{variant}")
     for program in ("origin", "responder", "floor", "datagrams"):
         subprocess.run(["gcc", "-O2", "-o", PLACE / program, HERE / f"{program}.c"], check=True)
     certificate = PLACE / "certificate.pem"
@@ -291,7 +310,8 @@ def main():
         for peer in running:
             wait_ready(peer)
         time.sleep(0.5)
-        print("RSA 2048 certificates, OpenSSL; proxies on one core, load and origin on the other")
+        print("RSA 2048 certificates, OpenSSL; proxies on one core, load and origin on the other; "
+              f"TCP {control}")
         for row in rows:
             compare(row, running)
     finally:

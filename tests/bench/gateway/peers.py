@@ -219,7 +219,7 @@ def make(wanted, values, place, cpu, binaries, floor, ports):
         here.chmod(0o755)
         mine = ports()
         (here / "enginx.conf").write_text(
-            (ENGINX + ("" if variant else ENGINX_PHP)).format(**values, **mine))  # before: without
+            (ENGINX + ENGINX_PHP).format(**values, **mine))
         peer = Enginx(path, variant, here, mine, cpu)
         peers.append(peer.start([*peer.options(), "up", here / "enginx.conf"], cwd=here))
     if "nginx" in wanted and shutil.which("nginx"):
