@@ -282,6 +282,30 @@ def test_changes_are_seen(cluster, public):
     assert status("/a.txt") == 404 and status("/") == 404
 
 
+def segments(client):
+    """Those with data that have come: tcpi_data_segs_in of struct tcp_info (linux/tcp.h)."""
+    info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    return int.from_bytes(info[152:156], "little")
+
+
+@both_accounts
+def test_head_and_first_bytes_of_a_large_file_leave_together(cluster, public):
+    content = os.urandom(40_000)  # with its head less than loopback's MSS
+    put(cluster, "large.bin", content)
+    with socket.create_connection(("127.0.0.1", PORT), 10) as client:
+        for turn in range(4):
+            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            got = b""
+            while len(got.partition(b"\r\n\r\n")[2]) < len(content):
+                piece = client.recv(1 << 20)
+                assert piece
+                got += piece
+            assert got.partition(b"\r\n\r\n")[2] == content
+            if turn == 0:  # in halves, while the window is that of the beginning
+                before = segments(client)
+            assert segments(client) == before + turn
+
+
 @both_accounts
 def test_a_replaced_file_is_sent_to_its_end(cluster, public):
     content = os.urandom(30_000_000)

@@ -50,6 +50,8 @@ struct response_head { /* what a handler answers; copied or sent before the call
     uint32_t field_count;
     enum body_kind body; /* BODY_CLOSE: a length is not known: the codec frames it */
     uint64_t body_length;
+    bool follows; /* the body comes by send_file before anything is waited for: the head may wait
+                     for it, to leave in one segment with its first bytes */
 };
 
 /* "Not Found"; "" of a status that nobody knows. */

@@ -56,6 +56,8 @@ static void piece_took(struct file_send *send, size_t taken)
     struct file_piece *piece = &send->pieces[send->at];
     piece->offset += taken;
     piece->length -= taken;
+    if (!piece->length)
+        send->moving = false;
     pieces_skip(send);
 }
 
@@ -98,11 +100,12 @@ static enum step piece_copy(struct file_send *send)
  */
 
 /* Is the next piece one of the file that is worth it, to a client that the kernel can give it to?
- */
+ * What was begun so ends so: its last bytes would take two calls else. */
 static bool piece_moves(const struct file_send *send)
 {
     const struct file_piece *piece = &send->pieces[send->at];
-    return !piece->bytes && !send->file->content && piece->length >= MOVED_BYTES_MIN &&
+    return !piece->bytes && !send->file->content &&
+           (piece->length >= MOVED_BYTES_MIN || send->moving) &&
            exchange_sends_files(send->exchange);
 }
 
@@ -115,6 +118,7 @@ static enum step piece_move(struct file_send *send)
         return STEP_SHORT;
     if (moved < 0)
         return moved == -EAGAIN ? STEP_FULL : STEP_GONE;
+    send->moving = true;
     piece_took(send, (size_t)moved);
     if (send->at < send->count)
         return STEP_ON;
@@ -147,7 +151,7 @@ void file_send_room(struct file_send *send)
 }
 
 /* The head, with the first bytes behind it, but for those that the kernel moves. */
-static void first_send(struct file_send *send, const struct response_head *head)
+static void first_send(struct file_send *send, struct response_head *head)
 {
     const char *bytes = "";
     bool moves = piece_moves(send);
@@ -157,6 +161,7 @@ static void first_send(struct file_send *send, const struct response_head *head)
         return;
     }
     bool last = length && piece_last(send, length);
+    head->follows = moves;
     ssize_t taken = exchange_respond(send->exchange, head, bytes, length, last);
     if (taken < 0)
         return; /* abort follows */

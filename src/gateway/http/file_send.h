@@ -22,6 +22,7 @@ struct file_send {
     struct file_piece *pieces;
     uint32_t count;
     uint32_t at;
+    bool moving; /* the kernel has moved some of the present piece */
     struct deferred again;
 };
 

@@ -140,7 +140,7 @@ static ssize_t piece_send(struct h1_exchange *own, struct h1_piece *piece)
     struct h1_connection *connection = own->connection;
     if (connection->dead || connection->broken)
         return -EPIPE;
-    piece->closing = piece->last && closing(own);
+    piece->more |= piece->last && closing(own);
     return sent(own, h1_output_write(&own->output, &connection->stream, piece), piece->body_length);
 }
 
@@ -188,7 +188,10 @@ static ssize_t codec_respond(struct exchange *exchange, const struct response_he
                              .head_room = WORKER_OUTPUT_BYTES,
                              .body = bytes,
                              .body_length = own->bodyless ? 0 : length,
-                             .last = last};
+                             .last = last,
+                             .more = head->follows};
+    if (head->follows) /* TCP_NODELAY now, since asking for it later would send the head alone */
+        stream_writes(&own->connection->stream);
     ssize_t taken = piece_send(own, &piece);
     return taken < 0 || !own->bodyless ? taken : (ssize_t)length;
 }

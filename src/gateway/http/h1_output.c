@@ -199,7 +199,7 @@ static ssize_t piece_emit(struct h1_output *output, struct stream *stream,
         .run = piece->body,
         .run_length = piece->body_length,
         .suffix = "",
-        .more = piece->closing,
+        .more = piece->more,
     };
     if (output->records && output->chunked)
         return record_emit(output, stream, &parts, piece->last);

@@ -29,7 +29,7 @@ struct h1_piece { /* of a message */
     const char *body;
     size_t body_length;
     bool last;
-    bool closing; /* the connection is closed right after it: the last bytes go with the FIN */
+    bool more; /* something follows at once, bytes or the FIN, that it may leave with */
 };
 
 void h1_output_init(struct h1_output *output, bool chunked);
