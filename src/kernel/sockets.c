@@ -21,6 +21,8 @@ enum {
     PORT_SOCKETS_MAX = 1024,    /* on one port; SO_REUSEPORT groups are not larger here */
 };
 
+#define INADDR_PROBED 0x7ffffffeu /* 127.255.255.254 */
+
 /* linux/net/tcp_states.h names states by number; a request has a bit for each. */
 enum {
     STATES_LISTENING = 1 << TCP_LISTEN,
@@ -296,6 +298,17 @@ int sockets_established(uint16_t port, sockets_established_call *call, void *own
     struct established_listing listing = {.call = call, .owner = owner};
     struct dump dump = {.protocol = IPPROTO_TCP, .states = STATES_ESTABLISHED, .port = port};
     return dump_families(dump, established_tell, &listing);
+}
+
+bool sockets_port_allowed(uint16_t port)
+{
+    /* The kernel looks at the right before it looks who has the port, so the address, which nobody
+     * uses, makes no difference to the answer. */
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_PROBED)};
+    scoped_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 ||
+           errno != EACCES;
 }
 
 uint64_t sockets_netns_cookie(void)

@@ -29,5 +29,12 @@ size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, s
 typedef void sockets_established_call(void *owner, uint16_t port, uint64_t inode);
 int sockets_established(uint16_t port, sockets_established_call *call, void *owner);
 
+/* May this process bind the port (ip_unprivileged_port_start of ip(7))? Nothing listens there for
+ * it, and a port that is taken is one that it may have. What to do where not, in words. */
+bool sockets_port_allowed(uint16_t port);
+#define SOCKETS_PORT_HINT                                                                          \
+    "start enginx as root or with CAP_NET_BIND_SERVICE, or lower "                                 \
+    "net.ipv4.ip_unprivileged_port_start"
+
 /* SO_NETNS_COOKIE of this thread's network namespace; 0 where the kernel cannot tell. */
 uint64_t sockets_netns_cookie(void);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "kernel/reuseport.h"
+#include "kernel/sockets.h"
 
 const struct service *notified_service(const struct notified *slot)
 {
@@ -288,8 +289,7 @@ static int place_bind(struct notified *slot, int fd, const struct place *place,
     share_address_read(&place->address, (enum protocol)asked->protocol, fd, &bound);
     if (error == EACCES)
         log_warn("port-privileged",
-                 "instance=%s.%u port=%u effect=refused hint=\"run enginx as root, or lower "
-                 "net.ipv4.ip_unprivileged_port_start\"",
+                 "instance=%s.%u port=%u effect=refused hint=\"" SOCKETS_PORT_HINT "\"",
                  notified_service(slot)->name, slot->instance.number, bound.port);
     return error;
 }

@@ -102,6 +102,11 @@ int steering_new(const struct steering_setup *setup, struct steering **ret_steer
         why_give(&text, why, why_size);
         return 0;
     }
+    if (error == -EACCES) { /* a port that is nobody's to have, whatever steers */
+        buffer_done(&text);
+        snprintf(why, why_size, "%s", seccomp_reason);
+        return error;
+    }
     if (error == -ENOMEM || setup->topology->steering == STEERING_SECCOMP) {
         buffer_done(&text);
         return forced_fails("seccomp", error, seccomp_reason, why, why_size);

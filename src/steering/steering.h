@@ -147,7 +147,7 @@ static inline uint32_t steering_services_room(const struct steering_setup *setup
 
 /* 0 or -errno; `why` says what is missing, also where all the rest serves. *ret_adopted: an earlier
  * supervisor's maps are in use. -EADDRINUSE: a `listen` port is taken, says `why`; no other
- * mechanism would do better. */
+ * mechanism would do better; nor with -EACCES, a port that needs a right. */
 int steering_bpf_new(const struct steering_setup *setup, struct steering **ret_steering,
                      bool *ret_adopted, char *why, size_t why_size);
 int steering_seccomp_new(const struct steering_setup *setup, struct steering **ret_steering,

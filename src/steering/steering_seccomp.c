@@ -28,6 +28,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "kernel/sockets.h"
 #include "steering/notified.h"
 #include "topology/mark.h"
 
@@ -416,12 +417,29 @@ static bool seccomp_found(struct steering *base, const char *name, int fd)
 /* ---- another topology
  * ---------------------------------------------------------------------------- */
 
+/* A port that nobody of us may bind would be refused to each program that asks, at each of its
+ * tries. */
+static int ports_check(const struct topology *topology, char *why, size_t why_size)
+{
+    for (size_t i = 0; i < topology->listener_count; i++) {
+        const struct listener *listener = &topology->listeners[i];
+        if (listener->path != LISTENER_DIRECT || sockets_port_allowed(listener->port))
+            continue;
+        snprintf(why, why_size, "listen %s: that port needs a right: %s", listener->text,
+                 SOCKETS_PORT_HINT);
+        return -EACCES;
+    }
+    return 0;
+}
+
 /* Nothing to be got beforehand: programs themselves open what is published. */
 static int seccomp_open(struct steering *base, const struct topology *next, const uint32_t *homes,
                         char *why, size_t why_size)
 {
-    (void)why, (void)why_size;
     struct seccomp_steering *steering = of(base);
+    int error = ports_check(next, why, why_size);
+    if (error)
+        return error;
     assert(next->service_count <= steering->setup.services_max);
     for (size_t i = 0; i < next->service_count; i++)
         if (!next->services[i].absent && !steering->homes[i])
@@ -537,8 +555,11 @@ int steering_seccomp_new(const struct steering_setup *setup, struct steering **r
         snprintf(why, why_size, "seccomp notification cannot be had (%s)%s",
                  strerrorname_np(-error),
                  error == -EBUSY ? ": enginx itself runs below another such filter" : "");
-        return error;
+        return error == -EACCES ? -EPERM : error; /* that is a port's */
     }
+    error = ports_check(setup->topology, why, why_size);
+    if (error)
+        return error;
     struct seccomp_steering *steering = calloc(1, sizeof *steering);
     if (!steering)
         return -ENOMEM;

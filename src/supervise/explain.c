@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kernel/cgroup.h"
+#include "kernel/sockets.h"
 #include "steering/steering.h"
 #include "topology/addresses.h"
 #include "topology/links.h"
@@ -219,6 +220,8 @@ static void listener_print(const struct topology *topology, const struct links *
         direct_print(topology, listener, trial, out);
     if (listener->path_why)
         fprintf(out, "; %s", listener->path_why);
+    if (strcmp(trial->mechanism, "bpf") != 0 && !sockets_port_allowed(listener->port))
+        fprintf(out, "; `up` refuses it, since that port needs a right: %s", SOCKETS_PORT_HINT);
     fputc('\n', out);
 }
 

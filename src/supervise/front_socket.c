@@ -142,7 +142,8 @@ static void error_explain(const struct front *front, const struct listener *list
     else if (error == -EADDRINUSE)
         snprintf(why, why_size, "listen %s: another program has that port", listener->text);
     else if (error == -EACCES)
-        snprintf(why, why_size, "listen %s: only root may have that port", listener->text);
+        snprintf(why, why_size, "listen %s: that port needs a right: %s", listener->text,
+                 SOCKETS_PORT_HINT);
     else
         snprintf(why, why_size, "listen %s: %s", listener->text, strerror(-error));
 }
