@@ -142,9 +142,10 @@ static void detach_tell(struct serving *serving, bool well)
 
 /* What a look at all instances tells. */
 struct overview {
-    bool runs;     /* something runs, or will */
-    bool failed;   /* an instance that is not tried any more */
-    bool hopeless; /* one that failed, or does not come up though it is tried on */
+    bool runs;   /* something runs, or will */
+    bool failed; /* an instance that is not tried any more */
+    /* One that failed, or does not come up though it is tried on; NULL: none. */
+    const struct instance *hopeless;
 };
 
 static struct overview overview_of(const struct supervisor *supervisor)
@@ -159,10 +160,27 @@ static struct overview overview_of(const struct supervisor *supervisor)
                 continue;
             overview.failed |= instance->life.state == STATE_FAILED;
             overview.runs |= instance->life.state == STATE_BACKOFF;
-            overview.hopeless |= instance_hopeless(instance);
+            if (!overview.hopeless && instance_hopeless(instance))
+                overview.hopeless = instance;
         }
     }
     return overview;
+}
+
+/* Who waits in front does so no longer, though the cluster goes on. */
+static void detach_give_up(struct serving *serving, const struct instance *hopeless)
+{
+    if (serving->detach_fd < 0)
+        return;
+    const char *name = serving->supervisor->topology->name;
+    const char *how =
+        hopeless->life.state == STATE_FAILED ? "failed" : "does not come up, and is tried on";
+    char text[1024];
+    snprintf(text, sizeof text,
+             "%s %s (%s); cluster %s runs on: enginx status -c %s, enginx down -c %s",
+             hopeless->name, how, hopeless->reason, name, name, name);
+    console_line(serving->console, LOG_LEVEL_ERROR, "enginx !", -1, text, strlen(text));
+    detach_tell(serving, false);
 }
 
 /* ---- upgrades ---------------------------------------------------------------------------------
@@ -272,8 +290,10 @@ static void serving_changed(void *owner)
     struct overview overview = {0};
     if (serving->detach_fd >= 0 || serving->options->end_when_idle || !serving->served)
         overview = overview_of(supervisor); /* a walk over all instances */
-    if (supervisor->ready_told || overview.hopeless)
-        detach_tell(serving, !overview.hopeless);
+    if (overview.hopeless)
+        detach_give_up(serving, overview.hopeless);
+    else if (supervisor->ready_told)
+        detach_tell(serving, true);
     if (serving->options->end_when_idle && !overview.runs && !supervisor->ending &&
         supervisor->ready_told) {
         serving->exit_code = overview.failed ? CLI_FAILED : CLI_OK;

@@ -29,6 +29,19 @@ def test_up_detached(cluster, programs):
     cluster.down()
 
 
+def test_up_detached_gives_up(cluster):
+    path = cluster.configure("""
+        service bad { run /bin/false; }
+        service good { run /bin/sleep 1000; }""")
+    done = cluster.command("up", "--detach", path, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    for word in ("bad.1 does not come up", "exited with status 1", f"cluster {cluster.name} runs on", "enginx down"):
+        assert word in last, done.stderr
+    assert cluster.service("good")["instances"][0]["pid"]
+    cluster.down()
+
+
 def test_options_of_run(cluster, programs):
     cluster.run("-n", "2", "-p", "8000", "--user", "nobody", "--memory", "256m", "--cpu", "90%",
                 "--", "/usr/bin/python3", programs.path("web.py"))
