@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/scoped.h"
 #include "cli/load.h"
 #include "supervise/explain.h"
 
@@ -13,8 +14,9 @@ int command_check(const struct cli *cli)
     int words = cli_options(&own, options, 1, false);
     if (words < 1 || words > 2)
         return cli_usage("check");
+    scoped_fd int bundle = -1;
     const char *file = words == 2 ? own.argv[1] : "enginx.conf";
-    struct topology *topology = load_topology(&own, file, NULL);
+    struct topology *topology = load_topology(&own, file, &bundle);
     if (!topology)
         return CLI_USAGE;
     printf("%s: cluster %s, %zu services, %zu listeners: fine\n", file, topology->name,

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/scoped.h"
+#include "cli/preflight.h"
 #include "supervise/loading.h"
 
 static struct topology *said(struct topology *topology, struct diagnostics *diagnostics)
@@ -18,13 +20,47 @@ static struct topology *said(struct topology *topology, struct diagnostics *diag
     return topology;
 }
 
+/* What only the gateway would find out makes it wrong as well. */
+static struct topology *tried(struct topology *topology, struct diagnostics *diagnostics,
+                              int *ret_bundle)
+{
+    if (!topology || !ret_bundle)
+        return topology;
+    preflight_run(topology, *ret_bundle, diagnostics);
+    if (!diagnostics_errors(diagnostics))
+        return topology;
+    fd_drop(ret_bundle);
+    topology_free(topology);
+    return NULL;
+}
+
 struct topology *load_topology(const struct cli *cli, const char *path, int *ret_bundle)
 {
     struct diagnostics *diagnostics = diagnostics_new();
-    if (diagnostics)
-        return said(loading_file(path, cli->cluster, diagnostics, ret_bundle), diagnostics);
+    if (diagnostics) {
+        struct topology *topology = loading_file(path, cli->cluster, diagnostics, ret_bundle);
+        return said(tried(topology, diagnostics, ret_bundle), diagnostics);
+    }
     cli_fail("no memory");
     return NULL;
+}
+
+bool load_preflight(const char *path)
+{
+    scoped_fd int bundle = -1;
+    struct diagnostics *loaded = diagnostics_new();
+    struct diagnostics *diagnostics = diagnostics_new();
+    struct topology *topology =
+        loaded && diagnostics ? loading_file(path, NULL, loaded, &bundle) : NULL;
+    diagnostics_free(loaded);
+    if (!topology) {
+        diagnostics_free(diagnostics);
+        return true;
+    }
+    preflight_run(topology, bundle, diagnostics);
+    bool fine = !diagnostics_errors(diagnostics);
+    topology_free(said(topology, diagnostics));
+    return fine;
 }
 
 struct topology *load_or_last_good(const struct cli *cli, const char *path, bool take,

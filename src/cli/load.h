@@ -6,8 +6,11 @@
 #include "topology/topology.h"
 
 /* NULL: it was said why. `ret_bundle` (may be NULL): everything that was read, sealed
- * (conf/bundle.h); the caller's. */
+ * (conf/bundle.h); the caller's. With it the configuration is tried as well (preflight.h). */
 struct topology *load_topology(const struct cli *cli, const char *path, int *ret_bundle);
+/* What somebody else loads, tried here. False: it was said what is wrong; what cannot be read by
+ * whoever asks is left to who loads it. */
+bool load_preflight(const char *path);
 /* The same; and where the file is wrong the last good one of it is told of, or taken (`take`).
  * `ret_path` gets where that is kept; "": nowhere. */
 struct topology *load_or_last_good(const struct cli *cli, const char *path, bool take,

@@ -4,6 +4,20 @@
 #include <unistd.h>
 
 #include "cli/ask.h"
+#include "cli/load.h"
+
+/* The supervisor looks into no key; the gateway, which would, is not asked when nothing is to
+ * happen. `file`: NULL for the cluster's own. */
+static bool preflight(const struct cli *cli, const char *file)
+{
+    if (file)
+        return load_preflight(file);
+    json_t *answer = ask(cli, json_pack("{s:s}", "command", "status"));
+    const char *own = json_string_value(json_object_get(json_object_get(answer, "status"), "file"));
+    bool fine = !own || !own[0] || load_preflight(own);
+    json_decref(answer);
+    return fine;
+}
 
 int command_reload(const struct cli *cli)
 {
@@ -23,11 +37,12 @@ int command_reload(const struct cli *cli)
     }
     if (file)
         json_object_set_new(request, "file", json_string(file));
-    free(file);
     json_t *answer = ask(&own, request);
     const char *report = json_string_value(json_object_get(answer, "report"));
     if (report)
         fputs(report[0] ? report : "nothing changes\n", stdout);
+    bool fine = answer && (!dry || preflight(&own, file));
     json_decref(answer);
-    return answer ? CLI_OK : CLI_FAILED;
+    free(file);
+    return fine ? CLI_OK : CLI_FAILED;
 }

@@ -202,15 +202,6 @@ static int tls_to_make(struct building *building)
     return error;
 }
 
-static struct key_set *keys_read(const struct guard_jwt *jwt, char why[KEY_WHY_BYTES])
-{
-    if (jwt->keys == GUARD_KEYS_PEM)
-        return key_set_of_pem(jwt->text, jwt->length, why);
-    if (jwt->keys == GUARD_KEYS_SECRET)
-        return key_set_of_secret(jwt->text, jwt->length, why);
-    return key_set_of_json(jwt->text, jwt->length, true, why);
-}
-
 static int keys_make(struct building *building)
 {
     struct generation *generation = building->generation;
@@ -223,7 +214,7 @@ static int keys_make(struct building *building)
         const struct guard_jwt *jwt = topology->tokens[i];
         if (jwt->keys == GUARD_KEYS_SERVICE)
             continue;
-        generation->key_sets[i] = keys_read(jwt, why);
+        generation->key_sets[i] = key_set_of_setting(jwt, why);
         if (generation->key_sets[i])
             continue;
         snprintf(building->why, BUILD_WHY_BYTES, "%s: %s", jwt->file, why);

@@ -246,7 +246,8 @@ int front_wait(struct front *front, char *why, size_t why_size)
     }
     if (front->current.stage == STAGE_COMMITTED)
         return 0;
-    snprintf(why, why_size, "the gateway %s", front->rejected ? front->why : "does not start");
+    snprintf(why, why_size, "the gateway%s%s", front->rejected ? ": " : " ",
+             front->rejected ? front->why : "does not start");
     return front->rejected ? -EINVAL : -ETIMEDOUT;
 }
 

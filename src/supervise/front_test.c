@@ -190,7 +190,7 @@ static void what_it_rejects_is_told(void **state)
 {
     (void)state;
     assert_int_equal(supervisor_make("bad"), -EINVAL);
-    assert_string_equal(why, "the gateway it is bad");
+    assert_string_equal(why, "the gateway: it is bad");
     supervisor = NULL;
 }
 

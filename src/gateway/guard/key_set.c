@@ -21,6 +21,15 @@ static struct key_set *set_new(size_t count)
     return calloc(1, sizeof(struct key_set) + count * sizeof(struct key));
 }
 
+struct key_set *key_set_of_setting(const struct guard_jwt *jwt, char why[KEY_WHY_BYTES])
+{
+    if (jwt->keys == GUARD_KEYS_PEM)
+        return key_set_of_pem(jwt->text, jwt->length, why);
+    if (jwt->keys == GUARD_KEYS_SECRET)
+        return key_set_of_secret(jwt->text, jwt->length, why);
+    return key_set_of_json(jwt->text, jwt->length, true, why);
+}
+
 void key_set_free(struct key_set *set)
 {
     if (!set)

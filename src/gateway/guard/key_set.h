@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "gateway/http/head.h"
+#include "topology/guard.h"
 
 enum {
     KEYS_MAX = 64,             /* of a set; further ones are left out */
@@ -43,4 +44,6 @@ struct key_set *key_set_of_secret(const char *bytes, size_t length, char why[KEY
  * secret). */
 struct key_set *key_set_of_json(const char *text, size_t length, bool secrets,
                                 char why[KEY_WHY_BYTES]);
+/* Of the file that the setting names, whose bytes it has; not for GUARD_KEYS_SERVICE. */
+struct key_set *key_set_of_setting(const struct guard_jwt *jwt, char why[KEY_WHY_BYTES]);
 void key_set_free(struct key_set *set); /* accepts NULL */
