@@ -299,6 +299,44 @@ static const struct directive rows[] = {
                   .help = "a start that takes longer has failed"}},
      .help = "How long an instance may take until it is healthy.",
      .example = "start within=5m;"},
+    {.name = "before-start",
+     .id = DIRECTIVE_BEFORE_START,
+     .contexts = CONTEXT_SERVICE,
+     .many = true,
+     .arguments = {{.name = "PROGRAM", .type = VALUE_PATH},
+                   {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
+     .options = {{.name = "timeout",
+                  .type = VALUE_DURATION,
+                  .low = 1,
+                  .high = 86400000,
+                  .fallback = "30s",
+                  .help = "a step that takes longer is ended as `stop` says, and has failed"}},
+     .syntax = "before-start [once] PROGRAM [ARGUMENT…] [timeout=DURATION]; before-start [once] "
+               "shell TEXT [timeout=DURATION];",
+     .help = "A step before each start of an instance: it runs as the instance's program does, and "
+             "must end with status 0 before the next step, or the program, is started. One that "
+             "fails is a failed start. With `once` it runs in one instance for all of them, once "
+             "for each start of the service and each roll; the others wait. Several steps run in "
+             "their order.",
+     .example = "before-start once ./migrate --all timeout=5m;"},
+    {.name = "after-stop",
+     .id = DIRECTIVE_AFTER_STOP,
+     .contexts = CONTEXT_SERVICE,
+     .many = true,
+     .arguments = {{.name = "PROGRAM", .type = VALUE_PATH},
+                   {.name = "ARGUMENT", .type = VALUE_TEMPLATE, .optional = true, .many = true}},
+     .options = {{.name = "timeout",
+                  .type = VALUE_DURATION,
+                  .low = 1,
+                  .high = 86400000,
+                  .fallback = "30s",
+                  .help = "a step that takes longer is killed"}},
+     .syntax = "after-stop PROGRAM [ARGUMENT…] [timeout=DURATION]; after-stop shell TEXT "
+               "[timeout=DURATION];",
+     .help = "A step after each end of an instance, however it ended: ENGINX_RESULT, "
+             "ENGINX_EXIT_CODE and ENGINX_EXIT_STATUS tell how. That it fails is logged, and "
+             "changes nothing. Several steps run in their order.",
+     .example = "after-stop rm -rf $state/tmp;"},
     {.name = "restart",
      .id = DIRECTIVE_RESTART,
      .contexts = CONTEXT_SERVICE,

@@ -383,8 +383,7 @@ static const char *command_drain(struct client *client, const json_t *request)
     if (!instance)
         return "there is no such instance";
     bool undo = json_is_true(json_object_get(request, "undo"));
-    enum lifecycle_state needed = undo ? STATE_DRAINING : STATE_UP;
-    if (instance->life.state != needed || (undo && instance->life.goal != GOAL_HOLD))
+    if (undo ? !instance->life.held : instance->life.state != STATE_UP)
         return undo ? "the instance is not draining" : "the instance is not up";
     if (undo)
         instance_undrain(instance);

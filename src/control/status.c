@@ -169,10 +169,12 @@ static const char *reason_of(const struct instance *instance, char *text, size_t
 static json_t *instance_status(struct instance *instance)
 {
     const struct instance_record *record = instance->record;
-    char text[64], reason[INSTANCE_REASON_BYTES];
+    char text[64], reason[INSTANCE_REASON_BYTES], step[192];
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer(instance->number));
     json_object_set_new(object, "state", json_string(lifecycle_name(instance->life.state)));
+    json_object_set_new(object, "held", json_boolean(instance->life.held));
+    json_object_set_new(object, "step", json_text(instance_step_text(instance, step, sizeof step)));
     json_object_set_new(object, "healthy", json_boolean(instance->healthy));
     json_object_set_new(object, "role", json_text(endpoint_role_name(instance->role)));
     json_object_set_new(object, "address", address_text(instance->address));

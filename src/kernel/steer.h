@@ -44,6 +44,10 @@ void steer_remove(const char *bpf_mount, const char *cluster);
  * cgroup and an epoch of its own; with a new epoch the slot counts from zero, or goes on with
  * STEER_MEMBER_CONTINUES. What the slot was before goes by itself. */
 int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer_member *member);
+/* The processes of this cgroup are guests of the service: their connections to loopback lead where
+ * the service's do, and what they listen on is nobody's but theirs. It counts nothing. */
+int steer_guest_set(struct steer *steer, uint64_t cgroup_id, uint32_t service);
+int steer_guest_remove(struct steer *steer, uint64_t cgroup_id);
 /* Nothing of it counts any more. */
 int steer_member_remove(struct steer *steer, uint64_t cgroup_id, uint32_t address);
 

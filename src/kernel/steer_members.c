@@ -76,6 +76,18 @@ int steer_member_set(struct steer *steer, uint64_t cgroup_id, const struct steer
     return error;
 }
 
+int steer_guest_set(struct steer *steer, uint64_t cgroup_id, uint32_t service)
+{
+    assert(service < steer->services_max);
+    struct steer_member guest = {.slot = STEER_SLOT_GUEST, .service = service};
+    return steer_map_set(steer, MAP_MEMBERS, &cgroup_id, &guest);
+}
+
+int steer_guest_remove(struct steer *steer, uint64_t cgroup_id)
+{
+    return steer_map_remove(steer, MAP_MEMBERS, &cgroup_id);
+}
+
 /* What it leaves (connections that went to a sibling before it accepted them) counts no more. */
 static void slot_end(struct steer *steer, struct steer_slot *slot)
 {

@@ -40,6 +40,7 @@ struct kept { /* a listener of which we hold a duplicate */
 
 struct slot {
     struct steering_instance instance;
+    uint64_t guest; /* the cgroup of a step that runs, or ran; 0: none */
     bool present;   /* between prepare and gone for good */
     bool served;    /* was in rotation; what it keeps may bridge the time until it is again */
     bool crowded;   /* several of its kept listeners share a port */

@@ -713,6 +713,8 @@ static bool on_getsockname(struct notified *slot, const struct seccomp_request *
 
 bool notified_serve(struct notified *slot, const struct seccomp_request *request)
 {
+    if (slot->instance.guest && request->call != SECCOMP_CALL_CONNECT)
+        return false; /* what it binds is its own affair */
     switch (request->call) {
     case SECCOMP_CALL_BIND:
         return on_bind(slot, request);

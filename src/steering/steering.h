@@ -66,6 +66,10 @@ struct steering_instance {
     uint32_t address;
     uint64_t cgroup_id;
     uint32_t wanted; /* instances that the service shall have: 1 means keep the listener */
+    /* What runs is not the program, but a step before its start or after its end: it reaches what
+     * the service uses, and what it listens on is no listener of the service. What is kept of the
+     * slot stays so. */
+    bool guest;
 };
 
 #define STEERING_TOTAL_UNKNOWN UINT64_MAX

@@ -369,6 +369,29 @@ static uint32_t member_flags(const struct bpf_steering *steering, uint32_t servi
                 : 0);
 }
 
+static void guest_end(struct bpf_steering *steering, struct slot *slot)
+{
+    if (slot->guest)
+        (void)steer_guest_remove(steering->steer, slot->guest);
+    slot->guest = 0;
+}
+
+/* The slot goes on being what the program before was. */
+static int guest_prepare(struct bpf_steering *steering, struct slot *slot,
+                         const struct steering_instance *instance)
+{
+    int error = steer_guest_set(steering->steer, instance->cgroup_id, instance->service);
+    if (error)
+        return error;
+    slot->guest = instance->cgroup_id;
+    if (!slot->present) {
+        slot->instance = *instance;
+        slot->present = true;
+        steering->rotated[instance->service].wanted = instance->wanted;
+    }
+    return 0;
+}
+
 static int bpf_prepare(struct steering *base, const struct steering_instance *instance)
 {
     struct bpf_steering *steering = of(base);
@@ -380,6 +403,9 @@ static int bpf_prepare(struct steering *base, const struct steering_instance *in
         slot = steering->slots[instance->slot] = calloc(1, sizeof *slot);
     if (!slot)
         return -ENOMEM;
+    guest_end(steering, slot);
+    if (instance->guest)
+        return guest_prepare(steering, slot, instance);
     struct steer_member member = {.slot = instance->slot,
                                   .service = instance->service,
                                   .address = instance->address,
@@ -412,7 +438,7 @@ static int bpf_started(struct steering *base, uint32_t number, int notify_fd)
     struct slot *slot = steering->slots[number];
     assert(slot);
     fd_drop(&notify_fd);
-    if (steering->adopted && slot->heard_count == 0) {
+    if (steering->adopted && slot->heard_count == 0 && !slot->guest) {
         slot->recall = true;
         deferred_start(steering->setup.loop, &steering->recall, recall, steering);
     }
@@ -426,6 +452,7 @@ static void bpf_gone(struct steering *base, uint32_t number, bool coming_back)
     if (!slot || !slot->present)
         return;
     uint32_t service = slot->instance.service;
+    guest_end(steering, slot);
     slot->heard_count = 0;
     slot->recall = false;
     if (coming_back && bpf_wanted_of(steering, slot) == 1) {

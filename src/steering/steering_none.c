@@ -136,7 +136,8 @@ static int none_started(struct steering *base, uint32_t slot_number, int notify_
     struct slot *slot = &steering->slots[slot_number];
     assert(slot->used && notify_fd < 0);
     slot->started_ms = loop_now(steering->setup.loop);
-    slot->awaited = steering->setup.topology->services[slot->instance.service].listens;
+    slot->awaited =
+        steering->setup.topology->services[slot->instance.service].listens && !slot->instance.guest;
     if (!slot->awaited)
         return 0;
     return timer_start(steering->setup.loop, &steering->timer, LOOK_EVERY_MS, look_due, steering);

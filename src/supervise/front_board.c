@@ -215,6 +215,8 @@ static enum board_state state_of(const struct instance *instance, bool listens)
     case STATE_STOPPING:
         return BOARD_DRAINING;
     case STATE_IDLE:
+    case STATE_PREPARING:
+    case STATE_FINISHING:
     case STATE_BACKOFF:
     case STATE_FAILED:
     case STATE_GONE:
@@ -228,13 +230,16 @@ static enum board_state state_of(const struct instance *instance, bool listens)
 static bool instance_comes(const struct instance *instance)
 {
     enum lifecycle_goal goal = instance->life.goal;
-    if (goal == GOAL_REST || goal == GOAL_REMOVE || instance->unit->ended)
+    if (goal == GOAL_REST || goal == GOAL_REMOVE || instance->unit->ended || instance->life.held)
         return false;
     switch (instance->life.state) {
     case STATE_IDLE:
         return !instance->begun;
+    case STATE_PREPARING:
     case STATE_STARTING:
         return true;
+    case STATE_FINISHING:
+        return goal == GOAL_RESTART || rolling_service(instance)->restart != RESTART_NEVER;
     case STATE_BACKOFF: /* one that served when it died is likely to serve again */
         return instance->listened || !instance_hopeless(instance);
     case STATE_UP: /* its death was seen, and nothing was decided yet */

@@ -146,6 +146,10 @@ static void timeout_tell(struct instance *instance)
     char waited[256] = "its READY=1";
     size_t at = 0;
     enum check_kind check = rolling_check(instance);
+    if (instance->steps) {
+        instance_step_overran(instance);
+        return;
+    }
     if ((check == CHECK_EXEC || check_by_gateway(check)) && instance->listened)
         snprintf(waited, sizeof waited, "its check to pass");
     else if (service->check != CHECK_NOTIFY && !service->port_count)
@@ -173,7 +177,7 @@ static void deadline_due(struct timer *timer)
     instance_feed(timer->owner, EVENT_DEADLINE);
 }
 
-static void deadline_set(struct instance *instance)
+void instance_deadline_set(struct instance *instance)
 {
     uint32_t wait_ms = lifecycle_deadline_ms(&instance->life, rolling_service(instance));
     struct loop *loop = supervisor_of(instance)->loop;
@@ -184,7 +188,9 @@ static void deadline_set(struct instance *instance)
 
 static void stop_signal_send(struct instance *instance)
 {
-    if (instance->pidfd >= 0 && !instance->main_ended)
+    if (instance->step_waits) /* nothing of it runs that could end */
+        instance_stillborn(instance, 0);
+    else if (instance->pidfd >= 0 && !instance->main_ended)
         pidfd_send_signal(instance->pidfd, rolling_service(instance)->stop_signal, NULL, 0);
 }
 
@@ -192,21 +198,25 @@ static void stop_signal_send(struct instance *instance)
 static void steering_gone(struct instance *instance)
 {
     struct steering *steering;
-    bool back = instance->life.state == STATE_STARTING || instance->life.state == STATE_BACKOFF ||
+    enum lifecycle_state state = instance->life.state;
+    enum lifecycle_goal goal = instance->life.goal;
+    bool back = state == STATE_PREPARING || state == STATE_STARTING || state == STATE_BACKOFF ||
+                (state == STATE_FINISHING && goal != GOAL_REST && goal != GOAL_REMOVE) ||
                 instance->unit->asleep;
     steering_of(instance, &steering)->gone(steering, instance->slot, back);
 }
 
+/* `begins`: a start of it begins, with its steps if it has some. */
 static void state_note(struct instance *instance, enum lifecycle_state was,
-                       enum lifecycle_event event)
+                       enum lifecycle_event event, bool begins)
 {
     struct instance_record *record = instance->record;
     record->state = instance->life.state;
-    record->held = instance->life.goal == GOAL_HOLD;
+    record->held = instance->life.held;
     record->since_wall_ms = clock_wall_ms();
-    if (instance->life.state == STATE_STARTING && was != STATE_IDLE)
+    if (begins && was != STATE_IDLE)
         record->restarts++;
-    if (instance->life.state == STATE_UP && was == STATE_STARTING) {
+    if (event == EVENT_READY) {
         instance->reason[0] = instance->told[0] = 0;
         log_info(
             "instance-up", "instance=%s pid=%d ms=%llu", instance->name, instance->pid,
@@ -228,17 +238,35 @@ static void actions_carry_out(struct instance *instance, unsigned actions)
     if (actions & ACTION_NO_DEADLINE)
         timer_stop(supervisor_of(instance)->loop, &instance->deadline);
     if (actions & ACTION_DEADLINE)
-        deadline_set(instance);
+        instance_deadline_set(instance);
     if (actions & ACTION_ROTATE)
         unit_rotate(instance->unit);
     if (actions & ACTION_SIGNAL)
         stop_signal_send(instance);
-    if (actions & ACTION_KILL)
+    if (actions & ACTION_KILL) {
+        instance->step_late = instance->steps == STEPS_AFTER_STOP;
         instance_kill(instance);
-    if (actions & ACTION_SPAWN)
+    }
+    if (actions & ACTION_PREPARE)
+        instance_prepare(instance);
+    if (actions & ACTION_SPAWN) {
+        instance->steps = STEPS_NONE;
         instance_spawn(instance);
+    }
+    if (actions & ACTION_FINISH)
+        instance_finish(instance);
     if (instance->life.state == STATE_DRAINING && instance->life.goal != GOAL_HOLD)
         instance_sweep_start(instance);
+}
+
+/* A start was decided: of which program is known from here on, and whether steps come first. */
+static unsigned start_settle(struct instance *instance, unsigned actions)
+{
+    rolling_takes(instance);
+    instance->ran = instance->overran = false;
+    if (!rolling_service(instance)->before_start_count)
+        return actions;
+    return lifecycle_prepare(&instance->life, actions);
 }
 
 void instance_feed(struct instance *instance, enum lifecycle_event event)
@@ -246,15 +274,20 @@ void instance_feed(struct instance *instance, enum lifecycle_event event)
     struct supervisor *supervisor = supervisor_of(instance);
     enum lifecycle_state was = instance->life.state;
     enum lifecycle_goal goal_was = instance->life.goal;
+    bool ends = (event == EVENT_EXIT || event == EVENT_FINISHED) && lifecycle_running(was);
+    if (event == EVENT_EXIT)
+        instance->life.finishes = instance_finishes(instance);
     unsigned actions = lifecycle_step(&instance->life, event, loop_now(supervisor->loop),
                                       rolling_service(instance), &supervisor->random);
     bool blamed = rolling_fails(instance, event, was, goal_was);
-    if (instance->life.state != was || (actions & ACTION_SPAWN))
-        state_note(instance, was, event);
-    if (event == EVENT_EXIT && lifecycle_running(was))
+    bool begins = actions & ACTION_SPAWN && event != EVENT_PREPARED;
+    if (begins)
+        actions = start_settle(instance, actions);
+    if (instance->life.state != was || begins)
+        state_note(instance, was, event, begins);
+    if (ends)
         steering_gone(instance);
-    if (actions & ACTION_SPAWN)
-        rolling_takes(instance);
+    instance->overran |= event == EVENT_DEADLINE && actions & (ACTION_TIMED_OUT | ACTION_KILL);
     actions_carry_out(instance, actions);
     if (blamed)
         rolling_blame(instance, instance->reason);
@@ -263,7 +296,7 @@ void instance_feed(struct instance *instance, enum lifecycle_event event)
 
 void instance_start(struct instance *instance)
 {
-    instance->life.goal = GOAL_RUN;
+    instance->life.goal = instance->life.held ? GOAL_HOLD : GOAL_RUN;
     instance_feed(instance, EVENT_START);
 }
 
@@ -287,26 +320,37 @@ void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abr
 }
 
 /* The listener of an only instance is kept, and would go on taking connections for it. */
-static void only_listener_keep(const struct instance *instance, bool keep)
+static void only_listener_settle(const struct instance *instance)
 {
     struct steering *steering;
     const struct unit *unit = instance->unit;
     if (unit_seats(unit) == 1)
-        steering_of(instance, &steering)->wanted(steering, unit->service->index, keep ? 1 : 0);
+        steering_of(instance, &steering)
+            ->wanted(steering, unit->service->index, unit_seats_kept(unit));
 }
 
 void instance_drain(struct instance *instance)
 {
     instance->life.goal = GOAL_HOLD;
-    only_listener_keep(instance, false);
+    instance->life.held = true;
+    only_listener_settle(instance);
     instance_feed(instance, EVENT_DRAIN);
+}
+
+void instance_resume(struct instance *instance)
+{
+    instance->life.goal = instance->life.held ? GOAL_HOLD : GOAL_RUN;
+    instance_feed(instance, EVENT_UNDRAIN);
 }
 
 void instance_undrain(struct instance *instance)
 {
-    instance->life.goal = GOAL_RUN;
-    only_listener_keep(instance, true);
-    instance_feed(instance, EVENT_UNDRAIN);
+    instance->life.held = false;
+    instance->record->held = false;
+    if (instance->life.goal != GOAL_HOLD)
+        return; /* it is on its way to end, or to start anew */
+    only_listener_settle(instance);
+    instance_resume(instance);
 }
 
 /* ---- taking over ----------------------------------------------------------------------------- */
@@ -352,10 +396,31 @@ static void ports_relearn(struct instance *instance)
     }
 }
 
+/* How it ended nobody saw; the steps after its end have not run. */
+static void end_expect(struct instance *instance)
+{
+    const struct instance_record *record = instance->record;
+    bool ended =
+        record->pid > 0 && lifecycle_running(record->state) && record->state != STATE_FINISHING;
+    instance->ran = ended;
+    if (!ended || !instance_finishes(instance))
+        return;
+    instance->record->exit_status = -1;
+    instance->life.state = STATE_FINISHING;
+    instance->life.goal = GOAL_RESTART;
+    instance->begun = true;
+}
+
 int instance_expect(struct instance *instance)
 {
+    instance->life.held = instance->record->held;
     int error = instance_group_begin(instance);
-    return error ? error : instance_steering_prepare(instance);
+    if (error)
+        return error;
+    if (instance->grouped && cgroup_populated(&instance->cgroup))
+        instance_kill(instance); /* what its main process left behind */
+    end_expect(instance);
+    return instance_steering_prepare(instance);
 }
 
 /* Where an adopted instance stands. One that was draining in order to stop had not been told yet,
@@ -367,11 +432,12 @@ static struct lifecycle adopted_life(const struct instance *instance)
     struct lifecycle life = {
         .state = record->state,
         .goal = record->held ? GOAL_HOLD : GOAL_RUN,
+        .held = record->held,
         .entered_ms = loop_now(supervisor_of(instance)->loop),
     };
     if (life.state == STATE_DRAINING && !record->held)
         life.state = STATE_UP;
-    if (life.state == STATE_STOPPING)
+    if (life.state == STATE_STOPPING || life.state == STATE_FINISHING)
         life.goal = instance->number > instance->unit->wanted ? GOAL_REMOVE
                     : instance->unit->service->job            ? GOAL_REST
                                                               : GOAL_RESTART;
@@ -383,6 +449,8 @@ static void checks_resume(struct instance *instance)
 {
     enum check_kind check = rolling_check(instance);
     char path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
+    if (instance->steps)
+        return;
     int error = check == CHECK_NOTIFY ? instance_readiness_listen(instance, path, sizeof path) : 0;
     if (error)
         log_warn("not-notified", "instance=%s error=\"%s\"", instance->name, strerror(-error));
@@ -399,6 +467,7 @@ static void checks_resume(struct instance *instance)
 int instance_adopt(struct instance *instance)
 {
     struct instance_record *record = instance->record;
+    instance_step_adopt(instance);
     int error = instance_group_begin(instance);
     if (!error)
         error = instance_output_begin(instance);
@@ -411,10 +480,10 @@ int instance_adopt(struct instance *instance)
         return -ESRCH;
     instance->pid = record->pid;
     instance->pidfd = fd_take(&pidfd);
-    instance->begun = instance->executed = true;
+    instance->begun = instance->executed = instance->ran = true;
     instance->started_ms = loop_now(supervisor_of(instance)->loop);
     instance->life = adopted_life(instance);
-    instance->listened = instance->life.state != STATE_STARTING;
+    instance->listened = instance->life.state != STATE_STARTING && !instance->steps;
     record->state = instance->life.state;
     return instance_main_watch(instance);
 }
@@ -423,6 +492,10 @@ void instance_adopted(struct instance *instance)
 {
     struct steering *steering;
     steering_of(instance, &steering)->started(steering, instance->slot, -1);
-    deadline_set(instance);
+    if (instance->life.state == STATE_FINISHING && !instance->pid) {
+        instance_finish(instance);
+        return;
+    }
+    instance_deadline_set(instance);
     checks_resume(instance);
 }

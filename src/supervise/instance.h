@@ -22,6 +22,12 @@ struct unit;
 
 enum { INSTANCE_NAME_BYTES = 160, INSTANCE_PORTS_MAX = 16, INSTANCE_REASON_BYTES = 512 };
 
+enum instance_steps {
+    STEPS_NONE, /* its process is the program */
+    STEPS_BEFORE_START,
+    STEPS_AFTER_STOP,
+};
+
 struct instance_port {
     enum protocol protocol;
     uint16_t port;
@@ -53,7 +59,15 @@ struct instance {
     int exit_status;       /* of the main process; -1: unknown */
     struct watch report;   /* the child's word on exec (spawn.h) */
     struct watch handover; /* the child's notification descriptor */
-    bool begun;            /* it was started, by this supervisor or by one before */
+    enum instance_steps steps; /* that it is at, instead of the program, */
+    uint32_t step;             /* the first is 0 */
+    bool step_waits;           /* for another instance, which runs it for all */
+    bool step_late;            /* it took too long */
+    bool ran;                  /* something of this start ran: steps after its end have a reason */
+    bool overran;              /* it was stopped, or killed, since its time was over */
+    const char *result;        /* of the program's last end, for steps after it */
+    int result_status;         /* the same, as wait(2) has it; -1: unknown */
+    bool begun;                /* it was started, by this supervisor or by one before */
     bool executed;
     bool listened; /* it listens where it should */
 
@@ -106,6 +120,8 @@ void instance_start(struct instance *instance);
 void instance_stop(struct instance *instance, enum lifecycle_goal goal, bool abrupt);
 void instance_drain(struct instance *instance);
 void instance_undrain(struct instance *instance);
+/* It was draining in order to stop, and shall go on after all. */
+void instance_resume(struct instance *instance);
 /* SIGKILL for everything of it, now. */
 void instance_kill(struct instance *instance);
 
@@ -145,6 +161,11 @@ int instance_expect(struct instance *instance);
  * for it should wait no longer. */
 enum { INSTANCE_HOPELESS_FAILURES = 3 };
 bool instance_hopeless(const struct instance *instance);
+
+/* "before-start ./migrate", while it is at a step; NULL: it is not. */
+const char *instance_step_text(const struct instance *instance, char *text, size_t size);
+/* What one instance does for all was done, or is not going to be: whoever waits for it goes on. */
+void instance_steps_settle(struct instance *instance);
 
 /* "exited with status 3", "killed by SIGKILL", "out of memory"; NULL for -1. */
 const char *instance_exit_text(const struct instance *instance, char *text, size_t size);

@@ -25,7 +25,10 @@ static void stillborn_call(struct deferred *deferred)
     instance_process_forget(instance);
     instance_output_end(instance); /* what is not there needs no descriptors: others may */
     instance_group_end(instance);
-    instance_feed(instance, EVENT_EXIT);
+    if (instance->steps)
+        instance_step_ended(instance);
+    else
+        instance_feed(instance, EVENT_EXIT);
 }
 
 /* Tells why it was not started, once for each reason: what is tried for ever must not flood the
@@ -63,10 +66,12 @@ static enum lifecycle_blame blame_for(int error)
 
 /* It could not be started. The event comes after this turn, so that a start that fails at once does
  * not recurse through the lifecycle. */
-static void instance_stillborn(struct instance *instance, int error)
+void instance_stillborn(struct instance *instance, int error)
 {
-    instance->life.blame = blame_for(error);
-    not_started_tell(instance);
+    if (error) {
+        instance->life.blame = blame_for(error);
+        not_started_tell(instance);
+    }
     deferred_start(supervisor_of(instance)->loop, &instance->stillborn, stillborn_call, instance);
 }
 
@@ -211,7 +216,8 @@ int instance_steering_prepare(struct instance *instance)
         .epoch = instance->record->epoch,
         .address = instance->address,
         .cgroup_id = instance->grouped ? instance->cgroup.id : 0,
-        .wanted = unit_seats(instance->unit),
+        .wanted = unit_seats_kept(instance->unit),
+        .guest = instance->steps != STEPS_NONE,
     };
     return steering_of(instance, &steering)->prepare(steering, &joining);
 }
@@ -224,6 +230,8 @@ static int process_take(struct instance *instance, const struct spawn_result *re
     instance->pidfd = result->pidfd;
     instance->record->start_ticks = process_start_ticks(result->pid);
     instance->record->session = result->pid;
+    instance->record->step = instance->steps ? (uint16_t)(instance->step + 1) : 0;
+    instance->ran = true;
     instance->record->pid = result->pid; /* last: a record with a pid is whole */
     int error = instance_main_watch(instance);
     if (!error)
@@ -244,7 +252,7 @@ static int process_begin(struct instance *instance, struct launch *launch)
     struct steering *steering;
     struct service_port activation[SERVICE_PORTS_MAX];
     for (size_t i = 0; i < service->port_count; i++)
-        if (service->ports[i].activation)
+        if (service->ports[i].activation && !instance->steps)
             activation[launch->plan.activation_count++] = service->ports[i];
     launch->plan.activation = activation;
     launch->plan.notify =
@@ -282,11 +290,12 @@ static int instance_begin(struct instance *instance, struct launch *launch)
         instance_reason_set(instance, "its folders in the state directory: %s", strerror(-error));
         return error;
     }
-    error = launch_prepare(launch, instance, rolling_service(instance)->argv, instance->reason,
-                           sizeof instance->reason);
+    const struct service_step *step = instance_step(instance);
+    error = launch_prepare(launch, instance, step ? step->argv : rolling_service(instance)->argv,
+                           instance->reason, sizeof instance->reason);
     if (error)
         return error;
-    error = readiness_begin(instance, launch);
+    error = step ? instance_step_env(instance, launch) : readiness_begin(instance, launch);
     if (error) {
         instance_reason_set(instance, "its notification socket: %s", strerror(-error));
         return error;
@@ -326,6 +335,9 @@ void instance_spawn(struct instance *instance)
     int error = instance_begin(instance, &launch);
     if (error)
         instance_stillborn(instance, error);
+    else if (instance->steps)
+        log_info("step-starting", "instance=%s pid=%d step=\"%s\"", instance->name, instance->pid,
+                 instance_step(instance)->text);
     else
         log_info("instance-starting", "instance=%s pid=%d", instance->name, instance->pid);
     launch_done(&launch);

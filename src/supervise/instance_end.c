@@ -82,17 +82,10 @@ void instance_kill(struct instance *instance)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
-const char *instance_exit_text(const struct instance *instance, char *text, size_t size)
+const char *instance_status_text(int status, const char *cause, char *text, size_t size)
 {
-    int status = instance->record->exit_status;
     if (status == -1)
         return NULL;
-    char cause[64] = "";
-    if (instance->record->out_of_memory && instance->memory_peak_bytes)
-        snprintf(cause, sizeof cause, " (out of memory at %.1f MiB)",
-                 (double)instance->memory_peak_bytes / 1048576);
-    else if (instance->record->out_of_memory)
-        snprintf(cause, sizeof cause, " (out of memory)");
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
         snprintf(text, size, "killed by SIG%s%s", name ? name : "?", cause);
@@ -100,6 +93,17 @@ const char *instance_exit_text(const struct instance *instance, char *text, size
         snprintf(text, size, "exited with status %d%s", WEXITSTATUS(status), cause);
     }
     return text;
+}
+
+const char *instance_exit_text(const struct instance *instance, char *text, size_t size)
+{
+    char cause[64] = "";
+    if (instance->record->out_of_memory && instance->memory_peak_bytes)
+        snprintf(cause, sizeof cause, " (out of memory at %.1f MiB)",
+                 (double)instance->memory_peak_bytes / 1048576);
+    else if (instance->record->out_of_memory)
+        snprintf(cause, sizeof cause, " (out of memory)");
+    return instance_status_text(instance->record->exit_status, cause, text, size);
 }
 
 bool instance_hopeless(const struct instance *instance)
@@ -142,6 +146,10 @@ static void instance_ended(struct instance *instance)
 {
     bool asked = instance->life.state == STATE_STOPPING;
     char text[64];
+    if (instance->steps) {
+        instance_step_ended(instance);
+        return;
+    }
     struct cgroup_usage usage = {0};
     if (instance->grouped)
         cgroup_usage_read(supervisor_of(instance)->cgroups, &instance->cgroup, &usage);
@@ -291,7 +299,7 @@ void instance_main_ended(struct instance *instance)
         return;
     }
     bool stopping = instance->life.state == STATE_STOPPING;
-    if (clean && !stopping && !instance->main_told && main_replace(instance))
+    if (clean && !stopping && !instance->steps && !instance->main_told && main_replace(instance))
         return;
     instance->main_ended = true;
     instance_role_forget(instance);

@@ -3,20 +3,23 @@
 #include <assert.h>
 
 static const char *const state_names[STATE_COUNT] = {
-    [STATE_IDLE] = "idle",         [STATE_STARTING] = "starting", [STATE_UP] = "up",
-    [STATE_DRAINING] = "draining", [STATE_STOPPING] = "stopping", [STATE_BACKOFF] = "backoff",
-    [STATE_FAILED] = "failed",     [STATE_GONE] = "gone",
+    [STATE_IDLE] = "idle",           [STATE_STARTING] = "starting", [STATE_UP] = "up",
+    [STATE_DRAINING] = "draining",   [STATE_STOPPING] = "stopping", [STATE_BACKOFF] = "backoff",
+    [STATE_FAILED] = "failed",       [STATE_GONE] = "gone",         [STATE_PREPARING] = "preparing",
+    [STATE_FINISHING] = "finishing",
 };
 
 static const char *const event_names[EVENT_COUNT] = {
-    [EVENT_START] = "start", [EVENT_READY] = "ready",       [EVENT_EXIT] = "exit",
-    [EVENT_DRAIN] = "drain", [EVENT_UNDRAIN] = "undrain",   [EVENT_STOP] = "stop",
-    [EVENT_QUIET] = "quiet", [EVENT_DEADLINE] = "deadline",
+    [EVENT_START] = "start",       [EVENT_READY] = "ready",       [EVENT_EXIT] = "exit",
+    [EVENT_DRAIN] = "drain",       [EVENT_UNDRAIN] = "undrain",   [EVENT_STOP] = "stop",
+    [EVENT_QUIET] = "quiet",       [EVENT_DEADLINE] = "deadline", [EVENT_PREPARED] = "prepared",
+    [EVENT_FINISHED] = "finished",
 };
 
 /* Where an event leads, when that does not depend on anything else. Rows that are empty mean that
- * the event says nothing in that state. EVENT_EXIT, and EVENT_STOP of what runs, are decided by
- * after_exit and after_stop, since they depend on the goal and the policy. */
+ * the event says nothing in that state. EVENT_EXIT, EVENT_FINISHED, and EVENT_STOP of what
+ * runs, are decided by after_exit, after_end and after_stop, since they depend on the goal and the
+ * policy; EVENT_READY by after_ready. */
 struct edge {
     bool valid;
     enum lifecycle_state next;
@@ -28,6 +31,16 @@ static const struct edge edges[STATE_COUNT][EVENT_COUNT] =
         [STATE_IDLE] =
             {
                 [EVENT_START] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+            },
+        [STATE_PREPARING] =
+            {
+                [EVENT_PREPARED] = {true, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE},
+                [EVENT_DEADLINE] = {true, STATE_STOPPING,
+                                    ACTION_TIMED_OUT | ACTION_SIGNAL | ACTION_DEADLINE},
+            },
+        [STATE_FINISHING] =
+            {
+                [EVENT_DEADLINE] = {true, STATE_FINISHING, ACTION_KILL},
             },
         [STATE_STARTING] =
             {
@@ -74,13 +87,16 @@ const char *lifecycle_event_name(enum lifecycle_event event)
 
 bool lifecycle_running(enum lifecycle_state state)
 {
-    return state == STATE_STARTING || state == STATE_UP || state == STATE_DRAINING ||
-           state == STATE_STOPPING;
+    return state == STATE_PREPARING || state == STATE_STARTING || state == STATE_UP ||
+           state == STATE_DRAINING || state == STATE_STOPPING || state == STATE_FINISHING;
 }
 
 uint32_t lifecycle_deadline_ms(const struct lifecycle *lifecycle, const struct service *service)
 {
     switch (lifecycle->state) {
+    case STATE_PREPARING:
+    case STATE_FINISHING:
+        return lifecycle->step_ms;
     case STATE_STARTING:
         return service->start_within_ms;
     case STATE_DRAINING:
@@ -123,50 +139,76 @@ static unsigned become(struct lifecycle *lifecycle, enum lifecycle_state next, u
     return actions;
 }
 
+static enum lifecycle_goal goal_to_run(const struct lifecycle *lifecycle)
+{
+    return lifecycle->held ? GOAL_HOLD : GOAL_RUN;
+}
+
 /* It ended by itself, or could not be started. */
 static unsigned after_unasked_exit(struct lifecycle *lifecycle, uint64_t now_ms,
                                    const struct service *service, struct random_state *random)
 {
-    enum lifecycle_state was = lifecycle->state;
-    bool ran_well = (was == STATE_UP || was == STATE_DRAINING) &&
-                    now_ms - lifecycle->entered_ms >= service->restart_reset_ms;
-    unsigned rotate = was == STATE_UP ? ACTION_ROTATE : 0;
-    lifecycle->failures = ran_well ? 1 : lifecycle->failures + 1;
+    lifecycle->failures = lifecycle->ran_well ? 1 : lifecycle->failures + 1;
     bool again = service->restart == RESTART_ALWAYS ||
                  (service->restart == RESTART_ON_FAILURE && !lifecycle->clean);
     if (!again && (lifecycle->clean || service->job)) /* a job has its next run before it */
-        return become(lifecycle, STATE_IDLE, rotate | ACTION_NO_DEADLINE, now_ms);
+        return become(lifecycle, STATE_IDLE, ACTION_NO_DEADLINE, now_ms);
     bool exhausted = service->restart_tries && lifecycle->failures >= service->restart_tries;
     if (lifecycle->blame != BLAME_PROGRAM)
         exhausted = lifecycle->blame == BLAME_HOPELESS;
     if (!again || exhausted)
-        return become(lifecycle, STATE_FAILED, rotate | ACTION_FAILED | ACTION_NO_DEADLINE, now_ms);
+        return become(lifecycle, STATE_FAILED, ACTION_FAILED | ACTION_NO_DEADLINE, now_ms);
     lifecycle->pause_ms = pause_of(lifecycle->failures, service, random);
     if (!lifecycle->pause_ms)
-        return become(lifecycle, STATE_STARTING, rotate | ACTION_SPAWN | ACTION_DEADLINE, now_ms);
-    return become(lifecycle, STATE_BACKOFF, rotate | ACTION_DEADLINE, now_ms);
+        return become(lifecycle, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE, now_ms);
+    return become(lifecycle, STATE_BACKOFF, ACTION_DEADLINE, now_ms);
+}
+
+/* Nothing of it is left, and nothing is to follow. */
+static unsigned after_end(struct lifecycle *lifecycle, uint64_t now_ms,
+                          const struct service *service, struct random_state *random)
+{
+    switch (lifecycle->goal) {
+    case GOAL_REMOVE:
+        return become(lifecycle, STATE_GONE, ACTION_RELEASE | ACTION_NO_DEADLINE, now_ms);
+    case GOAL_REST:
+        return become(lifecycle, STATE_IDLE, ACTION_NO_DEADLINE, now_ms);
+    case GOAL_RESTART:
+        lifecycle->goal = goal_to_run(lifecycle);
+        lifecycle->failures = 0;
+        return become(lifecycle, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE, now_ms);
+    case GOAL_HOLD:
+    case GOAL_RUN:
+        break;
+    }
+    return after_unasked_exit(lifecycle, now_ms, service, random);
 }
 
 static unsigned after_exit(struct lifecycle *lifecycle, uint64_t now_ms,
                            const struct service *service, struct random_state *random)
 {
-    unsigned rotate = lifecycle->state == STATE_UP ? ACTION_ROTATE : 0;
-    switch (lifecycle->goal) {
-    case GOAL_REMOVE:
-        return become(lifecycle, STATE_GONE, rotate | ACTION_RELEASE | ACTION_NO_DEADLINE, now_ms);
-    case GOAL_REST:
-        return become(lifecycle, STATE_IDLE, rotate | ACTION_NO_DEADLINE, now_ms);
-    case GOAL_RESTART:
-        lifecycle->goal = GOAL_RUN;
-        lifecycle->failures = 0;
-        return become(lifecycle, STATE_STARTING, rotate | ACTION_SPAWN | ACTION_DEADLINE, now_ms);
-    case GOAL_HOLD: /* it died while drained: it comes back in rotation */
-        lifecycle->goal = GOAL_RUN;
-        break;
-    case GOAL_RUN:
-        break;
-    }
-    return after_unasked_exit(lifecycle, now_ms, service, random);
+    enum lifecycle_state was = lifecycle->state;
+    unsigned rotate = was == STATE_UP ? ACTION_ROTATE : 0;
+    lifecycle->ran_well = (was == STATE_UP || was == STATE_DRAINING) &&
+                          now_ms - lifecycle->entered_ms >= service->restart_reset_ms;
+    if (!lifecycle->finishes)
+        return rotate | after_end(lifecycle, now_ms, service, random);
+    return become(lifecycle, STATE_FINISHING, rotate | ACTION_FINISH | ACTION_NO_DEADLINE, now_ms);
+}
+
+static unsigned after_ready(struct lifecycle *lifecycle, uint64_t now_ms)
+{
+    if (lifecycle->goal == GOAL_HOLD)
+        return become(lifecycle, STATE_DRAINING, ACTION_NO_DEADLINE, now_ms);
+    return become(lifecycle, STATE_UP, ACTION_ROTATE | ACTION_NO_DEADLINE, now_ms);
+}
+
+unsigned lifecycle_prepare(struct lifecycle *lifecycle, unsigned actions)
+{
+    assert(lifecycle->state == STATE_STARTING && actions & ACTION_SPAWN);
+    lifecycle->state = STATE_PREPARING;
+    return (actions & ~(unsigned)(ACTION_SPAWN | ACTION_DEADLINE)) | ACTION_PREPARE |
+           ACTION_NO_DEADLINE;
 }
 
 /* Somebody asked it to end. What has no process is at its goal at once. */
@@ -182,6 +224,7 @@ static unsigned after_stop(struct lifecycle *lifecycle, uint64_t now_ms)
         if (!lifecycle->abrupt)
             return ACTION_DEADLINE;
         return become(lifecycle, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE, now_ms);
+    case STATE_PREPARING:
     case STATE_STARTING:
         return become(lifecycle, STATE_STOPPING, ACTION_SIGNAL | ACTION_DEADLINE, now_ms);
     case STATE_IDLE:
@@ -190,7 +233,7 @@ static unsigned after_stop(struct lifecycle *lifecycle, uint64_t now_ms)
         if (lifecycle->goal == GOAL_REMOVE)
             return become(lifecycle, STATE_GONE, ACTION_RELEASE | ACTION_NO_DEADLINE, now_ms);
         if (lifecycle->goal == GOAL_RESTART) {
-            lifecycle->goal = GOAL_RUN;
+            lifecycle->goal = goal_to_run(lifecycle);
             lifecycle->failures = 0;
             return become(lifecycle, STATE_STARTING, ACTION_SPAWN | ACTION_DEADLINE, now_ms);
         }
@@ -198,6 +241,7 @@ static unsigned after_stop(struct lifecycle *lifecycle, uint64_t now_ms)
             return ACTION_NO_DEADLINE; /* keeps its reason for people to see */
         return become(lifecycle, STATE_IDLE, ACTION_NO_DEADLINE, now_ms);
     case STATE_STOPPING:
+    case STATE_FINISHING:
     case STATE_GONE:
     case STATE_COUNT:
         break;
@@ -210,15 +254,23 @@ unsigned lifecycle_step(struct lifecycle *lifecycle, enum lifecycle_event event,
 {
     assert(lifecycle->state < STATE_COUNT && event < EVENT_COUNT);
     if (event == EVENT_EXIT)
-        return lifecycle_running(lifecycle->state) ? after_exit(lifecycle, now_ms, service, random)
+        return lifecycle_running(lifecycle->state) && lifecycle->state != STATE_FINISHING
+                   ? after_exit(lifecycle, now_ms, service, random)
+                   : 0;
+    if (event == EVENT_FINISHED)
+        return lifecycle->state == STATE_FINISHING ? after_end(lifecycle, now_ms, service, random)
                                                    : 0;
     if (event == EVENT_STOP)
         return after_stop(lifecycle, now_ms);
     const struct edge *edge = &edges[lifecycle->state][event];
     if (!edge->valid)
         return 0;
+    if (event == EVENT_READY)
+        return after_ready(lifecycle, now_ms);
     if (event == EVENT_QUIET && lifecycle->goal == GOAL_HOLD)
         return 0; /* drained on request: it runs on */
+    if (event == EVENT_UNDRAIN && lifecycle->goal == GOAL_HOLD)
+        return ACTION_NO_DEADLINE; /* it was to stop, and goes back to being drained */
     if (event == EVENT_START && lifecycle->state == STATE_FAILED)
         lifecycle->failures = 0;
     return become(lifecycle, edge->next, edge->actions, now_ms);

@@ -209,11 +209,102 @@ static void every_state_and_event_has_a_name_and_no_pair_is_fatal(void **state)
             for (enum lifecycle_goal goal = GOAL_RUN; goal <= GOAL_REMOVE; goal++) {
                 struct lifecycle life = {.state = from, .goal = goal};
                 step(&life, event, 5);
-                assert_in_range(life.state, STATE_IDLE, STATE_GONE);
+                assert_in_range(life.state, STATE_IDLE, STATE_COUNT - 1);
                 if (from == STATE_GONE)
                     assert_int_equal(life.state, STATE_GONE);
             }
         }
+    }
+}
+
+static void steps_come_before_a_start_and_after_an_end(void **state)
+{
+    (void)state;
+    struct lifecycle life = {0};
+    unsigned actions = step(&life, EVENT_START, 0);
+    assert_int_equal(lifecycle_prepare(&life, actions), ACTION_PREPARE | ACTION_NO_DEADLINE);
+    assert_int_equal(life.state, STATE_PREPARING);
+    assert_true(lifecycle_running(life.state));
+    life.step_ms = 70;
+    assert_int_equal(lifecycle_deadline_ms(&life, &service), 70);
+    assert_int_equal(step(&life, EVENT_READY, 1), 0);
+    assert_int_equal(step(&life, EVENT_PREPARED, 2), ACTION_SPAWN | ACTION_DEADLINE);
+    assert_int_equal(life.state, STATE_STARTING);
+    step(&life, EVENT_READY, 3);
+    life.finishes = true;
+    assert_int_equal(step(&life, EVENT_EXIT, 20000),
+                     ACTION_ROTATE | ACTION_FINISH | ACTION_NO_DEADLINE);
+    assert_int_equal(life.state, STATE_FINISHING);
+    assert_int_equal(step(&life, EVENT_EXIT, 20001), 0);
+    assert_int_equal(step(&life, EVENT_STOP, 20001), 0);
+    assert_int_equal(step(&life, EVENT_DEADLINE, 20002), ACTION_KILL);
+    assert_int_equal(step(&life, EVENT_FINISHED, 20003), ACTION_SPAWN | ACTION_DEADLINE);
+    assert_int_equal(life.state, STATE_STARTING);
+    assert_int_equal(life.failures, 1); /* it had run well, and steps took time */
+}
+
+static void a_step_that_fails_or_overruns_is_a_failed_start(void **state)
+{
+    (void)state;
+    struct lifecycle life = {0};
+    lifecycle_prepare(&life, step(&life, EVENT_START, 0));
+    step(&life, EVENT_EXIT, 1);
+    assert_int_equal(life.failures, 1);
+    lifecycle_prepare(&life, ACTION_SPAWN | ACTION_DEADLINE);
+    assert_int_equal(step(&life, EVENT_DEADLINE, 2),
+                     ACTION_TIMED_OUT | ACTION_SIGNAL | ACTION_DEADLINE);
+    assert_int_equal(life.state, STATE_STOPPING);
+    assert_int_equal(lifecycle_deadline_ms(&life, &service), 3000);
+    step(&life, EVENT_EXIT, 3);
+    assert_int_equal(life.state, STATE_BACKOFF);
+    assert_int_equal(life.failures, 2);
+}
+
+static void what_is_to_rest_or_go_finishes_first(void **state)
+{
+    (void)state;
+    static const struct {
+        enum lifecycle_goal goal;
+        enum lifecycle_state next;
+    } ends[] = {{GOAL_REST, STATE_IDLE}, {GOAL_REMOVE, STATE_GONE}, {GOAL_RESTART, STATE_STARTING}};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct lifecycle life = brought_up(0);
+        life.goal = GOAL_RESTART;
+        life.abrupt = life.finishes = true;
+        step(&life, EVENT_STOP, 1);
+        step(&life, EVENT_EXIT, 2);
+        assert_int_equal(life.state, STATE_FINISHING);
+        life.goal = ends[i].goal; /* asked meanwhile */
+        step(&life, EVENT_STOP, 3);
+        step(&life, EVENT_FINISHED, 4);
+        assert_int_equal(life.state, ends[i].next);
+    }
+}
+
+static void who_is_held_is_drained_again_after_whatever_ended_it(void **state)
+{
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        struct lifecycle life = brought_up(0);
+        life.goal = GOAL_HOLD;
+        life.held = true;
+        step(&life, EVENT_DRAIN, 1);
+        if (asked) {
+            life.goal = GOAL_RESTART;
+            life.abrupt = true;
+            step(&life, EVENT_STOP, 2);
+        }
+        assert_true(step(&life, EVENT_EXIT, 3) & ACTION_SPAWN);
+        assert_int_equal(life.goal, GOAL_HOLD);
+        assert_int_equal(step(&life, EVENT_READY, 4), ACTION_NO_DEADLINE);
+        assert_int_equal(life.state, STATE_DRAINING);
+        assert_int_equal(step(&life, EVENT_QUIET, 5), 0);
+        assert_int_equal(step(&life, EVENT_UNDRAIN, 6), ACTION_NO_DEADLINE);
+        assert_int_equal(life.state, STATE_DRAINING);
+        life.held = false;
+        life.goal = GOAL_RUN;
+        step(&life, EVENT_UNDRAIN, 7);
+        assert_int_equal(life.state, STATE_UP);
     }
 }
 
@@ -233,6 +324,10 @@ int main(void)
         cmocka_unit_test(removal_ends_in_gone_from_every_state),
         cmocka_unit_test(going_down_does_not_wait_for_connections),
         cmocka_unit_test(every_state_and_event_has_a_name_and_no_pair_is_fatal),
+        cmocka_unit_test(steps_come_before_a_start_and_after_an_end),
+        cmocka_unit_test(a_step_that_fails_or_overruns_is_a_failed_start),
+        cmocka_unit_test(what_is_to_rest_or_go_finishes_first),
+        cmocka_unit_test(who_is_held_is_drained_again_after_whatever_ended_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

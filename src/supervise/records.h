@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 5, RECORD_PORTS_MAX = 8, RECORD_WHY_BYTES = 256 };
+enum { RECORD_NAME_BYTES = 136, RECORDS_VERSION = 5, RECORD_PORTS_MAX = 8, RECORD_WHY_BYTES = 248 };
 
 struct service_record {
     char name[RECORD_NAME_BYTES]; /* "": free */
@@ -25,6 +25,9 @@ struct service_record {
     uint32_t rollout;                   /* enum rollout_outcome, of the last or the one under way */
     uint64_t rollout_wall_ms;           /* when it began; once it is over, when it ended */
     char rollout_why[RECORD_WHY_BYTES]; /* why it went back; "" */
+    /* One more than the revisions whose `before-start once` steps are done: of the two that count.
+     * Where versions before had the end of a text that is never so long. */
+    uint32_t prepared[2];
 };
 
 struct instance_record {
@@ -38,7 +41,8 @@ struct instance_record {
     uint64_t start_ticks; /* with pid: that process and no other */
     uint64_t since_wall_ms;
     uint64_t up_wall_ms;    /* when it came up */
-    uint32_t held;          /* drained on request */
+    uint16_t held;          /* drained on request */
+    uint16_t step;          /* the process is its step of that number, from 1 on; 0: the program */
     uint32_t out_of_memory; /* the last end was the kernel's doing, for want of memory */
     int32_t session;     /* of the first process of this start: finds the others without cgroups */
     uint32_t revision;   /* of its service, that it was started from */

@@ -260,7 +260,7 @@ static void extras_replace(struct unit *unit)
 static void seats_tell(const struct unit *unit)
 {
     struct steering *steering = unit->supervisor->steering;
-    steering->operations->wanted(steering, unit->service->index, unit_seats(unit));
+    steering->operations->wanted(steering, unit->service->index, unit_seats_kept(unit));
 }
 
 static void surge(struct unit *unit, uint32_t extra)
@@ -322,7 +322,7 @@ static void turn(struct unit *unit)
         instance->aim = rolling->leads;
         if (instance->life.state == STATE_DRAINING && instance->life.goal == GOAL_RESTART &&
             is_led(unit, instance))
-            instance_undrain(instance);
+            instance_resume(instance);
     }
 }
 
@@ -482,7 +482,7 @@ bool rolling_fails(struct instance *instance, enum lifecycle_event event, enum l
                    enum lifecycle_goal goal_was)
 {
     bool unasked = (goal_was == GOAL_RUN || goal_was == GOAL_HOLD) && was != STATE_STOPPING;
-    bool late = event == EVENT_DEADLINE && was == STATE_STARTING;
+    bool late = event == EVENT_DEADLINE && (was == STATE_PREPARING || was == STATE_STARTING);
     bool ended = event == EVENT_EXIT && lifecycle_running(was) && exit_tells(instance);
     if (!is_tried(instance) || !unasked || !(late || ended))
         return false;

@@ -168,6 +168,13 @@ uint32_t unit_seats(const struct unit *unit)
     return seats > room && room >= unit->wanted ? room : seats;
 }
 
+uint32_t unit_seats_kept(const struct unit *unit)
+{
+    uint32_t seats = unit_seats(unit);
+    const struct instance *only = seats == 1 ? unit_only(unit) : NULL;
+    return only && only->life.held ? 0 : seats;
+}
+
 void unit_trim(struct unit *unit)
 {
     for (uint32_t i = unit->instance_count; i-- > unit_seats(unit);)
@@ -202,12 +209,22 @@ void unit_fill(struct unit *unit)
         supervisor_note_change(unit->supervisor, unit);
 }
 
+/* None of its instances runs: what is done once for each start of the service is to be done. */
+static void unit_unprepare(struct unit *unit)
+{
+    for (uint32_t i = 0; i < unit->instance_count; i++)
+        if (unit->instances[i] && unit->instances[i]->pid)
+            return;
+    memset(unit->record->prepared, 0, sizeof unit->record->prepared);
+}
+
 void unit_begin(struct unit *unit)
 {
     if (unit->begun)
         return;
     unit->begun = true;
     supervisor_note_change(unit->supervisor, unit);
+    unit_unprepare(unit);
     if (!unit->service->job)
         rolling_resume(unit);
     else
@@ -248,7 +265,7 @@ static int unit_want(struct unit *unit, uint32_t wanted)
         return error;
     struct steering *steering = unit->supervisor->steering;
     unit->wanted = unit->record->wanted = wanted;
-    steering->operations->wanted(steering, unit->service->index, unit_seats(unit));
+    steering->operations->wanted(steering, unit->service->index, unit_seats_kept(unit));
     unit_trim(unit);
     unit_fill(unit);
     supervisor_note_change(unit->supervisor, unit);
@@ -412,7 +429,8 @@ bool unit_settled(const struct unit *unit)
         if (instance->life.goal == GOAL_RESTART || instance->life.goal == GOAL_REMOVE)
             return false;
         enum lifecycle_state state = instance->life.state;
-        if (state == STATE_STARTING || state == STATE_STOPPING || state == STATE_BACKOFF)
+        if (state == STATE_PREPARING || state == STATE_STARTING || state == STATE_STOPPING ||
+            state == STATE_FINISHING || state == STATE_BACKOFF)
             return false;
     }
     return unit->begun || unit->ended;
@@ -483,7 +501,8 @@ void unit_rotate(struct unit *unit)
 void unit_changed(struct unit *unit, struct instance *instance)
 {
     enum lifecycle_state state = instance->life.state;
-    bool over = state == STATE_UP || state == STATE_GONE || state == STATE_IDLE;
+    bool over = state == STATE_UP || state == STATE_GONE || state == STATE_IDLE ||
+                (state == STATE_DRAINING && instance->life.goal == GOAL_HOLD);
     if (unit->restarting == instance->number && state == STATE_FAILED) {
         log_error("restart-stopped", "service=%s instance=%u why=\"it failed; the others run on\"",
                   unit->service->name, instance->number);
@@ -492,6 +511,7 @@ void unit_changed(struct unit *unit, struct instance *instance)
                instance->life.goal != GOAL_RESTART) {
         restart_next(unit, instance->number);
     }
+    instance_steps_settle(instance);
     sleeping_settle(unit);
     job_changed(unit, instance);
     supervisor_note_change(unit->supervisor, unit);

@@ -48,7 +48,9 @@ struct unit {
     bool asleep;                       /* sleeping.h */
     bool sleepless;                    /* nobody would hear a connection: it was logged */
     struct sleep *sleep;               /* NULL: nobody listens for it */
-    struct job *job;                   /* NULL: it is a service; owned */
+    uint32_t prepares; /* number of the instance that runs a `before-start once` for all; 0: none
+                        */
+    struct job *job;   /* NULL: it is a service; owned */
 };
 
 /* 0 or -errno; on failure `unit_done` frees what there is. */
@@ -67,6 +69,9 @@ void unit_fill(struct unit *unit);
 int unit_place(struct unit *unit, struct instance *instance);
 /* Numbers of instances that may be there now: those wanted, and those that a rollout adds. */
 uint32_t unit_seats(const struct unit *unit);
+/* The same, for the steering: 0 where the listener of an only instance that is held is not to be
+ * kept, since connections must not wait in it. */
+uint32_t unit_seats_kept(const struct unit *unit);
 /* Ends those beyond, the last first. */
 void unit_trim(struct unit *unit);
 /* Starts what is wanted, once everything that it uses is ready. */

@@ -144,6 +144,8 @@ void draft_add(struct builder *builder, const struct statement *statement,
 /* draft_job.c: when a job runs; its program is drafted as a service's is. */
 void job_defaults(struct builder *builder);
 void job_gather(struct builder *builder, struct draft *draft);
+/* `before-start` and `after-stop`. */
+void steps_gather(struct builder *builder, struct draft *draft);
 /* All drafts to topology.services, names resolved. */
 void drafts_finish(struct builder *builder);
 

@@ -70,6 +70,20 @@ static void hash_network(uint64_t *hash, const struct topology *topology,
         hash_text(hash, topology->services[service->uses[i]].name);
 }
 
+/* What had none is as it was for older versions. What runs after the end is not in it: nothing of
+ * an instance that runs depends on it. */
+static void hash_steps(uint64_t *hash, const struct service *service)
+{
+    for (size_t i = 0; i < service->before_start_count; i++) {
+        const struct service_step *step = &service->before_start[i];
+        size_t count = 0;
+        while (step->argv[count])
+            count++;
+        hash_texts(hash, step->argv, count);
+        hash_number(hash, step->once);
+    }
+}
+
 uint64_t service_definition(const struct topology *topology, const struct service *service)
 {
     uint64_t hash = hash_seed();
@@ -79,5 +93,6 @@ uint64_t service_definition(const struct topology *topology, const struct servic
     hash_program(&hash, topology, service);
     hash_bounds(&hash, service);
     hash_network(&hash, topology, service);
+    hash_steps(&hash, service);
     return hash;
 }

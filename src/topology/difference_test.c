@@ -81,6 +81,9 @@ static void services_come_go_and_change(void **state)
         "role exec ./role.sh x;",
         "balance hash path;",
         "balance hash path bound=1.5;",
+        "after-stop x;",
+        "after-stop y;",
+        "after-stop y timeout=9s;",
     };
     for (size_t i = 1; i < sizeof settings / sizeof settings[0]; i++) {
         char was[128], now[128];
@@ -88,6 +91,12 @@ static void services_come_go_and_change(void **state)
         snprintf(now, sizeof now, "service a { run a; port 3000; %s }", settings[i]);
         compare(was, now, "~ service a: its settings; no restart\n");
     }
+    compare(A, "service a { run a; port 3000; before-start x; }",
+            "~ service a: its program changed; its instances are replaced\n"
+            "~ service a: its settings; no restart\n");
+    compare("service a { run a; before-start x; }",
+            "service a { run a; before-start x timeout=9s; }",
+            "~ service a: its settings; no restart\n");
     compare(A, "service a { run a; port 3000; timeout response=9s; }",
             "~ service a: its settings; no restart\n");
 }

@@ -195,5 +195,6 @@ void draft_gather(struct builder *builder, struct draft *draft)
     ports_gather(builder, draft);
     weights_gather(builder, draft);
     uses_gather(builder, draft);
+    steps_gather(builder, draft);
     scale_check(builder, &draft->service);
 }

@@ -117,6 +117,15 @@ static void job_dump(const struct service_job *job, FILE *out)
     NUMBER(job, history);
 }
 
+static void steps_dump(const struct service_step *steps, size_t count, FILE *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        texts_dump(out, "step", (const char *const *)steps[i].argv);
+        NUMBER(&steps[i], once);
+        NUMBER(&steps[i], timeout_ms);
+    }
+}
+
 static void life_dump(const struct service *service, FILE *out)
 {
     NUMBER(service, check);
@@ -132,6 +141,8 @@ static void life_dump(const struct service *service, FILE *out)
     NUMBER(&service->role, fall);
     TEXT(&service->role, user);
     TEXT(&service->role, database);
+    steps_dump(service->before_start, service->before_start_count, out);
+    steps_dump(service->after_stop, service->after_stop_count, out);
     NUMBER(service, start_within_ms);
     NUMBER(service, restart);
     NUMBER(service, backoff_min_ms);

@@ -384,6 +384,19 @@ static void mark_job(uint64_t *mark, const struct service_job *job)
         mark_number(mark, numbers[i]);
 }
 
+/* What runs before a start is in the definition, but for how long it may take. */
+static void mark_steps(uint64_t *mark, const struct service *service)
+{
+    mark_number(mark, service->before_start_count);
+    for (size_t i = 0; i < service->before_start_count; i++)
+        mark_number(mark, service->before_start[i].timeout_ms);
+    mark_number(mark, service->after_stop_count);
+    for (size_t i = 0; i < service->after_stop_count; i++) {
+        mark_list(mark, service->after_stop[i].argv);
+        mark_number(mark, service->after_stop[i].timeout_ms);
+    }
+}
+
 static void mark_life(uint64_t *mark, const struct service *service)
 {
     const uint64_t numbers[] = {service->check,
@@ -440,5 +453,6 @@ uint64_t service_mark(const struct service *service)
     mark_gateway(&mark, &service->gateway);
     mark_job(&mark, service->job);
     mark_life(&mark, service);
+    mark_steps(&mark, service);
     return mark;
 }

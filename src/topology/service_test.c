@@ -203,6 +203,30 @@ static void checks_by_the_network_have_their_words(void **state)
     topology_free(topology);
 }
 
+static void steps_have_commands_and_times(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        service("run x; before-start once ./migrate --all timeout=5m; before-start shell 'a $b'; "
+                "before-start once shell c; after-stop rm -rf $state timeout=1s;");
+    const struct service *one = &topology->services[0];
+    assert_int_equal(one->before_start_count, 3);
+    assert_true(one->before_start[0].once);
+    assert_string_equal(one->before_start[0].argv[0], "./migrate");
+    assert_string_equal(one->before_start[0].text, "./migrate --all");
+    assert_null(one->before_start[0].argv[2]);
+    assert_int_equal(one->before_start[0].timeout_ms, 300000);
+    assert_false(one->before_start[1].once);
+    assert_string_equal(one->before_start[1].argv[0], "/bin/sh");
+    assert_int_equal(one->before_start[1].timeout_ms, 30000);
+    assert_true(one->before_start[2].once);
+    assert_string_equal(one->before_start[2].argv[2], "c");
+    assert_int_equal(one->after_stop_count, 1);
+    assert_string_equal(one->after_stop[0].argv[2], "${state}");
+    assert_int_equal(one->after_stop[0].timeout_ms, 1000);
+    topology_free(topology);
+}
+
 static uint64_t definition_of(const char *block)
 {
     struct topology *topology = service(block);
@@ -427,6 +451,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
         cmocka_unit_test(roles_are_found_by_checks),
         cmocka_unit_test(long_paths_of_sockets_are_refused),
+        cmocka_unit_test(steps_have_commands_and_times),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(said);

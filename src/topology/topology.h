@@ -190,6 +190,15 @@ struct service_scale {
     uint32_t cool_down_ms;   /* fewer are wanted for so long, before some leave */
 };
 
+enum { SERVICE_STEPS_MAX = 16 };
+
+struct service_step {  /* `before-start`, `after-stop`: a command that ends */
+    const char **argv; /* ends with NULL; templates */
+    const char *text;  /* for people: the command, cut */
+    bool once;         /* before-start: in one instance, for all of them */
+    uint32_t timeout_ms;
+};
+
 enum job_overlap { /* at its time, while the run before is not over */
                    JOB_SKIP,
                    JOB_QUEUE,
@@ -260,6 +269,10 @@ struct service {
     uint32_t check_rise;
     uint32_t check_fall;
     struct service_role role;
+    const struct service_step *before_start;
+    size_t before_start_count;
+    const struct service_step *after_stop;
+    size_t after_stop_count;
     uint32_t start_within_ms;
     enum restart_policy restart;
     uint32_t backoff_min_ms;

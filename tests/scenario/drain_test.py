@@ -1,5 +1,8 @@
 """`drain SERVICE.N`: no new connections, those that are open stay; `--undo` brings it back."""
 
+import os
+import signal
+
 import pytest
 
 from harness import clients
@@ -42,3 +45,59 @@ def test_unknown_names(cluster, programs):
     for name in ("wed.1", "web.9", "web.x", ".1"):
         done = cluster.command("drain", name, check=False)
         assert done.returncode in (1, 2) and done.stderr, name
+
+
+def held(cluster):
+    return [(one["state"], one["held"]) for one in cluster.instances().values()]
+
+
+def again(cluster, before, number):
+    """Another process of it is there, and is drained as the one before was."""
+    cluster.wait(lambda: cluster.pid(number) not in (None, before) and cluster.instances()[number]["state"] == "draining",
+                 20, "its next start")
+    return cluster.pid(number)
+
+
+@pytest.mark.both_accounts
+def test_it_stays_drained_whatever_ends_it(cluster, programs):
+    text = f"service web {{ run {programs.python('web')}; env WHO=$instance; instances 2; stop SIGTERM drain=200ms; %s }}"
+    cluster.up(text % "")
+    cluster.wait_up(2)
+    cluster.command("drain", "web.2")
+    pid = cluster.pid(2)
+    os.kill(pid, signal.SIGKILL)
+    pid = again(cluster, pid, 2)
+    assert set(clients.who_answers(8000, 20)) == {"1"}
+    cluster.command("restart", "web", timeout=30)
+    pid = again(cluster, pid, 2)
+    cluster.configure(text % "env VERSION=2;")
+    cluster.command("reload", "--wait", timeout=60)
+    pid = again(cluster, pid, 2)
+    cluster.wait(lambda: held(cluster) == [("up", False), ("draining", True)], 10, "the states")
+    # It dies while no supervisor lives.
+    supervisor = cluster.supervisor()
+    os.kill(supervisor, signal.SIGKILL)
+    cluster.process.wait()
+    cluster.process = None
+    os.kill(pid, signal.SIGKILL)
+    cluster.up(None)
+    cluster.wait(lambda: cluster.status(), 10, "an answer")
+    pid = again(cluster, pid, 2)
+    assert set(clients.who_answers(8000, 20)) == {"1"}
+    cluster.command("drain", "web.2", "--undo")
+    cluster.wait_up(2)
+    assert cluster.pid(2) == pid and set(clients.who_answers(8000, 60)) == {"1", "2"}
+
+
+def test_an_only_instance_stays_drained(cluster, programs):
+    cluster.up(f"service web {{ run {programs.python('web')}; env WHO=$instance; }}")
+    cluster.wait_up(1)
+    cluster.command("drain", "web.1")
+    pid = cluster.pid(1)
+    os.kill(pid, signal.SIGKILL)
+    again(cluster, pid, 1)
+    with pytest.raises(OSError):
+        clients.who_answers(8000, 1)
+    cluster.command("drain", "web.1", "--undo")
+    cluster.wait_up(1)
+    assert set(clients.who_answers(8000, 1)) == {"1"}

@@ -82,8 +82,11 @@ def test_drained_by_hand(cluster, programs):
     cluster.command("drain", "web.3")
     begin(cluster, service(programs, 3, "http", more, version="two"), "pausing")
     wait_state(cluster, "done")
-    cluster.wait_up(3, "web")  # it was started anew, and is in rotation
+    cluster.wait(lambda: {number: one["state"] for number, one in cluster.instances("web").items()}
+                 == {1: "up", 2: "up", 3: "draining"}, 10, "it to be started anew, and drained still")
     assert answers() == {"two"}
+    cluster.command("drain", "web.3", "--undo")
+    cluster.wait_up(3, "web")
 
 
 def test_another_reload(cluster, programs):

@@ -101,7 +101,8 @@ static __always_inline void socket_join(struct bpf_sock_addr *context,
 SEC("cgroup/bind4") int steer_bind4(struct bpf_sock_addr *context)
 {
     struct steer_member *member = member_current();
-    if (!member || context->user_port == 0 || !protocol_of(context))
+    if (!member || member->slot == STEER_SLOT_GUEST || context->user_port == 0 ||
+        !protocol_of(context))
         return BIND_ALLOW;
     struct steer_owner owner = {.family = 4};
     owner_init(&owner, context, member);
@@ -144,7 +145,8 @@ SEC("cgroup/bind6") int steer_bind6(struct bpf_sock_addr *context)
 {
     struct steer_member *member = member_current();
     struct bpf_sock *socket = context->sk;
-    if (!member || !socket || context->user_port == 0 || !protocol_of(context))
+    if (!member || member->slot == STEER_SLOT_GUEST || !socket || context->user_port == 0 ||
+        !protocol_of(context))
         return BIND_ALLOW;
     bool v6only = socket_is_v6only(socket);
     struct address6 asked = {

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /* Raise with every change here or in steer.bpf.c: pins of another version are not taken over. */
-enum { STEER_LAYOUT_VERSION = 5 };
+enum { STEER_LAYOUT_VERSION = 6 };
 
 struct steer_layout { /* of `layout`, one entry, pinned last: what the other pins were made for */
     __u32 version;
@@ -43,6 +43,9 @@ struct steer_member { /* of `members`: cgroup id → who that is. Each start has
     __u32 flags;
     __u32 counting; /* set by steer_member_set: which of the slot's counts its connections are in */
 };
+/* The slot of a guest: what it binds is its own affair, and only its outgoing connections are its
+ * service's. */
+#define STEER_SLOT_GUEST 0xfffffffeu
 enum {
     STEER_MEMBER_AT_HOME = 1,   /* bind to the home address from the start */
     STEER_MEMBER_OWN_UDP = 2,   /* bind UDP to the instance's own address: the gateway relays it */
