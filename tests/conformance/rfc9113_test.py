@@ -432,6 +432,64 @@ def test_8_1_an_answer_before_the_body_ends_it_without_error(gateway):
         assert client.alive()
 
 
+# ---- section 8.1, and bounds of ours: the rest of a request that was answered early ---------------
+
+REST = 256 * 1024
+
+
+def refused_early(client, *more, stream=1):
+    """A stream that is answered before its body, which is awaited still."""
+    client.send(post(stream, *more, path=b"/../a"))
+    assert client.answer(stream).status == 400
+    return client
+
+
+@pytest.mark.parametrize("end", [frame(DATA, END_STREAM, 1, b"0123456789"),
+                                 frame(DATA, 0, 1, b"0123456789") + frame(DATA, END_STREAM, 1),
+                                 frame(DATA, 0, 1, b"0123456789") + headers(1, (b"x-sum", b"5"))])
+def test_8_1_a_small_rest_is_read_instead(gateway, end):
+    with Client() as client:
+        refused_early(client, (b"content-length", b"10"))
+        before = len(client.frames)
+        client.send(end)
+        assert client.until(WINDOW_UPDATE, 0)  # somebody who waits for what comes next is woken
+        assert client.alive() and not any(got.stream for got in client.frames[before:])
+        client.send(get(3))
+        assert client.answer(3).status == 200
+
+
+def test_a_rest_finds_its_windows_open_until_it_is_too_much(gateway):
+    with Client() as client:
+        refused_early(client)
+        windows, sent = {0: 65535, 1: client.settings[4]}, 0
+        for got in client.frames:
+            if got.kind == WINDOW_UPDATE:
+                windows[got.stream] += struct.unpack(">I", got.payload)[0]
+        while True:
+            if min(windows.values()) < 16384 or sent > REST:
+                got = client.frame()
+                if got.kind == RST_STREAM:
+                    break
+                if got.kind == WINDOW_UPDATE:
+                    windows[got.stream] += struct.unpack(">I", got.payload)[0]
+                continue
+            client.send(frame(DATA, 0, 1, bytes(16384)))
+            windows = {stream: window - 16384 for stream, window in windows.items()}
+            sent += 16384
+        assert got.error == NO_ERROR and sent == REST + 16384
+        assert client.alive()
+
+
+def test_a_rest_has_its_time(gateway):
+    with Client() as client:
+        began = time.monotonic()
+        refused_early(refused_early(client), stream=3)
+        client.send(frame(RST_STREAM, 0, 3, struct.pack(">I", CANCEL)))
+        assert client.until(RST_STREAM).stream == 1 and client.answers[1].reset == NO_ERROR
+        assert time.monotonic() - began > 1.5
+        assert client.alive() and client.answers[3].reset is None
+
+
 def test_many_streams_at_once(gateway):
     with Client() as client:
         numbers = range(1, 201, 2)

@@ -132,10 +132,11 @@ static void connection_due(struct timer *timer)
         LIST_FOREACH (own, &connection->streams, next) {
             stream_due(own, now_ms);
         }
+        h2_rests_due(connection, now_ms);
         if (connection->goaway_ms && now_ms - connection->goaway_ms >= H2_GOAWAY_MS)
             h2_goaway_last(connection);
         if (connection->stream_count || connection->head_ms || connection->wire.pending ||
-            connection->goaway_ms || connection->lingering)
+            connection->goaway_ms || connection->lingering || !LIST_EMPTY(&connection->rests))
             h2_attend(connection);
         else
             idle_due(connection, now_ms);
@@ -257,7 +258,8 @@ static void connection_go_on(struct h2_wire *wire)
         return;
     bool over = !nghttp2_session_want_read(connection->wire.session) &&
                 !nghttp2_session_want_write(connection->wire.session);
-    if (over || (connection->leaving && !connection->stream_count))
+    bool quiet = !connection->stream_count && LIST_EMPTY(&connection->rests);
+    if (over || (connection->leaving && quiet))
         linger_begin(connection);
     else if (was_crowded)
         intake(connection);
@@ -333,6 +335,7 @@ void h2_close(struct h2_connection *connection, bool reset, const char *why)
     LIST_REMOVE(connection, next);
     while (!LIST_EMPTY(&connection->streams))
         h2_stream_free(LIST_FIRST(&connection->streams), why);
+    h2_rests_done(connection);
     client_end(&connection->base);
     h2_free_if_dead(&connection->wire);
 }
@@ -377,6 +380,7 @@ void h2_take(const struct client_base *client, struct stream *from, const char *
     connection->quiet_ms = loop_now(worker->loop);
     h2_floods_init(&connection->floods, connection->quiet_ms);
     LIST_INIT(&connection->streams);
+    LIST_INIT(&connection->rests);
     TAILQ_INIT(&connection->going);
     stream_move(&connection->wire.stream, from, connection_ready);
     LIST_INSERT_HEAD(&worker->http->h2->connections, connection, next);

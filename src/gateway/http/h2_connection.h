@@ -4,6 +4,7 @@
  *   h2_frames.c      what libnghttp2 tells of frames, and what is too much of them
  *   h2_head.c        a request's fields to a head
  *   h2_body.c        a request's body to its handler
+ *   h2_rest.c        the rest of one that was answered before its end: read, and thrown away
  *   h2_stream.c      a stream's life, and the codec that handlers answer through
  *   h2_wire.h        what it has in common with a connection to an endpoint: sending
  *
@@ -31,7 +32,9 @@ enum {
     H2_SMALL_BYTES = 4 * 1024, /* the first so many of a response are taken in any case */
     H2_LINGER_MS = 2000,
     H2_LINGER_BYTES_MAX = 4 * 1024 * 1024,
-    H2_GOAWAY_MS = 1000, /* between the announcement of a GOAWAY and the last one */
+    H2_REST_MS = 2000,              /* of a request that was answered before its end */
+    H2_REST_BYTES_MAX = 256 * 1024, /* of its body, read and thrown away; then it is reset */
+    H2_GOAWAY_MS = 1000,            /* between the announcement of a GOAWAY and the last one */
 };
 
 struct h2_connection {
@@ -40,6 +43,7 @@ struct h2_connection {
     struct timer timer;
     LIST_ENTRY(h2_connection) next;
     LIST_HEAD(, h2_stream) streams;
+    LIST_HEAD(, h2_rest) rests;
     TAILQ_HEAD(going_streams, h2_stream) going; /* those that have something to do */
     struct h2_stream *reading;                  /* whose fields are coming; NULL: none */
     uint32_t held;         /* of requests' bodies, for which the connection's window was opened */
@@ -94,6 +98,16 @@ struct h2_stream {
     bool tunnel : 1;   /* bytes both ways, in DATA frames */
 };
 
+/* A stream whose answer is out and that was counted, logged and freed, while its client sends. Many
+ * clients, curl of Debian 12 among them, take the reset that may come instead (RFC 9113 §8.1) for a
+ * failure of the whole. No more than H2_STREAMS_MAX, since to the client it is a stream still. */
+struct h2_rest {
+    LIST_ENTRY(h2_rest) next;
+    int32_t id;
+    uint32_t left; /* bytes that are still read */
+    uint64_t until_ms;
+};
+
 static inline struct h2_stream *h2_of(struct exchange *exchange)
 {
     return (struct h2_stream *)exchange;
@@ -138,6 +152,16 @@ void h2_body_ended(struct h2_stream *own);
 void h2_body_go_on(struct h2_stream *own);
 /* Opens the connection's window for what was not taken of a stream that ends. */
 void h2_body_done(struct h2_stream *own);
+
+/* ---- h2_rest.c ---- */
+
+/* Of a stream that goes now. False: it must be reset. */
+bool h2_rest_begin(const struct h2_stream *own);
+/* They came on a stream that is gone. */
+void h2_rest_bytes(struct h2_connection *connection, int32_t id, size_t length);
+void h2_rest_over(struct h2_connection *connection, int32_t id);
+void h2_rests_due(struct h2_connection *connection, uint64_t now_ms);
+void h2_rests_done(struct h2_connection *connection);
 
 /* ---- h2_stream.c ---- */
 

@@ -194,7 +194,7 @@ static int data_came(nghttp2_session *session, uint8_t flags, int32_t id, const 
     if (own)
         h2_body_bytes(own, (const char *)bytes, length);
     else
-        nghttp2_session_consume(session, id, length);
+        h2_rest_bytes(connection, id, length);
     control_allow(connection, 1);
     return 0;
 }
@@ -205,7 +205,18 @@ static bool blames_client(uint32_t error)
     return error != NGHTTP2_NO_ERROR && error != NGHTTP2_INTERNAL_ERROR;
 }
 
-/* After the response's end a request that goes on is not wanted (RFC 9113 §8.1). */
+/* The answer is out. A request that goes on is not wanted, but its rest is read if it is small. */
+static void answered(struct h2_stream *own)
+{
+    if (h2_rest_begin(own)) {
+        h2_stream_free(own, "answered before the request's end");
+        return;
+    }
+    own->reset = true;
+    nghttp2_submit_rst_stream(own->connection->wire.session, NGHTTP2_FLAG_NONE, own->id,
+                              NGHTTP2_NO_ERROR);
+}
+
 static int frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *owner)
 {
     struct h2_connection *connection = owner;
@@ -222,10 +233,8 @@ static int frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void
         return 0;
     control_allow(connection, 2);
     struct h2_stream *own = ended ? stream_of(session, frame->hd.stream_id) : NULL;
-    if (own && !own->remote_ended && !own->reset) {
-        own->reset = true;
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, own->id, NGHTTP2_NO_ERROR);
-    }
+    if (own && !own->remote_ended && !own->reset)
+        answered(own);
     return 0;
 }
 
@@ -233,8 +242,10 @@ static int stream_closed(nghttp2_session *session, int32_t id, uint32_t error, v
 {
     struct h2_connection *connection = owner;
     struct h2_stream *own = stream_of(session, id);
-    if (!own)
+    if (!own) {
+        h2_rest_over(connection, id);
         return 0;
+    }
     if (connection->reading == own) {
         connection->reading = NULL;
         connection->head_ms = 0;

@@ -40,7 +40,7 @@ struct peer { /* the client */
     size_t upload_left;
     bool upload_ends;
     uint32_t goaway_error;
-    int goaways;
+    int goaways, resets;
     bool over;
 };
 
@@ -80,6 +80,7 @@ static int came_frame(nghttp2_session *session, const nghttp2_frame *frame, void
         peer->goaways++;
         peer->goaway_error = frame->goaway.error_code;
     }
+    peer->resets += frame->hd.type == NGHTTP2_RST_STREAM;
     if (frame->hd.stream_id && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         peer->answers[frame->hd.stream_id].ended = true;
     return 0;
@@ -544,6 +545,61 @@ static void a_download_waits_for_the_window(void **state)
     peer_free(peer);
 }
 
+/* A window of it is held for an instance that has no time, and nobody takes that. */
+static void the_rest_of_an_upload_is_read_when_it_is_small(void **state)
+{
+    struct rig *rig = *state;
+    static char body[H2_WINDOW_BYTES + 64 * 1024];
+    rig->service.gateway.hold_ms = 1000;
+    rig->service.gateway.connections_max = 1;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    peer_get(peer);
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    int32_t id = peer_post(peer, body, sizeof body);
+    peer_turn(peer);
+    const struct h2_connection *connection = LIST_FIRST(&rig->worker.http->h2->connections);
+    assert_int_equal(LIST_FIRST(&connection->streams)->held.length, H2_WINDOW_BYTES);
+    assert_int_equal(peer->upload_left, sizeof body - H2_WINDOW_BYTES);
+    for (int i = 0; i < 5; i++)
+        rig_pass(rig, 400);
+    answered(peer, id, "503");
+    assert_int_equal(peer->upload_left, 0);
+    assert_true(peer->answers[id].closed);
+    assert_int_equal(peer->answers[id].error, NGHTTP2_NO_ERROR);
+    assert_int_equal(peer->resets, 0);
+    assert_true(LIST_EMPTY(&connection->rests) && !connection->held);
+    close(origin);
+    peer_free(peer);
+}
+
+static void a_rest_that_does_not_come_is_not_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":path", "/"),
+                                 nv(":authority", "a")};
+    int32_t id =
+        nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_NONE, -1, NULL, fields, 4, NULL);
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    peer_turn(peer);
+    rig_say(rig, origin, "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    close(origin);
+    answered(peer, id, "403");
+    assert_false(peer->answers[id].closed);
+    for (int i = 0; i < 2; i++)
+        rig_pass(rig, H2_REST_MS);
+    peer_turn(peer);
+    assert_true(peer->answers[id].closed);
+    assert_int_equal(peer->resets, 1);
+    assert_int_equal(peer->answers[id].error, NGHTTP2_NO_ERROR);
+    assert_false(peer->over);
+    peer_free(peer);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 static void a_client_that_resets_lets_the_instance_know(void **state)
@@ -654,6 +710,8 @@ int main(void)
         RIGGED(a_tunnel_to_who_is_demoted_is_reset),
         RIGGED(an_upload_waits_for_who_takes_it),
         RIGGED(a_download_waits_for_the_window),
+        RIGGED(the_rest_of_an_upload_is_read_when_it_is_small),
+        RIGGED(a_rest_that_does_not_come_is_not_waited_for),
         RIGGED(a_client_that_resets_lets_the_instance_know),
         RIGGED(a_client_that_goes_away_leaves_nothing),
         RIGGED(a_draining_worker_ends_streams_first),
