@@ -222,5 +222,7 @@ int place_find(const struct cli *cli, char state[PLACE_BYTES])
         return CLI_OK;
     if (!cli->cluster && !cli->state) /* there is a file here, but its cluster does not run */
         return cluster_only(state);
+    if (!name[0])
+        return cli_fail("no cluster runs there (no supervisor answers in %s)", state);
     return cli_fail("the cluster %s is not running (no supervisor answers in %s)", name, state);
 }

@@ -123,7 +123,7 @@ bool value_choice_planned(const struct value_spec *spec, const char *text,
     problem->planned = true;
     snprintf(problem->message, sizeof problem->message, "`%.*s` is not in this version yet",
              VALUE_SHOWN_BYTES_MAX, text);
-    snprintf(problem->hint, sizeof problem->hint, "available: %s",
-             value_allowed(spec, allowed, sizeof allowed));
+    if (*value_allowed(spec, allowed, sizeof allowed)) /* else whatever is of the type */
+        snprintf(problem->hint, sizeof problem->hint, "available: %s", allowed);
     return false;
 }

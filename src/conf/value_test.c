@@ -220,6 +220,9 @@ static void choices_are_known_planned_or_wrong(void **state)
     wrong(&spec, "http", "`http` is not in this version yet");
     assert_true(problem.planned);
     assert_string_equal(problem.hint, "available: listen, notify or exec");
+    const struct value_spec later = {.type = VALUE_CHOICE, .choices = "!http"};
+    wrong(&later, "http", "`http` is not in this version yet");
+    assert_string_equal(problem.hint, "");
     wrong(&spec, "exce", "`exce` is not known here");
     assert_false(problem.planned);
     assert_string_equal(problem.hint, "allowed: listen, notify or exec; did you mean `exec`?");

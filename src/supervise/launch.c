@@ -10,8 +10,6 @@
 #include "topology/addresses.h"
 #include "topology/template.h"
 
-#define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 struct texts { /* what the template values point to */
     char state[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
     char address[ADDRESS_TEXT_BYTES];
@@ -125,8 +123,8 @@ static int env_build(struct launch *launch, const struct instance *instance,
     char number[16];
     launch_mark(instance, mark, sizeof mark);
     snprintf(number, sizeof number, "%u", instance->number);
-    int error =
-        service->env_clear ? launch_env_set(launch, "PATH", PATH_DEFAULT) : env_inherit(launch);
+    int error = service->env_clear ? launch_env_set(launch, "PATH", LAUNCH_PATH_DEFAULT)
+                                   : env_inherit(launch);
     if (!error && service->env_clear)
         error = launch_env_set(launch, "LANG", "C.UTF-8");
     if (!error)
@@ -192,8 +190,8 @@ static int directory_build(struct launch *launch, const struct instance *instanc
 static int program_find(struct launch *launch, char *why, size_t why_size)
 {
     const char *path = env_get(launch, "PATH");
-    int error = spawn_program_find(launch->argv[0], path ? path : PATH_DEFAULT, launch->directory,
-                                   launch->program, sizeof launch->program);
+    int error = spawn_program_find(launch->argv[0], path ? path : LAUNCH_PATH_DEFAULT,
+                                   launch->directory, launch->program, sizeof launch->program);
     const char *said = error == -ENOENT   ? "no such file, in PATH or as stated"
                        : error == -EACCES ? "it is not executable"
                        : error == -EISDIR ? "it is a directory"

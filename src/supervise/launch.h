@@ -15,6 +15,9 @@
 /* Marks the processes of an instance where there are no cgroups: ENGINX_INSTANCE=cluster/api.1 */
 #define LAUNCH_MARK "ENGINX_INSTANCE"
 
+/* PATH where the program gets none of enginx's own. */
+#define LAUNCH_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct launch {
     struct spawn_plan plan; /* points into the launch */
     char **argv;

@@ -7,31 +7,8 @@
 
 #include "base/scoped.h"
 #include "conf/bundle.h"
-#include "supervise/spawn.h"
+#include "supervise/prerequisites.h"
 #include "topology/build.h"
-
-static void users_check(const struct topology *topology, struct diagnostics *diagnostics)
-{
-    for (size_t i = 0; i < topology->service_count; i++) {
-        const struct service *service = &topology->services[i];
-        struct spawn_user user;
-        int error = service->user ? spawn_user_find(service->user, service->group, &user) : 0;
-        struct place place = {.file = service->file, .line = service->line};
-        if (error == -ENOENT)
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                            "service %s: there is no user `%s` on this machine", service->name,
-                            service->user);
-        else if (error)
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                            "service %s: user `%s`, group `%s`: %s", service->name, service->user,
-                            service->group ? service->group : "-", strerror(-error));
-        else if (service->user && geteuid() != 0 && user.uid != geteuid())
-            diagnostics_add(diagnostics, DIAGNOSTIC_ERROR, &place,
-                            "start enginx as root, or leave `user` out",
-                            "service %s: only root can start a program as user `%s`", service->name,
-                            service->user);
-    }
-}
 
 struct source_text { /* where it is read from: a file, or memory */
     const char *path;
@@ -59,7 +36,7 @@ static struct topology *loading(const struct source_text *from, const char *name
         .name_override = name, .environment = environ, .collect = bundle};
     struct topology *topology = topology_of(from, &options, diagnostics);
     if (topology)
-        users_check(topology, diagnostics);
+        prerequisites_check(topology, bundle, diagnostics);
     bool fine = topology && !diagnostics_errors(diagnostics);
     if (fine && ret_bundle) {
         *ret_bundle = bundle_seal(bundle);
@@ -94,9 +71,9 @@ struct topology *loading_last_good(const char *path, struct diagnostics *diagnos
         return NULL;
     }
     struct topology *topology = topology_load_bundle(bundle, diagnostics);
-    bundle_free(bundle);
     if (topology)
-        users_check(topology, diagnostics);
+        prerequisites_check(topology, bundle, diagnostics);
+    bundle_free(bundle);
     if (topology && !diagnostics_errors(diagnostics)) {
         *ret_bundle = fd_take(&copy);
         return topology;

@@ -1,6 +1,6 @@
 /* Loading a configuration file for a cluster: by `up` and `check`, and by the supervisor itself
- * when it is told to reload. Users and groups are looked up too, where an error can still be shown
- * at its place. */
+ * when it is told to reload. What the machine lacks of what it names is told, too
+ * (prerequisites.h). */
 #pragma once
 
 #include "conf/diagnostics.h"

@@ -62,6 +62,15 @@ static void roll_apply(struct builder *builder, struct service *service,
     }
 }
 
+static struct spot spot_of(struct builder *builder, const struct statement *statement)
+{
+    const struct place place = value_place(&statement->arguments[0]);
+    return (struct spot){.file = builder_file(builder, statement),
+                         .line = (uint32_t)place.line,
+                         .column = (uint32_t)place.column,
+                         .length = (uint32_t)place.length};
+}
+
 static void shell_apply(struct builder *builder, struct service *service,
                         const struct statement *statement)
 {
@@ -101,15 +110,18 @@ static void statement_apply(struct builder *builder, struct service *service,
     case DIRECTIVE_RUN:
         service->argc = statement->argument_count;
         service->argv = texts_take(builder, first, service->argc);
+        service->program_at = spot_of(builder, statement);
         break;
     case DIRECTIVE_SHELL:
         shell_apply(builder, service, statement);
         break;
     case DIRECTIVE_DIRECTORY:
         directory_apply(builder, service, first);
+        service->directory_at = spot_of(builder, statement);
         break;
     case DIRECTIVE_USER:
         user_apply(builder, service, statement);
+        service->user_at = spot_of(builder, statement);
         break;
     case DIRECTIVE_ENVIRONMENT:
         service->env_clear = first->choice == 1;

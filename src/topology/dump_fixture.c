@@ -168,6 +168,9 @@ static void service_dump(const struct service *service, FILE *out)
     TEXT(service, realm);
     NUMBER(service, line);
     TEXT(service, file);
+    NUMBER(service, program_at.line);
+    NUMBER(service, directory_at.column);
+    NUMBER(service, user_at.line);
     program_dump(service, out);
     NUMBER(service, instances);
     NUMBER(service, priority);

@@ -217,6 +217,13 @@ struct service_job {   /* when a program runs that ends; neither every nor at: w
     uint32_t history;    /* runs that are remembered */
 };
 
+struct spot {         /* where a word stands, for messages after the text is gone */
+    const char *file; /* NULL: nowhere */
+    uint32_t line;
+    uint32_t column; /* in bytes, from 1 */
+    uint32_t length;
+};
+
 struct service {
     uint32_t index;    /* its place in topology.services */
     const char *name;  /* unique; of the first service of a realm: "s1.logic" */
@@ -228,6 +235,7 @@ struct service {
     uint64_t definition;
     size_t line; /* where it stands, for messages */
     const char *file;
+    struct spot program_at, directory_at, user_at; /* what the machine has not */
 
     /* The program. */
     const char **argv; /* ends with NULL; templates */

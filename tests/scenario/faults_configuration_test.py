@@ -51,6 +51,41 @@ def test_refused(cluster, case):
     refuse(cluster, text, *patterns, command="check")
 
 
+def test_the_line_of_an_unknown_user(cluster):
+    refuse(cluster, "service web {\n    run /bin/true;\n    user nobody-here;\n}",
+           r"enginx\.conf:3:10: error: .*nobody-here", r"3 \|     user nobody-here;\n +\| +\^~+\n", command="check")
+
+
+MISSING = {
+    "program": ("service web { run ./nothing; }", r":1:19: warning: .*`\./nothing` is not there"),
+    "program of PATH": ("service web { run no-such-program-1; }", ":1:19: warning: .*not in PATH"),
+    "program of another PATH": ("service web { run sleep 1; env PATH=/nowhere; }", ":1:19: warning: .*not in PATH"),
+    "a folder to run": ("service web { run /usr; }", "`/usr` is a folder"),
+    "not executable": ("service web { run /etc/passwd; }", "`/etc/passwd` is not executable"),
+    "directory": ("service web { run sleep 1; directory nothing; }", ":1:38: warning: .*no folder `/.*/nothing`"),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_missing_is_a_warning(cluster, case):
+    text, pattern = MISSING[case]
+    done = cluster.command("check", cluster.configure(text))
+    assert done.returncode == 0 and re.search(pattern, done.stderr), done
+    assert "1 warning" in done.stderr
+
+
+@pytest.mark.parametrize("text", [
+    "service web { run sleep 1; }", "service web { run ./tool; }", "service web { run ${instance}-tool; }",
+    "service web { run ../tool; directory part; }", "service web { run ./tool; directory /nowhere/$instance; }",
+    "service web { shell \"no-such-program-1\"; }", "service web { run sleep 1; env PATH=$directory/bin; }",
+    "service web { at 127.0.0.1:9; }"])
+def test_what_is_there_or_not_known_is_none(cluster, text):
+    os.chmod(cluster.file("tool", "#!/bin/sh\n"), 0o755)
+    cluster.folder("part")
+    done = cluster.command("check", cluster.configure(text))
+    assert done.returncode == 0 and "warning" not in done.stderr, done
+
+
 def test_all_errors_at_once(cluster):
     said = refuse(cluster, "quota speed=3;\nservice web { runn x; }\nservice api { port 0; }\n",
                   ":1:", ":2:", ":3:")
@@ -122,6 +157,8 @@ def test_nobody_to_talk_to(cluster):
         done = cluster.command(*command, check=False)
         assert done.returncode == 1, f"{command}: {done.returncode}"
         assert cluster.name in done.stderr or "running" in done.stderr
+    done = subprocess.run([cluster.binary, "--state", cluster.state, "status"], capture_output=True, text=True)
+    assert done.returncode == 1 and f"no cluster runs there (no supervisor answers in {cluster.state})" in done.stderr
 
 
 def keys(folder):
