@@ -1,16 +1,18 @@
 # Everything a person needs, in short; Meson does the building.
 #   make run    installs what is missing, builds, starts examples/hello
 #   make test   installs what is missing, builds, runs every test; ends with "N passed, N failed"
-#   make chaos  tortures a cluster under traffic: SEED=1 MINUTES=2; ends with what was asked, and what failed why
+#   make chaos  tortures a cluster under traffic: SEED=1 MINUTES=2 ACCOUNT=nobody; ends with what was asked, and what failed why
+#   make chaos-peers  does the same to nginx and HAProxy under supervisord, as far as they can do the same
 #   make vm     the same for what depends on the kernel, on Debian's Linux 6.1 in a virtual machine
 #   make deb    builds the Debian package; make deb-test installs, upgrades and removes it in a root of its own
 PREFIX ?= /usr/local
 SECONDS ?= 60
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom)
 MINUTES ?= 2
+ACCOUNT ?= root
 PYTHON := /usr/bin/python3
 
-.PHONY: all run test bench chaos vm deb deb-test install asan fuzz tidy clean
+.PHONY: all run test bench chaos chaos-peers vm deb deb-test install asan fuzz tidy clean
 
 all: build/build.ninja
 	ninja -C build
@@ -37,7 +39,11 @@ bench:
 chaos:
 	@tools/install build run test
 	@$(MAKE) --no-print-directory all
-	@SEED=$(strip $(SEED)) MINUTES=$(MINUTES) $(PYTHON) -m pytest -s -q -p no:cacheprovider tests/scenario/chaos_test.py
+	@SEED=$(strip $(SEED)) MINUTES=$(MINUTES) ACCOUNT=$(ACCOUNT) $(PYTHON) -m pytest -s -q -p no:cacheprovider tests/scenario/chaos_test.py
+
+chaos-peers:
+	@tools/install test peers
+	@SEED=$(strip $(SEED)) MINUTES=$(MINUTES) $(PYTHON) tests/chaos/peers.py
 
 vm:
 	@tools/install build vm

@@ -1,148 +1,148 @@
 """A cluster, the clients on each path to it, and a time of random actions; then the account of it all."""
 
-import collections
 import contextlib
 import random
+import subprocess
 import time
 
 from harness import processes
+from harness.traffic import DOWNLOAD_BYTES
 
-from actions import Actions
-from flows import Flow, WrongBytes
+from account import Account
+from actions import ROLES, Actions
+from belongings import Belongings, bpf_left, resident_kb
+from flows import HTTP1, Flow
 
-SETTLE = 1.0  # for so long after an action what begins may still meet what it broke
-WINDOW = 5.0  # a failure that an action explains has come by then; a datagram's takes UDP_TRIES
-DESCRIPTORS_MORE = 64  # connections to services that the gateway keeps for the next request
-RESIDENT_MORE_KB = 64 * 1024
 PORTS = {"web/direct": 3000, "web/relay": 9000, "web/http": 8080,
          "one/direct": 3100, "one/relay": 9100, "one/http": 8180}
-UDP_PORT = 4500
+UDP_PORTS = {"ping/direct": 4002, "echo/relay": 4500}
+OTHERS_PORT = 8280
+DISKS = {"logs": 2, "state": 16, "cache": 20}  # MiB
+WANTED = (("web", 3), ("one", 1), ("echo", 3), ("ping", 2))
 
 
-def configuration(programs, logs, revision):
+def configuration(programs, folder, root, revision):
     stop = "stop SIGTERM drain=300ms within=20s; restart always backoff=10ms..50ms;"
     node = f"run node {programs.path('rolled.js')}; {stop}"
     env = f"NODE_PATH=/usr/share/nodejs SECONDS=0.5 REVISION={revision}"
+    quota = "quota memory=256m;" if root else ""
     return f"""
-        log directory={logs} size=256k keep=1;
-        service web {{ {node} env WHO=$instance PORT=3000 {env}; port 3000; instances 3; roll surge=1; }}
+        log directory={folder}/logs size=256k keep=1;
+        cache pages memory=1m object=64k disk={folder}/cache size=16m;
+        service web {{ {node} env WHO=$instance PORT=3000 {env}; port 3000; instances 3; roll surge=1; {quota} }}
         service one {{ {node} env WHO=$instance PORT=3100 {env}; port 3100; }}
         service echo {{ run {programs.built("echo_udp")}; env WHO=$instance; instances 3;
                         restart always backoff=10ms..50ms; }}
-        listen {UDP_PORT} udp -> echo port=4001 path=relay idle=2s;
+        service ping {{ run {programs.built("echo_udp")}; env WHO=$instance PORT={UDP_PORTS["ping/direct"]};
+                        instances 2; restart always backoff=10ms..50ms; }}
+        listen {UDP_PORTS["echo/relay"]} udp -> echo port=4001 path=relay idle=2s;
         listen 9000 tcp -> web path=relay;   listen 9100 tcp -> one path=relay;
-        listen 8080 http {{ route / -> web; }}   listen 8180 http {{ route / -> one; }}"""
-
-
-def resident_kb(pid):
-    for line in processes.read(pid, "status").splitlines():
-        if line.startswith(b"VmRSS:"):
-            return int(line.split()[1])
-    return 0
+        listen 8080 http {{ route / -> web; }}   listen 8180 http {{ route / -> one; }}
+        listen {OTHERS_PORT} http {{ route =/file -> files {folder}/files {{ rewrite ~.* /download; }}
+                                     route / -> web {{ cache pages ttl=100ms; }} }}"""
 
 
 class Torture:
-    def __init__(self, cluster, programs, logs, seed):
-        self.cluster, self.seed = cluster, seed
-        self.dice = random.Random(seed)
-        self.actions = Actions(cluster, lambda revision: configuration(programs, logs, revision),
-                               self.dice, logs)
-        self.flows = [Flow(path, port) for path, port in PORTS.items()]
-        self.flows.append(Flow("echo/relay", UDP_PORT, ("udp", "udp")))
+    def __init__(self, cluster, programs, seed):
+        self.cluster, self.folder = cluster, cluster.folder("chaos")
+        dice = random.Random(seed)
+        cluster.file("chaos/files/download", b"x" * DOWNLOAD_BYTES)
+        flows = [Flow(path, port, HTTP1 + ("h2",) * path.endswith("/http")) for path, port in PORTS.items()]
+        flows += [Flow(path, port, ("udp", "udp")) for path, port in UDP_PORTS.items()]
+        flows += [Flow("files/http", OTHERS_PORT, ("file",)), Flow("web/cached", OTHERS_PORT, ("single",))]
+        self.account = Account(f"seed {seed} as {cluster.account.name}", flows)
+        library, leap = Actions.build_leap(self.folder)
+        cluster.environment.update(LD_PRELOAD=str(library), CHAOS_LEAP=str(leap))
+        disks = {name: cluster.state if name == "state" else cluster.folder(f"chaos/{name}") for name in DISKS}
+        self.actions = Actions(
+            cluster, self.account,
+            lambda revision: configuration(programs, self.folder, cluster.account.root, revision), dice, disks, leap)
+        self.peaks = dict.fromkeys(ROLES, 0)
+        self.before = self.after = None
+
+    @contextlib.contextmanager
+    def small_disks(self):
+        """What may run full is a file system of its own for each."""
+        owner = self.cluster.account
+        with contextlib.ExitStack() as mounted:
+            for name, path in self.actions.disks.items():
+                path.mkdir(exist_ok=True)
+                options = f"size={DISKS[name]}m,mode=0755,uid={owner.uid},gid={owner.gid}"
+                subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+                mounted.callback(subprocess.run, ["umount", "-l", path], check=True)
+            yield
 
     def run(self, seconds):
-        self.cluster.configure(self.actions.text(0))
-        self.actions.up()
-        self.actions.settle()
-        before = self.belongings()
-        with contextlib.ExitStack() as clients:
-            for flow in self.flows:
-                clients.enter_context(flow)
-            self.served()
-            self.go(seconds)
+        """Everything that is not as it must be, in words; nothing when all is well."""
+        with self.small_disks():
+            self.cluster.configure(self.actions.text(0))
+            self.actions.up()
             self.actions.settle()
-            self.served()
-        return self.problems(before)
-
-    def served(self, within=30):
-        """Until each kind of client on each path got an answer to something that it asks from now on."""
-        before = [flow.done.copy() for flow in self.flows]
-        processes.wait_for(lambda: all(flow.done[kind] > done[kind] + 1 for flow, done in zip(self.flows, before)
-                                       for kind in flow.kinds), within, "every client to be served")
+            self.before = Belongings(self.cluster, self.actions.role)
+            with self.account:
+                self.account.served()
+                self.go(seconds)
+                self.account.served()
+            return self.account.problems() + self.calm() + self.end()
 
     def go(self, seconds):
         """Each action once in a random order, and again, until the time is over."""
-        until, order = time.monotonic() + seconds, []
+        until, order, dice = time.monotonic() + seconds, [], self.actions.dice
         while time.monotonic() < until:
             if not order:
-                order = self.dice.sample(self.actions.all, len(self.actions.all))
-            self.actions.run(order.pop())
-            time.sleep(self.dice.uniform(0, 0.5))
-            if self.dice.random() < 0.5:
+                order = dice.sample(self.actions.all, len(self.actions.all))
+            self.account.run(order.pop())
+            time.sleep(dice.uniform(0, 0.5))
+            if dice.random() < 0.5:
                 self.actions.settle()
+                self.look()
+        self.actions.settle()
 
-    # ---- the account ----
+    def look(self):
+        for role in ROLES:
+            for pid in self.actions.role(role)[:1]:
+                self.peaks[role] = max(self.peaks[role], resident_kb(pid))
 
-    def explain(self):
-        for failure in self.failures():
-            if isinstance(failure.error, (WrongBytes, ConnectionRefusedError)):
-                continue
-            for excuse in self.actions.excuses:
-                if (failure.path in excuse.paths and failure.began <= excuse.end + SETTLE
-                        and excuse.begin <= failure.ended <= excuse.end + WINDOW):
-                    failure.action = excuse.action
-
-    def failures(self):
-        return [failure for flow in self.flows for failure in flow.failed]
-
-    def unexplained(self):
-        return [failure for failure in self.failures() if failure.action is None]
-
-    def belongings(self):
-        """What each of enginx's processes has, by its role: descriptors, resident memory."""
-        found = {"supervisor": self.cluster.supervisor()}
-        for role in ("keeper", "logger", "gateway"):
-            found[role] = self.actions.role(role)[0]
-        return {role: (len(processes.descriptors(pid)), resident_kb(pid)) for role, pid in found.items()}
-
-    def problems(self, before):
-        """What is not as it must be, in words; nothing when all is well."""
-        self.explain()
-        found = [f"{failure} near {self.near(failure.ended)}" for failure in self.unexplained()]
-        found += [f"a client of {flow.path} has not ended" for flow in self.flows if not flow.ended()]
+    def calm(self):
+        """After the torture: is all as it was before?"""
+        found = []
+        self.actions.leap_to(0)
         self.cluster.command("scale", "web=3", timeout=60)
         self.actions.settle()
         try:
-            self.cluster.wait(lambda: not self.cluster.status()["gateways_draining"], 30,
-                              "the old gateways to end")
+            self.cluster.wait(lambda: not self.cluster.status()["gateways_draining"], 60, "the old gateways to end")
         except AssertionError as error:
             found.append(str(error)[:300])
-        for name, wanted in (("web", 3), ("one", 1), ("echo", 3)):
+        for name, wanted in WANTED:
             pids = [one["pid"] for one in self.cluster.instances(name).values()]
             if len(pids) != wanted or not all(map(processes.alive, pids)):
                 found.append(f"status says {pids} of {name}")
-        self.after = self.belongings()
-        for role, (descriptors, resident) in self.after.items():
-            if descriptors > before[role][0] + DESCRIPTORS_MORE or resident > before[role][1] + RESIDENT_MORE_KB:
-                found.append(f"{role} has grown from {before[role]} to {(descriptors, resident)}")
+
+        def nothing_more():
+            self.after = Belongings(self.cluster, self.actions.role)
+            leaks = self.after.leaks(self.before)
+            assert not leaks, leaks
+            return True
+        try:
+            processes.wait_for(nothing_more, 20, "nothing to be more than before")
+        except AssertionError as error:
+            found.append(str(error))
         return found
 
-    def near(self, when):
-        """The last actions that began before it."""
-        return [f"{name} {said} {when - began:.2f} s before"
-                for began, _, name, said in self.actions.log if began <= when][-2:]
+    def end(self):
+        """Nothing is left of it: looked for before the file systems are unmounted."""
+        self.cluster.down(within=60)
+        try:
+            processes.wait_for(lambda: not self.cluster.left_over() and not bpf_left(self.after.bpf), 10,
+                               "nothing to be left")
+        except AssertionError as error:
+            return [f"{error}: {self.cluster.left_over()} {bpf_left(self.after.bpf)}"]
+        return []
 
     def report(self):
-        self.explain()
-        lines = [f"seed {self.seed}: {len(self.actions.log)} actions: "
-                 + " ".join(f"{name}={count}" for name, count in sorted(collections.Counter(
-                     name for _, _, name, _ in self.actions.log).items()))]
-        for flow in self.flows:
-            answered, failed = sum(flow.done.values()), len(flow.failed)
-            why = collections.Counter(failure.action or "UNEXPLAINED" for failure in flow.failed)
-            lines.append(f"  {flow.path}: sent {answered + failed} answered {answered} ({flow.told()}) "
-                         f"failed {failed} {dict(why) or ''}, slowest {flow.slowest:.1f} s")
-        lines += [f"  a datagram was lost near {self.near(when)}" for flow in self.flows for when in flow.lost]
-        lines.append(f"  in all: sent {sum(sum(flow.done.values()) + len(flow.failed) for flow in self.flows)}, "
-                     f"failed {len(self.failures())}, unexplained {len(self.unexplained())}")
+        lines = [self.account.report()]
+        for when, what in (("before", self.before), ("after", self.after)):
+            lines += [f"  {when}: {what.told()}"] if what else []
+        peaks = " ".join(f"{role}={kb // 1024}M" for role, kb in self.peaks.items())
+        lines.append(f"  most: {peaks}; the clock leapt {self.actions.leaps} times")
         return "\n".join(lines)

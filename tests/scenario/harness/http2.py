@@ -1,5 +1,5 @@
-"""A client of HTTP/2 whose streams are WebSockets (RFC 8441), with no more than tests need: one
-connection, several streams, windows that are kept."""
+"""A client of HTTP/2 with no more than tests need: one connection, several streams that are requests or
+WebSockets (RFC 8441), windows that are kept."""
 
 import socket
 import ssl
@@ -68,6 +68,7 @@ class Connection:
         self.bytes, self.streams, self.next = bytearray(), {}, 1
         self.encoder, self.decoder = Encoder(), Decoder()
         self.settings, self.initial, self.window = None, 65535, 65535
+        self.going = False  # the other end takes no more streams
         self.send(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, WINDOW)) +
                   frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WINDOW)))
         while self.settings is None:
@@ -98,6 +99,8 @@ class Connection:
             self.send(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
             self.send(frame(PING, ACK, 0, payload))
+        elif kind == GOAWAY:
+            self.going = True
         elif kind == WINDOW_UPDATE and number == 0:
             self.window += struct.unpack(">I", payload)[0]
         elif stream:
@@ -126,6 +129,28 @@ class Connection:
         while stream.status is None and not stream.ended:
             self.turn()
         return stream
+
+    def request(self, path, body=None, host="shop.example"):
+        """A stream with a whole request; its answer comes with `answer`."""
+        stream = self.streams[self.next] = Stream(self, self.next)
+        self.next += 2
+        block = self.encoder.encode([(":method", "GET" if body is None else "POST"), (":scheme", self.scheme),
+                                     (":path", path), (":authority", host)])
+        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if body is None else 0), stream.number, block))
+        if body is not None:
+            stream.sendall(body)
+            self.send(frame(DATA, END_STREAM, stream.number))
+        return stream
+
+    def answer(self, stream):
+        """Status and body; raises when the stream was reset."""
+        body = b""
+        while piece := stream.recv(1 << 18):
+            body += piece
+        del self.streams[stream.number]
+        if stream.error is not None:
+            raise ConnectionError(f"reset with {stream.error}")
+        return stream.status, body
 
     def close(self):
         self.socket.close()

@@ -1,4 +1,4 @@
-/* Answers each datagram on UDP port 4001, IPv4 and IPv6, with "WHO PID" and what it got. */
+/* Answers each datagram on UDP port 4001 (PORT), IPv4 and IPv6, with "WHO PID" and what it got. */
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,9 @@
 
 int main(void)
 {
-    const char *who = getenv("WHO");
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(4001)};
+    const char *who = getenv("WHO"), *port = getenv("PORT");
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+                                   .sin6_port = htons((uint16_t)(port ? atoi(port) : 4001))};
     int server = socket(AF_INET6, SOCK_DGRAM, 0), off = 0;
     setsockopt(server, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(server, (struct sockaddr *)&address, sizeof address) != 0) {

@@ -1,7 +1,8 @@
 // A web server on port 3000 (PORT) that ends as a good one does: told to stop, it goes on with what it
 // has, says `Connection: close`, and is gone with its last connection. GET and POST of /whoami;
-// /download lasts SECONDS (1); WebSockets echo. BEHAVE says how it is not good: "exits" at once, is
-// "ill" (its /healthz says so), "errs" (every answer is 500), "silent" (it never listens).
+// /download lasts SECONDS (1); /eat takes memory until it is killed; WebSockets echo. BEHAVE says how it
+// is not good: "exits" at once, is "ill" (its /healthz says so), "errs" (every answer is 500), "silent"
+// (it never listens).
 const http = require("http");
 const net = require("net");
 const { WebSocketServer } = require("ws");
@@ -25,12 +26,18 @@ function download(response) {
   }, 1000 * (process.env.SECONDS || 1) / 50);
 }
 
+function eat(eaten) {
+  eaten.push(Buffer.alloc(8 << 20, 1));
+  setImmediate(eat, eaten);
+}
+
 const server = http.createServer((request, response) => {
   if (stopping) response.setHeader("Connection", "close");
   request.resume().on("end", () => {
     if (request.url === "/healthz") response.writeHead(behave === "ill" ? 503 : 200).end("\n");
     else if (behave === "errs") response.writeHead(500).end("wrong\n");
     else if (request.url === "/download") download(response);
+    else if (request.url === "/eat") eat([]);
     else response.end(`${who} ${process.pid}\n`);
   });
 });
