@@ -10,13 +10,13 @@
 
 #include "base/scoped.h"
 
-int control_connect(const char *state_directory)
+static int socket_connect(const char *state_directory, int flags)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (snprintf(address.sun_path, sizeof address.sun_path, "%s/control", state_directory) >=
         (int)sizeof address.sun_path)
         return -ENAMETOOLONG;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -errno;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
@@ -25,6 +25,16 @@ int control_connect(const char *state_directory)
         return error;
     }
     return fd;
+}
+
+int control_connect(const char *state_directory)
+{
+    return socket_connect(state_directory, 0);
+}
+
+int control_connect_at_once(const char *state_directory)
+{
+    return socket_connect(state_directory, SOCK_NONBLOCK);
 }
 
 static int request_send(int fd, json_t *request)

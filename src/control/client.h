@@ -11,6 +11,8 @@ typedef void control_progress(void *owner, const char *text);
 
 /* Connects to STATE/control. A descriptor; or -errno (-ENOENT, -ECONNREFUSED: nobody is there). */
 int control_connect(const char *state_directory);
+/* The same with a descriptor that never blocks; -EAGAIN: too many others wait there. */
+int control_connect_at_once(const char *state_directory);
 /* Called for each line that comes, an object that stays the caller's; false: enough. */
 typedef bool control_take(void *owner, const json_t *object);
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "control/roll.h"
+#include "control/status_traffic.h"
 #include "control/text.h"
 #include "kernel/process.h"
 #include "supervise/explain.h"
@@ -89,60 +90,28 @@ static json_t *count_json(uint64_t count)
 static void requests_add(json_t *object, const struct instance *instance)
 {
     const struct tally *tally = front_tally(instance->unit->supervisor->front);
-    struct tally_endpoint sum;
+    struct tally_endpoint sum = {0};
     if (tally)
         tally_endpoint_sum(tally, instance->slot, &sum);
+    uint64_t errors = sum.failures_connect + sum.failures + sum.status[5];
     json_object_set_new(object, "requests_total", tally ? count_json(sum.requests) : json_null());
     json_object_set_new(object, "requests", tally ? count_json(sum.requests_now) : json_null());
+    json_object_set_new(object, "errors_total", tally ? count_json(errors) : json_null());
+    json_object_set_new(object, "response_seconds_total",
+                        tally ? json_real((double)sum.latency_us / 1e6) : json_null());
 }
 
-static json_t *milliseconds(uint64_t us)
+/* Null: it has none, or nobody counts. */
+static json_t *breaker_json(const struct service *service, const struct tally_traffic *sum)
 {
-    return json_real((double)us / 1000.0);
-}
-
-static json_t *latency_json(const struct traffic *traffic)
-{
-    if (!traffic->timed)
+    if (!sum || !service->gateway.breaker.failures)
         return json_null();
-    json_t *object = json_object();
-    json_object_set_new(object, "p50", milliseconds(traffic->p50_us));
-    json_object_set_new(object, "p95", milliseconds(traffic->p95_us));
-    json_object_set_new(object, "p99", milliseconds(traffic->p99_us));
-    return object;
-}
-
-static json_t *breaker_json(const struct tally_traffic *sum)
-{
     json_t *object = json_object();
     enum breaker_state state = (enum breaker_state)tally_breaker_state(sum);
     json_object_set_new(object, "state", json_string(breaker_state_name(state)));
     json_object_set_new(object, "opened", count_json(sum->breaker_opened));
     json_object_set_new(object, "refused", count_json(sum->broken));
     return object;
-}
-
-static void traffic_add(json_t *object, struct unit *unit)
-{
-    const struct supervisor *supervisor = unit->supervisor;
-    const struct tally *tally = front_tally(supervisor->front);
-    if (!tally || !unit->service->gateway.breaker.failures)
-        json_object_set_new(object, "breaker", json_null());
-    if (!tally) {
-        json_object_set_new(object, "requests_total", json_null());
-        json_object_set_new(object, "requests_per_second", json_null());
-        json_object_set_new(object, "latency_ms", json_null());
-        return;
-    }
-    struct tally_traffic sum;
-    tally_traffic_sum(tally, TALLY_SERVICE, front_number(unit), &sum);
-    const struct traffic *traffic = traffic_look(&unit->traffic, &sum, loop_now(supervisor->loop));
-    json_object_set_new(object, "requests_total", count_json(traffic->requests));
-    json_object_set_new(object, "requests_per_second",
-                        json_real((double)(int64_t)(traffic->requests_per_second * 10) / 10));
-    json_object_set_new(object, "latency_ms", latency_json(traffic));
-    if (unit->service->gateway.breaker.failures)
-        json_object_set_new(object, "breaker", breaker_json(&sum));
 }
 
 /* ---- the document -----------------------------------------------------------------------------
@@ -276,7 +245,12 @@ static json_t *unit_status(struct unit *unit)
     json_object_set_new(object, "ports", ports_of(unit));
     json_object_set_new(object, "listeners", listeners_of(unit));
     json_object_set_new(object, "paths", paths_of(unit));
-    traffic_add(object, unit);
+    const struct tally *tally = front_tally(supervisor->front);
+    struct tally_traffic sum;
+    if (tally)
+        tally_traffic_sum(tally, TALLY_SERVICE, front_number(unit), &sum);
+    status_traffic_add(object, tally ? &sum : NULL, &unit->traffic, loop_now(supervisor->loop));
+    json_object_set_new(object, "breaker", breaker_json(unit->service, tally ? &sum : NULL));
     json_object_set_new(object, "wanted", json_integer(unit->wanted));
     json_object_set_new(object, "scale", scale_status(unit));
     json_object_set_new(object, "rollout", roll_status(unit));
@@ -315,6 +289,18 @@ static json_t *job_status(const struct unit *unit)
     for (uint32_t back = 0; job && (run = job_past(job, back)); back++)
         json_array_append_new(history, run_status(run));
     json_object_set_new(object, "history", history);
+    return object;
+}
+
+/* What everything together may use; null: as much as the machine has. */
+static json_t *quota_status(const struct quota *quota)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "cpu_percent",
+                        quota->cpu_percent ? count_json(quota->cpu_percent) : json_null());
+    json_object_set_new(object, "memory_bytes",
+                        quota->memory_bytes ? count_json(quota->memory_bytes) : json_null());
+    json_object_set_new(object, "tasks", quota->tasks ? count_json(quota->tasks) : json_null());
     return object;
 }
 
@@ -360,6 +346,7 @@ json_t *status_build(struct supervisor *supervisor)
     json_object_set_new(status, "gateway_pid", json_integer(front_pid(supervisor->front)));
     json_object_set_new(status, "gateways_draining", gateways_draining(supervisor));
     json_object_set_new(status, "upgrade", upgrade_status(supervisor));
+    json_object_set_new(status, "quota", quota_status(&supervisor->topology->quota));
     json_t *services = json_array(), *jobs = json_array();
     for (size_t i = 0; i < supervisor->topology->service_count; i++) {
         const struct service *service = &supervisor->topology->services[i];
@@ -370,5 +357,6 @@ json_t *status_build(struct supervisor *supervisor)
     }
     json_object_set_new(status, "services", services);
     json_object_set_new(status, "jobs", jobs);
+    json_object_set_new(status, "listeners", status_listeners(supervisor));
     return status;
 }

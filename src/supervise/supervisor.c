@@ -443,6 +443,7 @@ void supervisor_free(struct supervisor *supervisor, bool leave)
     free(supervisor->units);
     free(supervisor->by_slot);
     free(supervisor->homes);
+    free(supervisor->listener_looks);
     free(supervisor->log_directory);
     past_end(supervisor);
     topology_free(supervisor->topology);

@@ -95,8 +95,10 @@ struct supervisor {
     struct deferred change;
     supervisor_changed *changed;
     void *changed_owner;
-    struct timer companions_retry;  /* keeper or logger is missing: again soon */
-    uint64_t companions_tried_ms;   /* loop time */
+    struct traffic_look *listener_looks; /* as `status` saw them, by rows of the tally; owned; NULL:
+                                            nobody has asked yet */
+    struct timer companions_retry;       /* keeper or logger is missing: again soon */
+    uint64_t companions_tried_ms;        /* loop time */
     struct kept *kept;              /* what the keeper holds for the steering, in case it dies */
     struct found_descriptor *found; /* by the keeper, until the steering has had a look */
     size_t found_count;
