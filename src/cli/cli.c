@@ -22,6 +22,10 @@ static const struct command {
      "start the cluster that a file describes"},
     {"check", command_check, "[FILE] [--explain]", "check a file; say which path each part takes"},
     {"status", command_status, "[--json]", "what runs, where, since when, and how it is"},
+    {"top", command_top,
+     "[--interval T] [--sort COLUMN] [--reverse] [--filter TEXT] [--view services|listeners] "
+     "[--batch] [-n N]",
+     "watch services and instances; drain, restart, roll and scale them by keys"},
     {"graph", command_graph, "[FILE] [--format text|dot|svg]",
      "draw what leads where: of a file, or of what runs"},
     {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N]]", "what the programs print"},

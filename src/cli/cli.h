@@ -23,6 +23,7 @@ int command_run(const struct cli *cli);
 int command_up(const struct cli *cli);
 int command_check(const struct cli *cli);
 int command_status(const struct cli *cli);
+int command_top(const struct cli *cli);
 int command_graph(const struct cli *cli);
 int command_logs(const struct cli *cli);
 int command_events(const struct cli *cli);

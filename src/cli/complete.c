@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/place.h"
+#include "cli/top/column.h"
 #include "conf/directive.h"
 #include "control/client.h"
 
@@ -26,6 +27,7 @@ static const struct {
             "[--tasks N] [--steering HOW] [--restart HOW] [--detach]"},
     {"events", "[--follow] [--lines N]"},
     {"logs", "[--follow] [--lines LINES]"},
+    {"top", "[-b] [-i T] [-s COLUMN] [--count N]"},
 };
 
 struct completion {
@@ -159,6 +161,12 @@ static void directives_offer(const struct completion *completion)
     }
 }
 
+static void columns_offer(const struct completion *completion)
+{
+    for (unsigned i = 0; i < COLUMN_COUNT; i++)
+        offer(completion, column_row((enum column)i)->word, column_row((enum column)i)->says);
+}
+
 /* The options of a usage: "--json", "-f", "surge=". */
 static void options_offer(const struct completion *completion, const char *usage, bool dashed)
 {
@@ -205,6 +213,8 @@ static void value_offer(struct completion *completion, const char *name)
         services_offer(completion, "", false);
     else if (strncmp(name, "SERVICE[.N", 10) == 0)
         services_offer(completion, "", true);
+    else if (strcmp(name, "COLUMN") == 0)
+        columns_offer(completion);
     else if (islower((unsigned char)name[0]))
         choices_offer(completion, name);
 }

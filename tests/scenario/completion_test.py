@@ -69,6 +69,7 @@ def test_commands_options_and_directives(complete):
     assert {"--dry-run", "--wait", "--cluster"} <= set(complete("reload --"))
     assert "instances" in complete("help inst")
     assert "surge=" in complete("roll web su")
+    assert {"cpu", "p95"} <= set(complete("top --sort "))
     assert {"text", "dot", "svg"} <= set(complete("graph --format "))
 
 
