@@ -236,7 +236,7 @@ static const int calls[] = {
     SYS_clock_nanosleep, SYS_socketpair, /* to the opener */
     SYS_sendfile,        SYS_getdents64, /* of folders that it opened */
     SYS_ioctl,           SYS_lseek,
-    SYS_fstat,
+    SYS_fstat,           SYS_memfd_create, /* for caches' large bodies */
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,      SYS_poll,
 #endif
@@ -596,6 +596,7 @@ static int setup(void)
     file_types_load("/etc/mime.types");
     log_setup("gateway", getenv("ENGINX_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, log_send, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of a file of a cache: EFBIG says it, too */
     gateway.loop = loop_new();
     gateway.sockets = sockets_new();
     if (!gateway.loop || !gateway.sockets)

@@ -48,6 +48,7 @@ void cache_let_go(struct cache_own *own)
         cache_waiter_leave(&own->waiter);
         wait_end(own);
     }
+    deferred_stop(own->exchange->worker->loop, &own->again);
     cache_object_unref(own->object);
     own->object = NULL;
     own->sends = false;

@@ -55,6 +55,8 @@ struct cache_own {        /* in the exchange's arena */
     bool conditional;   /* the stored answer's validators were sent */
     uint8_t validators; /* how many fields that are, at the request's end */
     bool sends;         /* part of the object is out */
+    bool moving;        /* by the kernel, without a copy */
+    struct deferred again;
     enum cache_mode mode;
     enum cache_next next;
     size_t ahead;     /* bytes of the service's that are stored, and not yet taken by the client */

@@ -150,8 +150,48 @@ static void wrote(struct cache_own *own, ssize_t taken)
         finish(own);
 }
 
+/* Is what is left worth it, to a client that the kernel can give it to by reference? What was
+ * begun so ends so: its last bytes would take two calls else. */
+static bool moves(const struct cache_own *own)
+{
+    return own->object->body->place.size &&
+           (own->moving || own->end - own->at >= EXCHANGE_MOVED_BYTES_MIN) &&
+           exchange_sends_files(own->exchange);
+}
+
+static void again_due(struct deferred *deferred)
+{
+    cache_answer_room(deferred->owner);
+}
+
+static void body_move(struct cache_own *own)
+{
+    const struct cache_body *body = own->object->body;
+    uint64_t left = own->end - own->at;
+    size_t length = left < EXCHANGE_TURN_BYTES_MAX ? (size_t)left : EXCHANGE_TURN_BYTES_MAX;
+    size_t moved = 0;
+    while (moved < length) {
+        ssize_t some =
+            exchange_send_file(own->exchange, cache_pages_fd(cache_store_pages(own->object->store)),
+                               body->place.offset + own->at, length - moved);
+        if (some <= 0) /* `response_room` follows, or abort */
+            return;
+        own->moving = true;
+        own->at += (uint64_t)some;
+        moved += (size_t)some;
+    }
+    if (length == left)
+        wrote(own, exchange_write(own->exchange, "", 0, true));
+    else
+        deferred_start(own->exchange->worker->loop, &own->again, again_due, own);
+}
+
 void cache_answer_room(struct cache_own *own)
 {
+    if (moves(own)) {
+        body_move(own);
+        return;
+    }
     const struct cache_body *body = own->object->body;
     wrote(own,
           exchange_write(own->exchange, body->bytes + own->at, (size_t)(own->end - own->at), true));
@@ -166,8 +206,12 @@ static void head_send(struct cache_own *own, struct response_head *head)
     if (bodyless)
         own->at = own->end;
     own->sends = true;
-    wrote(own, exchange_respond(own->exchange, head, object->body->bytes + own->at,
-                                (size_t)(own->end - own->at), true));
+    head->follows = moves(own);
+    if (!head->follows)
+        wrote(own, exchange_respond(own->exchange, head, object->body->bytes + own->at,
+                                    (size_t)(own->end - own->at), true));
+    else if (exchange_respond(own->exchange, head, "", 0, false) >= 0)
+        cache_answer_room(own);
 }
 
 void cache_answer(struct cache_own *own, const char *how)

@@ -1,49 +1,56 @@
 #include "gateway/http/cache_object.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "gateway/http/cache_store.h"
 #include "gateway/http/file_condition.h"
 
 /* ---- bodies --------------------------------------------------------------------------------- */
 
-static bool mapped(size_t room)
-{
-    return room >= CACHE_BODY_MAPPED_BYTES;
-}
-
-static char *pages_new(size_t room)
-{
-    char *pages = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
-}
-
-/* The bytes in a place of another size; NULL: no memory, nothing changed. */
-static char *bytes_move(const struct cache_body *body, size_t room)
-{
-    if (mapped(body->room) && mapped(room)) {
-        char *pages = mremap(body->bytes, body->room, room, MREMAP_MAYMOVE);
-        return pages == MAP_FAILED ? NULL : pages;
-    }
-    if (!mapped(body->room) && !mapped(room))
-        return realloc(body->bytes, room ? room : 1);
-    char *bytes = mapped(room) ? pages_new(room) : malloc(room ? room : 1);
-    if (!bytes)
-        return NULL;
-    if (body->length)
-        memcpy(bytes, body->bytes, body->length);
-    if (mapped(body->room))
-        munmap(body->bytes, body->room);
-    else
-        free(body->bytes);
-    return bytes;
-}
-
-/* Whole pages for what is mapped, so that what is charged is what it takes. */
+/* Whole pages of what lies in pages, so that what is charged is what it takes. */
 static size_t room_round(size_t room)
 {
-    return mapped(room) ? (room + 4095) / 4096 * 4096 : room;
+    return room >= CACHE_BODY_PAGED_BYTES ? (room + 4095) / 4096 * 4096 : room;
+}
+
+static void bytes_free(struct cache_body *body)
+{
+    if (body->place.size)
+        cache_pages_give(cache_store_pages(body->store), &body->place);
+    else
+        free(body->bytes);
+}
+
+/* To a place of its own in the store's pages, large enough for what is to come, if that is not
+ * beyond measure. False: there is none; nothing changed. */
+static bool place_move(struct cache_body *body, size_t room)
+{
+    struct cache_pages *pages = cache_store_pages(body->store);
+    struct cache_place place;
+    size_t wanted = body->expected > room ? (size_t)body->expected : room;
+    if (wanted / CACHE_BODY_AHEAD > room)
+        wanted = room * CACHE_BODY_AHEAD;
+    if (!pages || !cache_pages_take(pages, wanted, &place))
+        return false;
+    if (!cache_pages_write(pages, &place, 0, body->bytes, body->length)) {
+        cache_pages_give(pages, &place);
+        return false;
+    }
+    bytes_free(body);
+    body->place = place;
+    body->bytes = place.bytes;
+    return true;
+}
+
+/* False: no memory; what was there stays. */
+static bool room_make(struct cache_body *body, size_t room)
+{
+    if (room <= body->place.size || (room >= CACHE_BODY_PAGED_BYTES && place_move(body, room)))
+        return true;
+    char *bytes = body->place.size ? NULL : realloc(body->bytes, room ? room : 1);
+    if (bytes)
+        body->bytes = bytes;
+    return bytes != NULL;
 }
 
 struct cache_body *cache_body_new(struct cache_store *store, uint64_t expected)
@@ -76,12 +83,10 @@ static bool body_grow(struct cache_body *body, size_t needed)
     room = room_round(room);
     if (!cache_store_charge(body->store, room - body->room))
         return false;
-    char *bytes = bytes_move(body, room);
-    if (!bytes) {
+    if (!room_make(body, room)) {
         cache_store_discharge(body->store, room - body->room);
         return false;
     }
-    body->bytes = bytes;
     body->room = room;
     return true;
 }
@@ -90,20 +95,24 @@ bool cache_body_add(struct cache_body *body, const char *bytes, size_t length)
 {
     if (length > body->room - body->length && !body_grow(body, body->length + length))
         return false;
-    if (length)
+    if (body->place.size) {
+        if (!cache_pages_write(cache_store_pages(body->store), &body->place, body->length, bytes,
+                               length))
+            return false;
+    } else if (length) {
         memcpy(body->bytes + body->length, bytes, length);
+    }
     body->length += length;
     return true;
 }
 
+/* In pages nothing was taken by what was not written. */
 void cache_body_trim(struct cache_body *body)
 {
-    size_t room = room_round(body->length);
-    char *bytes = room < body->room ? bytes_move(body, room) : NULL;
-    if (!bytes)
+    size_t room = body->place.size ? (body->length + 4095) / 4096 * 4096 : body->length;
+    if (room >= body->room || !(body->place.size || room_make(body, room)))
         return;
     cache_store_discharge(body->store, body->room - room);
-    body->bytes = bytes;
     body->room = room;
 }
 
@@ -117,10 +126,7 @@ void cache_body_unref(struct cache_body *body)
     if (!body || atomic_fetch_sub_explicit(&body->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct cache_store *store = body->store;
-    if (mapped(body->room))
-        munmap(body->bytes, body->room);
-    else
-        free(body->bytes);
+    bytes_free(body);
     cache_store_discharge(store, sizeof *body + body->room);
     free(body);
     cache_store_unref(store);

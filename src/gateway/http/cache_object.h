@@ -12,23 +12,28 @@
 #include <sys/queue.h>
 
 #include "gateway/http/cache_key.h"
+#include "gateway/http/cache_pages.h"
 #include "gateway/http/cache_policy.h"
 
 struct cache_store;
 
 enum {
-    CACHE_BODY_FIRST_BYTES = 4 * 1024,    /* a body of unknown length begins with so much */
-    CACHE_BODY_MAPPED_BYTES = 128 * 1024, /* from here on pages of their own, so that what is freed
-                                             leaves the process */
+    CACHE_BODY_FIRST_BYTES = 4 * 1024,              /* what a body begins with */
+    CACHE_BODY_PAGED_BYTES = CACHE_PLACE_BYTES_MIN, /* from here on in the store's pages: they can
+                                                       be sent without a copy, and what is freed
+                                                       leaves the process */
+    CACHE_BODY_AHEAD = 8, /* a place is at most so many times as large as the room in it, however
+                             much was announced */
 };
 
 struct cache_body {
     atomic_uint refs;
     struct cache_store *store;
-    char *bytes;
+    char *bytes; /* to be read; cache_body_add writes */
     size_t length;
-    size_t room;
-    uint64_t expected; /* bytes, when it is known; 0: not */
+    size_t room;              /* charged */
+    struct cache_place place; /* where they lie; none: in memory of their own */
+    uint64_t expected;        /* bytes, when it is known; 0: not */
 };
 
 /* Zero bytes long; filled by one thread. NULL: no memory, or none of the store's is left. */

@@ -48,6 +48,7 @@ struct cache_store *cache_store_new(const char *name, uint64_t memory_bytes, uin
     pthread_mutex_init(&store->queue_lock, NULL);
     TAILQ_INIT(&store->queue);
     store->name = strdup(name);
+    store->pages = cache_pages_new();
     store->workers = workers;
     store->counts = aligned_alloc(128, workers * sizeof *store->counts);
     bool whole = store->name && store->counts;
@@ -73,6 +74,7 @@ void cache_store_unref(struct cache_store *store)
     if (!store || atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel) != 1)
         return;
     cache_disk_free(store->disk);
+    cache_pages_free(store->pages);
     for (unsigned i = 0; i < CACHE_SHARDS; i++) {
         free(store->shards[i].chains);
         pthread_mutex_destroy(&store->shards[i].lock);
@@ -95,6 +97,11 @@ void cache_store_disk(struct cache_store *store, int fd, uint64_t bytes)
 struct cache_disk *cache_store_its_disk(const struct cache_store *store)
 {
     return atomic_load_explicit(&store->disk, memory_order_acquire);
+}
+
+struct cache_pages *cache_store_pages(const struct cache_store *store)
+{
+    return store->pages;
 }
 
 const char *cache_store_name(const struct cache_store *store)

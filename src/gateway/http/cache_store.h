@@ -95,6 +95,8 @@ void cache_store_figures(struct cache_store *store, struct cache_figures *ret_fi
 /* Takes others out if need be. False: there is no room. */
 bool cache_store_charge(struct cache_store *store, size_t bytes);
 void cache_store_discharge(struct cache_store *store, size_t bytes);
+struct cache_pages *
+cache_store_pages(const struct cache_store *store); /* NULL: none could be made */
 
 /* ---- answers ---- */
 

@@ -30,6 +30,7 @@ struct cache_store {
     _Atomic uint64_t bytes_max, object_max;
     _Atomic uint64_t bytes;
     _Atomic uint64_t evicted, purged, purges;
+    struct cache_pages *pages; /* NULL: bodies lie in memory of their own */
     unsigned workers;
     struct cache_counts *counts;
     _Atomic(struct cache_disk *) disk; /* NULL: none, or not yet */

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <sys/stat.h>
+
 #include "gateway/http/cache_fixture_test.h"
 
 enum { KIB = 1024, MEMORY = 1024 * KIB, OBJECT = 256 * KIB };
@@ -118,14 +120,31 @@ static void bodies_keep_what_they_were_given(void **state)
         assert_memory_equal(body->bytes, text, SIZE);
         cache_body_unref(body);
     }
-    struct cache_body *body = cache_body_new(store, 0); /* from pages back to a small place */
-    assert_true(cache_body_add(body, text, 10 * KIB));
-    assert_true(cache_body_add(body, text, 120 * KIB));
-    body->length = 10 * KIB;
-    cache_body_trim(body);
-    assert_memory_equal(body->bytes, text, 10 * KIB);
-    cache_body_unref(body);
     free(text);
+}
+
+static void large_bodies_lie_in_pages_and_take_what_they_have(void **state)
+{
+    (void)state;
+    static const char text[40 * KIB] = "large";
+    struct cache_body *small = cache_body_new(store, 20 * KIB);
+    assert_true(cache_body_add(small, text, 20 * KIB));
+    assert_int_equal(small->place.size, 0);
+    struct cache_body *large = cache_body_new(store, 256 * KIB); /* announced, and not sent */
+    uint64_t before = figures().bytes;
+    assert_true(cache_body_add(large, text, 20 * KIB));
+    assert_true(cache_body_add(large, text, 20 * KIB));
+    assert_true(large->place.size >= 40 * KIB);
+    assert_true(figures().bytes - before <= 64 * KIB);
+    assert_memory_equal(large->bytes, text, 20 * KIB);
+    assert_memory_equal(large->bytes + 20 * KIB, text, 20 * KIB);
+    struct stat facts;
+    assert_int_equal(fstat(cache_pages_fd(cache_store_pages(store)), &facts), 0);
+    assert_int_equal(facts.st_blocks * 512, 40 * KIB);
+    cache_body_trim(large);
+    assert_int_equal(figures().bytes - before, 40 * KIB);
+    cache_body_unref(small);
+    cache_body_unref(large);
 }
 
 static void a_smaller_bound_takes_what_is_too_much(void **state)
@@ -288,6 +307,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_too_large_for_it_is_not_taken, begin, end),
         cmocka_unit_test_setup_teardown(what_is_held_and_being_filled_counts, begin, end),
         cmocka_unit_test_setup_teardown(bodies_keep_what_they_were_given, begin, end),
+        cmocka_unit_test_setup_teardown(large_bodies_lie_in_pages_and_take_what_they_have, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(a_smaller_bound_takes_what_is_too_much, begin, end),
         cmocka_unit_test_setup_teardown(what_is_asked_for_stays_in_a_flood, begin, end),
         cmocka_unit_test_setup_teardown(variants_are_told_apart_and_replaced, begin, end),

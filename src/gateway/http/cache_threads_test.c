@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "gateway/http/cache_fixture_test.h"
 
-enum { THREADS = 4, STEPS = 20000, NAMES = 40, MEMORY = 512 * 1024, BODY = 20000 };
+enum { THREADS = 4, STEPS = 20000, NAMES = 40, MEMORY = 1536 * 1024, BODY = 60000 };
 
 struct thread {
     pthread_t id;

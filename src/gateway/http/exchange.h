@@ -33,6 +33,8 @@ enum {
     ERROR_PAGE_FIELDS_MAX = 8,
     TRAILERS_MAX = 64,     /* fields, of a request or a response; what is more is left out */
     REQUEST_ID_BYTES = 65, /* of our own: 32 digits; a longer one of a proxy is replaced */
+    EXCHANGE_MOVED_BYTES_MIN = 32 * 1024,      /* by send_file; less is cheaper to copy */
+    EXCHANGE_TURN_BYTES_MAX = 4 * 1024 * 1024, /* of a body; then others have their turn */
 };
 
 struct exchange;

@@ -8,11 +8,6 @@
 #include "gateway/http/files.h"
 #include "gateway/http/http_worker.h"
 
-enum {
-    MOVED_BYTES_MIN = 32 * 1024,      /* less is cheaper to copy */
-    TURN_BYTES_MAX = 4 * 1024 * 1024, /* then others have their turn */
-};
-
 enum step { STEP_ON, STEP_FULL, STEP_GONE, STEP_SHORT };
 
 /* ---- ends --------------------------------------------------------------------------------------
@@ -105,14 +100,15 @@ static bool piece_moves(const struct file_send *send)
 {
     const struct file_piece *piece = &send->pieces[send->at];
     return !piece->bytes && !send->file->content &&
-           (piece->length >= MOVED_BYTES_MIN || send->moving) &&
+           (piece->length >= EXCHANGE_MOVED_BYTES_MIN || send->moving) &&
            exchange_sends_files(send->exchange);
 }
 
 static enum step piece_move(struct file_send *send)
 {
     const struct file_piece *piece = &send->pieces[send->at];
-    size_t length = piece->length < TURN_BYTES_MAX ? piece->length : TURN_BYTES_MAX;
+    size_t length =
+        piece->length < EXCHANGE_TURN_BYTES_MAX ? piece->length : EXCHANGE_TURN_BYTES_MAX;
     ssize_t moved = exchange_send_file(send->exchange, send->file->fd, piece->offset, length);
     if (moved == 0)
         return STEP_SHORT;
@@ -138,7 +134,7 @@ void file_send_room(struct file_send *send)
     uint64_t before = send->exchange->bytes_out;
     enum step step = STEP_ON;
     while (step == STEP_ON && send->at < send->count) {
-        if (send->exchange->bytes_out - before >= TURN_BYTES_MAX) {
+        if (send->exchange->bytes_out - before >= EXCHANGE_TURN_BYTES_MAX) {
             deferred_start(send->exchange->worker->loop, &send->again, again_due, send);
             return;
         }
