@@ -127,7 +127,7 @@ struct service_gateway {
     uint32_t requests_max;       /* under way, per endpoint; 0: no bound */
     uint32_t idle_max;           /* kept alive per endpoint and thread */
     uint32_t connect_ms;
-    uint32_t send_ms;              /* between two writes that it takes */
+    uint32_t send_ms;              /* in which it takes nothing of a request */
     uint32_t response_ms;          /* from the request's last byte to the response's head */
     uint32_t read_ms;              /* between two reads of a response's body */
     uint32_t idle_ms;              /* a kept connection without a request */

@@ -187,6 +187,14 @@ def test_large_bodies_pass_through_little_memory(cluster):
         assert resident(gateway) - before < 4 << 20
 
 
+def push(connection):
+    try:
+        while True:
+            connection.sendall(bytes(1 << 16))
+    except OSError:
+        pass
+
+
 def test_an_upload_does_not_outrun_a_slow_server(cluster):
     """What the server does not take is not taken from the client either."""
     def slow(connection):
@@ -208,3 +216,27 @@ def test_an_upload_does_not_outrun_a_slow_server(cluster):
             assert sent < 64 << 20  # what the kernel's buffers hold
             assert resident(gateway) - before < 2 << 20
         done.set()
+
+
+def test_an_upload_to_a_slow_server_is_cut_only_when_it_stands_still(cluster):
+    """A server that reads steadily makes no room in the kernel's buffers for longer than `timeout send=`."""
+    def slow(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        receive_until(connection, b"\r\n\r\n")
+        while not stand.wait(0.02):
+            connection.recv(4096)
+        stood.wait(20)
+
+    stand, stood = threading.Event(), threading.Event()
+    with Origin(slow) as origin:
+        front(cluster, origin, service="timeout send=1s;")
+        with connect() as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+            threading.Thread(target=push, args=[client], daemon=True).start()
+            client.settimeout(3)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            stand.set()
+            client.settimeout(10)
+            assert answer_of(client).status == 504
+        stood.set()

@@ -40,11 +40,57 @@ static const char *timeout_why(const struct h1_client *client)
         return "connect timeout";
     if (client->tunnel)
         return "idle: no byte went either way";
-    if (client->state == CLIENT_BODY)
+    if (client->state == CLIENT_BODY && !client->takes)
         return "read timeout: no more of the response came";
-    return client->sent && !client->output.pending
+    return client->sent && !client->takes
                ? "response timeout: no answer came"
                : "send timeout: the endpoint takes no more of the request";
+}
+
+/* The kernel has so much room that a slow endpoint makes none for minutes; so what counts is what
+ * it has taken. */
+static void taking_watch(struct h1_client *client, bool more)
+{
+    if (!client->takes || more)
+        taking_note(&client->taking, client->stream.fd, loop_now(client->worker->loop));
+    client->takes = true;
+    client_deadline(client, taking_pause_ms(client->times.send));
+}
+
+/* What follows when the endpoint has all that was given for it: its answer, if that was all. */
+static void taking_over(struct h1_client *client)
+{
+    client->takes = false;
+    client->deadline_ms = UINT64_MAX;
+    if (client->state == CLIENT_BODY && client->wanted)
+        client_deadline(client, client->times.read);
+    else if (client->state == CLIENT_HEAD && client->sent)
+        client_deadline(client, client->times.response);
+}
+
+/* Is it still about to take what it was sent? Then what was due is not yet. */
+static bool still_takes(struct h1_client *client, uint64_t now_ms)
+{
+    int fd = client->stream.fd;
+    bool gives = client->state == CLIENT_HEAD || (client->state == CLIENT_BODY && client->takes);
+    if (!client->connected || client->tunnel || client->send_broken || !gives)
+        return false;
+    bool given = !client->output.pending && !client->room_wanted;
+    if (given && acknowledged_all(fd)) {
+        if (!client->takes)
+            return false;
+        taking_over(client);
+        return true;
+    }
+    uint32_t pause_ms = taking_pause_ms(client->times.send);
+    if (!client->takes) { /* all of it went into the kernel's buffer at once: one look more */
+        taking_watch(client, true);
+        client->taking.last_ms -= client->times.send - pause_ms;
+    } else if (taking_stopped(&client->taking, fd, now_ms, client->times.send)) {
+        return false;
+    }
+    client_deadline(client, pause_ms);
+    return true;
 }
 
 static void client_due(struct timer *timer)
@@ -57,6 +103,8 @@ static void client_due(struct timer *timer)
         client_deadline(client, client->deadline_ms - now_ms);
         return;
     }
+    if (still_takes(client, now_ms))
+        return;
     client->busy = true;
     if (client->state == CLIENT_IDLE)
         h1_client_close(client);
@@ -94,6 +142,8 @@ void client_not_connected(struct h1_client *client, int error)
 /* All that was given is out. */
 static void client_sent(struct h1_client *client)
 {
+    if (client->takes)
+        return; /* the kernel has it, and not yet the endpoint */
     client->deadline_ms = UINT64_MAX;
     if (client->tunnel && client->sent)
         stream_shutdown(&client->stream);
@@ -113,6 +163,7 @@ static bool client_writable(struct h1_client *client)
             return false;
         }
         client->send_broken = true;
+        client->takes = false;
         h1_output_done(&client->output);
     }
     if (flushed == -EAGAIN)
@@ -292,6 +343,7 @@ void h1_client_begin(struct h1_client *client, const struct courier_calls *calls
     client->scanned = 0;
     client->keep_ms = UINT32_MAX;
     client->sent = client->send_broken = client->room_wanted = client->received = false;
+    client->takes = false;
     client->chunks_over = client->cgi = client->fastcgi = client->records_over = false;
     client->output.chunked = chunked;
     client->output.records = false;
@@ -367,6 +419,7 @@ static struct stream *client_upgrade(struct courier *courier, struct slice *ret_
 static ssize_t send_failed(struct h1_client *client, const struct h1_piece *piece)
 {
     client->send_broken = true;
+    client->takes = false;
     client->sent |= piece->last;
     h1_output_done(&client->output);
     client_deadline(client, client->times.response);
@@ -385,8 +438,10 @@ ssize_t h1_client_send(struct h1_client *client, const struct h1_piece *piece)
     client->room_wanted = (size_t)taken < piece->body_length;
     client->sent |= piece->last && !client->room_wanted;
     if (client->output.pending || client->room_wanted) {
-        if (client->connected)
+        if (client->connected && client->tunnel)
             client_deadline(client, client->times.send);
+        else if (client->connected)
+            taking_watch(client, taken > 0);
         return taken;
     }
     client->connected = true;
@@ -431,7 +486,7 @@ static void client_tunnel(struct courier *courier, uint32_t idle_ms)
     client->state = CLIENT_BODY;
     client->body = BODY_CLOSE;
     client->tunnel = true;
-    client->sent = client->keep_alive = client->output.chunked = false;
+    client->sent = client->keep_alive = client->output.chunked = client->takes = false;
     client->times.read = client->times.send = idle_ms ? idle_ms : UINT32_MAX;
     client_deadline(client, client->times.read);
 }

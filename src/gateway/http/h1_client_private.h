@@ -5,6 +5,7 @@
  *   fcgi_client.c         FastCGI's records taken off what comes */
 #pragma once
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/core/pipes.h"
 #include "gateway/http/fcgi_record.h"
 #include "gateway/http/h1_client.h"
@@ -34,7 +35,8 @@ struct h1_client {
     uint64_t serial; /* of the request */
     struct h1_output output;
     struct courier_times times;
-    char *held; /* read, not consumed */
+    struct taking taking; /* while it `takes` */
+    char *held;           /* read, not consumed */
     uint32_t held_length;
     uint32_t scanned; /* HEAD: see h1_head_end; BODY: bytes of `held` that are decoded already */
     uint32_t keep_ms; /* what the endpoint says (Keep-Alive: timeout=); UINT32_MAX: nothing */
@@ -51,6 +53,7 @@ struct h1_client {
     bool sent : 1;        /* the whole request */
     bool send_broken : 1; /* it takes no more */
     bool room_wanted : 1;
+    bool takes : 1;    /* more than the kernel had room for: it is watched until all is there */
     bool received : 1; /* a byte of the response */
     bool keep_alive : 1;
     bool starved : 1; /* needs more bytes than are held */
