@@ -32,6 +32,8 @@ enum seccomp_call {
     SECCOMP_CALL_OTHER,
 };
 
+/* Also as it is handed from one version of enginx to the next (proc/keeper.h): it does not change.
+ */
 struct seccomp_request {
     uint64_t id;
     pid_t tid;

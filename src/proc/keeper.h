@@ -58,6 +58,16 @@ uint32_t keeper_refused(const struct keeper *keeper, int *ret_error);
 /* Its process's pidfd, by which the next supervisor knows what to call it. */
 #define KEEPER_LOGGER_PROCESS "logger-process"
 
+/* Names that start with this are notification descriptors (kernel/seccomp.h). When no supervisor
+ * was connected for KEEPER_PATIENCE_MS — an upgrade, or a restart by a service manager, is over by
+ * then — the keeper answers what their programs ask: connect and getsockname go on as if there were
+ * no filter, and anything else waits on for the next supervisor, which finds it under
+ * KEEPER_CALLS_PREFIX and the rest of the name: a memfd of `struct seccomp_request`s, held until
+ * that name is dropped. */
+#define KEEPER_NOTIFY_PREFIX "notify:"
+#define KEEPER_CALLS_PREFIX  "calls:"
+enum { KEEPER_PATIENCE_MS = 1000, KEEPER_CALLS_MAX = 1024 /* of one name; further ones go on */ };
+
 /* Messages that stand in the queue because the keeper has not taken them yet; keeper_leave forgets
  * them, so a supervisor that means to be replaced turns its loop until there are none. */
 size_t keeper_waiting(const struct keeper *keeper);

@@ -1,11 +1,14 @@
 /* The keeper's own process. It is idle unless a supervisor puts or drops something, or there is
- * none and instances write output. Peers come in two states: a stranger has connected and not said
- * hello; the supervisor has. A stranger who says anything else is dropped and changes nothing. */
+ * none and instances write output or ask what they ask a supervisor. Peers come in two states: a
+ * stranger has connected and not said hello; the supervisor has. A stranger who says anything else
+ * is dropped and changes nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -16,6 +19,7 @@
 #include "base/scoped.h"
 #include "base/table.h"
 #include "base/trim.h"
+#include "kernel/seccomp.h"
 #include "proc/keeper.h"
 #include "proc/logger.h"
 #include "proc/logpipe.h"
@@ -28,6 +32,7 @@ enum {
     BACKLOG = 16,
     DESCRIPTORS_SPARE = 24, /* beside what is held: our own, peers, and one just received */
     PACKETS_A_TURN_MAX = 64,
+    CALLS_A_TURN_MAX = 32,          /* of one program */
     PACKETS_OF_REPLACED_MAX = 4096, /* more than a socket holds */
     ACCEPT_PAUSE_MS = 1000,         /* after an accept that failed: the kernel has no descriptors */
     FOUND_PAUSE_MS = 50,            /* after too many descriptors were on their way */
@@ -37,7 +42,8 @@ struct held {
     TAILQ_ENTRY(held) order; /* of their first put, in which they are given back */
     LIST_ENTRY(held) chain;
     int fd;
-    struct watch output; /* active only without a supervisor */
+    struct watch watch; /* of output or calls; active only without a supervisor */
+    uint32_t calls;     /* that are in it, when it is such a memfd */
     char name[];
 };
 
@@ -61,6 +67,7 @@ static struct {
     bool giving;              /* it is being told what we hold */
     struct held *giving_next; /* NULL: only the end is left to say */
     struct timer giving_pause;
+    struct timer patience; /* with calls, until somebody must answer them */
     struct logpipe logger;
     char packet[MESSAGE_PACKET_BYTES_MAX];
     char output[LOGGER_CHUNK_BYTES_MAX];
@@ -85,16 +92,8 @@ static void output_start(struct held *held)
     size_t prefix = strlen(KEEPER_OUTPUT_PREFIX);
     if (strncmp(held->name, KEEPER_OUTPUT_PREFIX, prefix) != 0 || !held->name[prefix])
         return;
-    if (!held->output.active) /* a descriptor that cannot be waited for is just held */
-        watch_start(keeper.loop, &held->output, held->fd, WATCH_READ, output_ready, held);
-}
-
-static void outputs_stop(void)
-{
-    struct held *held;
-    TAILQ_FOREACH (held, &keeper.held, order) {
-        watch_stop(keeper.loop, &held->output);
-    }
+    if (!held->watch.active) /* a descriptor that cannot be waited for is just held */
+        watch_start(keeper.loop, &held->watch, held->fd, WATCH_READ, output_ready, held);
 }
 
 static void outputs_start(void)
@@ -160,9 +159,10 @@ static int held_put(const char *name, int fd)
     }
     if (!held)
         return -ENOMEM;
-    watch_stop(keeper.loop, &held->output);
+    watch_stop(keeper.loop, &held->watch);
     fd_drop(&held->fd);
     held->fd = fd_take(&taken);
+    held->calls = 0;
     logger_follow(held, false);
     return 0;
 }
@@ -173,12 +173,71 @@ static void held_drop(const char *name)
     if (!held)
         return;
     logger_follow(held, true);
-    watch_stop(keeper.loop, &held->output);
+    watch_stop(keeper.loop, &held->watch);
     TAILQ_REMOVE(&keeper.held, held, order);
     LIST_REMOVE(held, chain);
     keeper.held_count--;
     close(held->fd);
     free(held);
+}
+
+/* ---- calls of programs, while there is no supervisor ---------------------------------------- */
+
+/* Keeps a call of the program whose notifications `held` is. 0 or -errno. */
+static int call_keep(const struct held *held, const struct seccomp_request *request)
+{
+    char name[KEEPER_NAME_BYTES];
+    snprintf(name, sizeof name, KEEPER_CALLS_PREFIX "%s",
+             held->name + strlen(KEEPER_NOTIFY_PREFIX));
+    struct held *calls = held_find(name);
+    if (!calls) {
+        int fd = memfd_create("enginx-calls", MFD_CLOEXEC);
+        int error = fd < 0 ? -errno : held_put(name, fd);
+        calls = error ? NULL : held_find(name);
+        if (!calls)
+            return error;
+    }
+    if (calls->calls >= KEEPER_CALLS_MAX)
+        return -ENOSPC;
+    off_t place = (off_t)(calls->calls * sizeof *request);
+    if (pwrite(calls->fd, request, sizeof *request, place) != (ssize_t)sizeof *request)
+        return -EIO;
+    calls->calls++;
+    return 0;
+}
+
+/* Where a socket is bound, and how it is shared, only a supervisor knows. A connection goes where
+ * it would without us, and a socket's name is its own. */
+static void call_serve(const struct held *held, const struct seccomp_request *request)
+{
+    bool waits = request->call == SECCOMP_CALL_BIND || request->call == SECCOMP_CALL_LISTEN;
+    if (!waits || call_keep(held, request) < 0)
+        seccomp_continue(held->fd, request->id);
+}
+
+static void calls_ready(struct watch *watch, unsigned events)
+{
+    struct held *held = watch->owner;
+    int error = events & WATCH_READ ? 0 : -EPIPE; /* the last program under that filter is gone */
+    for (int i = 0; i < CALLS_A_TURN_MAX && (!error || error == -ENOENT); i++) {
+        struct seccomp_request request;
+        error = seccomp_receive(held->fd, &request);
+        if (!error)
+            call_serve(held, &request);
+    }
+    if (error && error != -ENOENT && error != -EAGAIN)
+        watch_stop(keeper.loop, watch);
+}
+
+static void patience_over(struct timer *timer)
+{
+    (void)timer;
+    struct held *held;
+    TAILQ_FOREACH (held, &keeper.held, order) {
+        if (strncmp(held->name, KEEPER_NOTIFY_PREFIX, strlen(KEEPER_NOTIFY_PREFIX)) == 0 &&
+            !held->watch.active)
+            watch_start(keeper.loop, &held->watch, held->fd, WATCH_READ, calls_ready, held);
+    }
 }
 
 /* ---- the supervisor ------------------------------------------------------------------------- */
@@ -192,12 +251,21 @@ static void peer_drop(struct peer *peer)
     close(fd);
 }
 
+static void watches_stop(void)
+{
+    struct held *held;
+    TAILQ_FOREACH (held, &keeper.held, order) {
+        watch_stop(keeper.loop, &held->watch);
+    }
+}
+
 static void supervisor_gone(void)
 {
     peer_drop(&keeper.supervisor);
     timer_stop(keeper.loop, &keeper.giving_pause);
     keeper.giving = false;
     outputs_start();
+    timer_start(keeper.loop, &keeper.patience, KEEPER_PATIENCE_MS, patience_over, NULL);
 }
 
 static int found_send(void)
@@ -317,7 +385,8 @@ static void supervisor_take(int fd)
         timer_stop(keeper.loop, &keeper.giving_pause);
         peer_drop(&keeper.supervisor);
     }
-    outputs_stop();
+    watches_stop();
+    timer_stop(keeper.loop, &keeper.patience);
     keeper.giving = true;
     keeper.giving_next = TAILQ_FIRST(&keeper.held);
     if (watch_start(keeper.loop, &keeper.supervisor.watch, fd, WATCH_READ, supervisor_ready,
@@ -416,8 +485,11 @@ static size_t held_limit(void)
 }
 
 static const int calls[] = {
-    SYS_epoll_ctl,  SYS_epoll_pwait, SYS_accept4, SYS_getsockopt,
-    SYS_recvmsg,    SYS_sendmsg,     SYS_fcntl,
+    SYS_epoll_ctl,  SYS_epoll_pwait, SYS_accept4, SYS_getsockopt, SYS_recvmsg,      SYS_sendmsg,
+    SYS_fcntl,      SYS_ioctl,       SYS_ppoll,   SYS_pwrite64,   SYS_memfd_create,
+#ifdef SYS_poll
+    SYS_poll,
+#endif
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif

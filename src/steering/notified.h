@@ -28,6 +28,7 @@ struct notified {
     struct binding bindings[BINDINGS_MAX];
     uint32_t binding_next; /* a ring: the oldest is overwritten */
     int notify_fd;         /* -1: none */
+    int calls_fd;          /* calls that came while there was no supervisor; -1: none */
     struct watch watch;
     struct deferred adopted; /* tells of what was found, after `started` has returned */
     bool denied;             /* was logged */

@@ -9,8 +9,10 @@
  * binds the same place; its new socket is replaced by the old one, queue and all.
  *
  * The notification descriptor must always have a holder: without any, notified calls answer ENOSYS.
- * The keeper holds one, so calls made while the supervisor restarts wait for the new one. A call
- * that the dead supervisor had already received is lost, and its thread waits until it is killed.
+ * The keeper holds one, so calls made while the supervisor restarts wait for the new one; when none
+ * comes soon, the keeper lets connect and getsockname go on, and keeps the others (proc/keeper.h).
+ * A call that the dead supervisor had already received is lost, and its thread waits until it is
+ * killed.
  *
  * Limits that follow from the kernel: classic BPF cannot read counts, so `least` and `round-robin`
  * become random; a socket has one port, so of several published ports only the first is served;
@@ -29,6 +31,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "kernel/sockets.h"
+#include "proc/keeper.h"
 #include "steering/notified.h"
 #include "topology/mark.h"
 
@@ -46,13 +49,34 @@ static struct seccomp_steering *of(struct steering *steering)
 
 static void notify_name(const struct notified *slot, char name[SHARE_NAME_BYTES])
 {
-    snprintf(name, SHARE_NAME_BYTES, "notify:%s.%u", notified_service(slot)->name,
+    snprintf(name, SHARE_NAME_BYTES, KEEPER_NOTIFY_PREFIX "%s.%u", notified_service(slot)->name,
              slot->instance.number);
+}
+
+/* "notify:web.1" and "calls:web.1" (proc/keeper.h) are of one start of the instance. */
+static void calls_name(const struct notified *slot, char name[SHARE_NAME_BYTES])
+{
+    snprintf(name, SHARE_NAME_BYTES, KEEPER_CALLS_PREFIX "%s.%u", notified_service(slot)->name,
+             slot->instance.number);
+}
+
+static void calls_forget(struct notified *slot)
+{
+    if (slot->calls_fd < 0)
+        return;
+    fd_drop(&slot->calls_fd);
+    char name[SHARE_NAME_BYTES];
+    calls_name(slot, name);
+    slot->steering->setup.callbacks->forget(slot->steering->setup.owner, name);
 }
 
 /* The last process under the filter is gone, or a new start brings a new filter. */
 static void notify_end(struct notified *slot, bool forget)
 {
+    if (forget)
+        calls_forget(slot);
+    else
+        fd_drop(&slot->calls_fd);
     if (slot->notify_fd < 0)
         return;
     redirects_cancel(slot->steering->redirects, slot->instance.slot);
@@ -63,6 +87,29 @@ static void notify_end(struct notified *slot, bool forget)
     char name[SHARE_NAME_BYTES];
     notify_name(slot, name);
     slot->steering->setup.callbacks->forget(slot->steering->setup.owner, name);
+}
+
+static void request_serve(struct notified *slot, const struct seccomp_request *request)
+{
+    if (!notified_serve(slot, request) && slot->notify_fd >= 0)
+        seccomp_continue(slot->notify_fd, request->id);
+}
+
+/* The keeper took them off the descriptor, so nobody else will answer them. Those of threads that
+ * are gone are found so when they are looked at. */
+static void calls_serve(struct notified *slot)
+{
+    struct seccomp_request request;
+    off_t place = 0;
+    while (slot->notify_fd >= 0 && slot->calls_fd >= 0 &&
+           pread(slot->calls_fd, &request, sizeof request, place) == (ssize_t)sizeof request) {
+        request_serve(slot, &request);
+        place += (off_t)sizeof request;
+    }
+    if (place)
+        log_info("calls-taken-over", "instance=%s.%u count=%u", notified_service(slot)->name,
+                 slot->instance.number, (unsigned)((size_t)place / sizeof request));
+    calls_forget(slot);
 }
 
 static void notify_ready(struct watch *watch, unsigned events)
@@ -79,8 +126,7 @@ static void notify_ready(struct watch *watch, unsigned events)
             continue;
         if (error)
             return; /* -EAGAIN; a hang-up is reported by the loop */
-        if (!notified_serve(slot, &request) && slot->notify_fd >= 0)
-            seccomp_continue(slot->notify_fd, request.id);
+        request_serve(slot, &request);
     }
 }
 
@@ -170,7 +216,7 @@ static int seccomp_prepare(struct steering *base, const struct steering_instance
         if (!slot)
             return -ENOMEM;
         slot->steering = steering;
-        slot->notify_fd = -1;
+        slot->notify_fd = slot->calls_fd = -1;
         steering->slots[instance->slot] = slot;
     }
     notify_end(slot, true);
@@ -214,6 +260,7 @@ static void adopted_tell(struct deferred *deferred)
 {
     struct notified *slot = deferred->owner;
     struct share_member *next;
+    calls_serve(slot);
     struct share_member *member = share_members_of_slot(slot->steering->share, slot->instance.slot);
     for (; member; member = next) {
         next = member->next_of_slot;
@@ -233,7 +280,7 @@ static int seccomp_started(struct steering *base, uint32_t slot_number, int noti
         /* A new start: what was found of an earlier one waits for this one to bind. */
         share_slot_gone(steering->share, slot_number, true);
     }
-    if (share_members_of_slot(steering->share, slot_number))
+    if (share_members_of_slot(steering->share, slot_number) || slot->calls_fd >= 0)
         deferred_start(steering->setup.loop, &slot->adopted, adopted_tell, slot);
     if (slot->notify_fd < 0)
         return 0; /* an adopted one that has no filter, or whose filter's users are gone */
@@ -400,14 +447,16 @@ static bool seccomp_found(struct steering *base, const char *name, int fd)
         return found_listener(steering, name, fd);
     if (strncmp(name, "sink:", strlen("sink:")) == 0)
         return found_sink(steering, name, fd);
-    if (strncmp(name, "notify:", strlen("notify:")) != 0)
+    const char *instance = strchr(name, ':');
+    bool notify = strncmp(name, KEEPER_NOTIFY_PREFIX, strlen(KEEPER_NOTIFY_PREFIX)) == 0;
+    if (!notify && strncmp(name, KEEPER_CALLS_PREFIX, strlen(KEEPER_CALLS_PREFIX)) != 0)
         return false;
-    const char *instance = name + strlen("notify:");
-    struct notified *slot = slot_by_name(steering, instance, strlen(instance));
+    struct notified *slot = slot_by_name(steering, instance + 1, strlen(instance + 1));
     if (!slot)
         return false;
-    fd_drop(&slot->notify_fd);
-    slot->notify_fd = fd; /* watched from `started` on */
+    int *place = notify ? &slot->notify_fd : &slot->calls_fd;
+    fd_drop(place);
+    *place = fd; /* watched, or served, from `started` on */
     return true;
 }
 
