@@ -415,7 +415,8 @@ static int do_quit(void)
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         if (instances[slot].pid)
             instance_end(&instances[slot], false);
-    steering->operations->end(steering, false);
+    if (steering) /* whose setup went well */
+        steering->operations->end(steering, false);
     steering = NULL;
     for (size_t i = 0; i < KEPT; i++)
         if (kept[i].name[0])
