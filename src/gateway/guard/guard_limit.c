@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/core/key_hash.h"
+#include "gateway/core/rate_table.h"
 #include "gateway/guard/guard.h"
 #include "gateway/guard/key_counts.h"
-#include "gateway/guard/key_hash.h"
-#include "gateway/guard/rate_table.h"
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/requester.h"

@@ -2,9 +2,9 @@
  * answer is over, at the end of the turn, so that the exchange goes on from nobody's callback. */
 #include <string.h>
 
+#include "gateway/core/key_hash.h"
 #include "gateway/guard/answers.h"
 #include "gateway/guard/guard.h"
-#include "gateway/guard/key_hash.h"
 #include "gateway/http/bump.h"
 #include "gateway/http/expand.h"
 #include "gateway/http/subrequest.h"

@@ -9,9 +9,9 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "gateway/core/key_hash.h"
+#include "gateway/core/rate_table.h"
 #include "gateway/guard/key_counts.h"
-#include "gateway/guard/key_hash.h"
-#include "gateway/guard/rate_table.h"
 
 #define SECOND_NS 1000000000ull
 

@@ -1,4 +1,4 @@
-#include "gateway/guard/key_hash.h"
+#include "gateway/core/key_hash.h"
 
 #include <pthread.h>
 #include <string.h>

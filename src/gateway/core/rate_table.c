@@ -1,4 +1,4 @@
-#include "gateway/guard/rate_table.h"
+#include "gateway/core/rate_table.h"
 
 #include <pthread.h>
 
