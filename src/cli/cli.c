@@ -43,6 +43,8 @@ static const struct command {
      "take a changed file into use; what did not change does not notice"},
     {"purge", command_purge, "[--cache NAME] HOST/PATH | HOST/PATH* | tag=TAG,… | all",
      "take answers out of a cache"},
+    {"bans", command_bans, "[--json] [--lift ADDRESS|all]",
+     "show who is banned by `flood`, or lift bans"},
     {"upgrade", command_upgrade, "[--binary FILE]",
      "let another executable of enginx take the place of the one that runs"},
     {"leave", command_leave, "",

@@ -36,6 +36,7 @@ int command_restart(const struct cli *cli);
 int command_down(const struct cli *cli);
 int command_upgrade(const struct cli *cli);
 int command_leave(const struct cli *cli);
+int command_bans(const struct cli *cli);
 int command_purge(const struct cli *cli);
 int command_help(const struct cli *cli);
 int command_version(const struct cli *cli);

@@ -13,7 +13,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scoped.h"
+#include "control/bans.h"
 #include "control/events.h"
+#include "control/purge.h"
 #include "control/roll.h"
 #include "control/socket.h"
 #include "control/status.h"
@@ -341,15 +343,24 @@ static uint32_t number_in(const json_t *request, const char *key)
     return value > 0 && value <= SERVICE_INSTANCES_MAX ? (uint32_t)value : 0;
 }
 
+static const char *document_say(struct client *client, const char *name, json_t *document)
+{
+    client_say(client, json_pack("{s:b, s:o}", "ok", 1, name, document));
+    client->closing = true;
+    return NULL;
+}
+
 static const char *command_status(struct client *client, const json_t *request)
 {
     (void)request;
-    json_t *object = json_object();
-    json_object_set_new(object, "ok", json_true());
-    json_object_set_new(object, "status", status_build(client->server->supervisor));
-    client_say(client, object);
-    client->closing = true;
-    return NULL;
+    return document_say(client, "status", status_build(client->server->supervisor));
+}
+
+static const char *command_bans(struct client *client, const json_t *request)
+{
+    const char *error = NULL;
+    json_t *document = bans_document(client->server->supervisor, request, &error);
+    return document ? document_say(client, "bans", document) : error;
 }
 
 static const char *command_scale(struct client *client, const json_t *request)
@@ -529,24 +540,11 @@ static bool purge_waits(const struct client *client, const char **ret_error)
     return front_purged(client->server->supervisor->front, client->ticket, &count);
 }
 
-/* Nothing of it is asked for that a configuration does not say: which cache, and what. */
 static const char *command_purge(struct client *client, const json_t *request)
 {
-    struct supervisor *supervisor = client->server->supervisor;
-    const char *what = json_string_value(json_object_get(request, "what"));
-    const char *cache = json_string_value(json_object_get(request, "cache"));
-    bool there = !cache && supervisor->topology->cache_count;
-    for (size_t i = 0; cache && i < supervisor->topology->cache_count; i++)
-        there |= strcmp(supervisor->topology->caches[i].name, cache) == 0;
-    if (!there)
-        return "there is no such cache";
-    int error =
-        what ? front_purge(supervisor->front, cache ? cache : "*", what, &client->ticket) : -EINVAL;
-    if (error)
-        return error == -ENOENT ? "the gateway is not there just now"
-                                : "the gateway could not be asked";
-    client->waits = purge_waits;
-    return NULL;
+    const char *error = purge_begin(client->server->supervisor, request, &client->ticket);
+    client->waits = error ? NULL : purge_waits;
+    return error;
 }
 
 static bool events_wait(const struct client *client, const char **ret_error)
@@ -609,6 +607,7 @@ static const struct command {
     {"wait", command_wait, false},     {"purge", command_purge, false},
     {"reload", command_reload, false}, {"upgrade", command_upgrade, false},
     {"events", command_events, true},  {"job", command_job, false},
+    {"bans", command_bans, false},
 };
 
 /* Leaves the answer, or the first progress, to be sent. */

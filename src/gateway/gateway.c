@@ -18,6 +18,7 @@
 #include "gateway/breaks.h"
 #include "gateway/build.h"
 #include "gateway/caches.h"
+#include "gateway/core/ban_news.h"
 #include "gateway/core/opener.h"
 #include "gateway/http/file_type.h"
 #include "gateway/metrics.h"
@@ -25,11 +26,12 @@
 #include "gateway/threads.h"
 #include "proc/message.h"
 #include "proc/role.h"
+#include "upstream/bans.h"
 #include "upstream/checker.h"
 #include "upstream/resolver.h"
 #include "upstream/stash.h"
 
-enum { PACKETS_A_TURN_MAX = 64 };
+enum { PACKETS_A_TURN_MAX = 64, BAN_WHY_BYTES = 256 };
 
 /* The process has one of these. */
 static struct {
@@ -37,6 +39,9 @@ static struct {
     struct watch supervisor;
     struct board *board;
     struct tally *tally;
+    struct bans *bans; /* NULL: not given */
+    struct ban_news *ban_news;
+    struct watch banned;
     uint32_t lane; /* of the tally */
     struct tls_tickets *tickets;
     int bell;    /* -1: not given yet */
@@ -127,6 +132,21 @@ static void break_told(const char *service, enum breaker_state state, const char
         log_warn("breaker-changed", "service=%s state=%s", service, breaker_state_name(state));
 }
 
+static void ban_told(const struct ban_told *told)
+{
+    char client[BAN_TEXT_BYTES], why[BAN_WHY_BYTES];
+    struct message message;
+    ban_client_text(told->ban.client, client);
+    if (message_init(&message, MESSAGE_BANNED, client))
+        return;
+    message.number = (uint64_t)told->untold << 32 | told->seconds;
+    message.bytes = why;
+    message.length = (size_t)snprintf(why, sizeof why, "too many %s at %s",
+                                      ban_why_text(told->ban.why), told->listener);
+    if (gateway.draining || message_send(ROLE_FD, PARTY_GATEWAY, &message))
+        log_warn("client-banned", "client=%s why=\"%s\"", client, why);
+}
+
 /* ---- generations -------------------------------------------------------------------------------
  */
 
@@ -148,8 +168,8 @@ static void metrics_follow(const struct generation *generation)
     metrics_listener(generation, &fd);
     if (fd != gateway.metrics_fd) {
         metrics_free(gateway.metrics);
-        gateway.metrics =
-            fd < 0 ? NULL : metrics_new(gateway.loop, fd, gateway.board, gateway.tally);
+        const struct metrics_sources sources = {gateway.board, gateway.tally, gateway.bans};
+        gateway.metrics = fd < 0 ? NULL : metrics_new(gateway.loop, fd, &sources);
         gateway.metrics_fd = gateway.metrics ? fd : -1;
         if (fd >= 0 && !gateway.metrics)
             log_error("no-metrics", "error=\"%s\"", strerror(errno));
@@ -278,6 +298,20 @@ static int breakers_make(void)
     return gateway.breaks.breakers ? breaks_start(&gateway.breaks, gateway.loop) : -ENOMEM;
 }
 
+static void banned(struct watch *watch, unsigned events)
+{
+    (void)watch, (void)events;
+    ban_news_take(gateway.ban_news, ban_told);
+}
+
+static int ban_news_make(void)
+{
+    gateway.ban_news = ban_news_new();
+    return gateway.ban_news ? watch_start(gateway.loop, &gateway.banned,
+                                          ban_news_fd(gateway.ban_news), WATCH_READ, banned, NULL)
+                            : -ENOMEM;
+}
+
 static int stash_make(void)
 {
     if (tally_sizes(gateway.tally)->threads > 1)
@@ -303,6 +337,8 @@ static int parts_start(const struct generation *first)
         .board = gateway.board,
         .tally = gateway.tally,
         .resolved = gateway.resolved,
+        .bans = gateway.bans,
+        .ban_news = gateway.ban_news,
         .breakers = gateway.breaks.breakers,
         .stash = gateway.stash,
         .bell = gateway.bell,
@@ -328,6 +364,8 @@ static int begin(void)
         error = stash_make();
     if (!error)
         error = breakers_make();
+    if (!error)
+        error = ban_news_make();
     if (!error)
         error = confine();
     return error ? error : parts_start(gateway.prepared);
@@ -477,6 +515,8 @@ static int obey(struct message *message)
         return tally_take(message);
     case MESSAGE_TICKETS:
         return tickets_take(message->fd);
+    case MESSAGE_BANS:
+        return gateway.bans ? -EPROTO : bans_open(message->fd, &gateway.bans);
     case MESSAGE_BELL:
         fd_drop(&gateway.bell);
         gateway.bell = fd_take(&message->fd);

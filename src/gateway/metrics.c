@@ -34,8 +34,7 @@ struct metrics {
     int fd;
     struct watch listening; /* not active while there are as many clients as there may be */
     struct timer pause;     /* no descriptor was left */
-    const struct board *board;
-    const struct tally *tally;
+    struct metrics_sources sources;
     const struct generation *generation;
     LIST_HEAD(, client) clients;
     unsigned client_count;
@@ -145,7 +144,7 @@ static void client_serve(struct client *client, const struct head *request)
         client_refuse(client, 404, "Not Found", body);
         return;
     }
-    metrics_print(metrics->board, metrics->tally, metrics->generation, &client->page);
+    metrics_print(&metrics->sources, metrics->generation, &client->page);
     if (client->page.overflowed)
         client_refuse(client, 500, "The page is too large", body);
     else
@@ -250,16 +249,14 @@ static void listening_ready(struct watch *watch, unsigned events)
     watch_stop(metrics->loop, watch);
 }
 
-struct metrics *metrics_new(struct loop *loop, int fd, const struct board *board,
-                            const struct tally *tally)
+struct metrics *metrics_new(struct loop *loop, int fd, const struct metrics_sources *sources)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
     if (!metrics)
         return NULL;
     metrics->loop = loop;
     metrics->fd = fd;
-    metrics->board = board;
-    metrics->tally = tally;
+    metrics->sources = *sources;
     LIST_INIT(&metrics->clients);
     int error = watch_start(loop, &metrics->listening, fd, WATCH_READ, listening_ready, metrics);
     if (error) {

@@ -16,16 +16,23 @@ enum {
     METRICS_CLIENT_MS = 15000,         /* from its connection to the last byte */
 };
 
+struct bans;
+
+struct metrics_sources {
+    const struct board *board;
+    const struct tally *tally;
+    const struct bans *bans; /* NULL: there are none */
+};
+
 /* Appends the page; pure but for reading the memory. `generation` may be NULL. Routes that nobody
  * has asked for yet are left out, and histograms without a request. */
-void metrics_print(const struct board *board, const struct tally *tally,
-                   const struct generation *generation, struct buffer *out);
+void metrics_print(const struct metrics_sources *sources, const struct generation *generation,
+                   struct buffer *out);
 
 struct metrics;
 /* Serves GET and HEAD of /metrics on a non-blocking listening socket (stays the caller's), a
  * request a connection. NULL with errno. */
-struct metrics *metrics_new(struct loop *loop, int fd, const struct board *board,
-                            const struct tally *tally);
+struct metrics *metrics_new(struct loop *loop, int fd, const struct metrics_sources *sources);
 /* The generation is the caller's, and must live until the next call. */
 void metrics_settle(struct metrics *metrics, const struct generation *generation);
 void metrics_free(struct metrics *metrics); /* accepts NULL */

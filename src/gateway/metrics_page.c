@@ -531,10 +531,10 @@ static void process_print(const struct page *page, const struct generation *gene
 #endif
 }
 
-void metrics_print(const struct board *board, const struct tally *tally,
-                   const struct generation *generation, struct buffer *out)
+void metrics_print(const struct metrics_sources *sources, const struct generation *generation,
+                   struct buffer *out)
 {
-    struct page page = {.board = board, .tally = tally, .out = out};
+    struct page page = {.board = sources->board, .tally = sources->tally, .out = out};
     les_make(&page);
     services_gather(&page);
     traffic_gather(&page, TALLY_LISTENER);
@@ -543,6 +543,8 @@ void metrics_print(const struct board *board, const struct tally *tally,
     process_print(&page, generation);
     if (generation)
         metrics_caches_print(generation, out);
+    if (generation && sources->bans)
+        metrics_bans_print(generation, sources->bans, out);
     for (int kind = 0; kind < TALLY_KINDS; kind++)
         traffic_print(&page, (enum tally_kind)kind);
     instances_print(&page);

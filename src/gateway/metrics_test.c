@@ -214,7 +214,8 @@ static char *printed(const struct generation *generation)
     static struct buffer page;
     buffer_done(&page);
     buffer_init(&page, METRICS_BYTES_MAX);
-    metrics_print(board, tally, generation, &page);
+    const struct metrics_sources sources = {board, tally, NULL};
+    metrics_print(&sources, generation, &page);
     assert_false(page.overflowed);
     return page.data;
 }
@@ -351,7 +352,8 @@ static int serve(void **state)
     if (bind(listening, (struct sockaddr *)&address, sizeof address) || listen(listening, 64) ||
         getsockname(listening, (struct sockaddr *)&address, &length))
         return -1;
-    metrics = metrics_new(loop, listening, board, tally);
+    const struct metrics_sources sources = {board, tally, NULL};
+    metrics = metrics_new(loop, listening, &sources);
     return metrics ? 0 : -1;
 }
 

@@ -174,6 +174,8 @@ static int thread_prepare(struct thread *thread, struct threads *threads, unsign
         .board = setup->board,
         .tally = setup->tally,
         .resolved = setup->resolved,
+        .bans = setup->bans,
+        .ban_news = setup->ban_news,
         .breakers = setup->breakers,
         .stash = setup->stash,
         .logger_fd = setup->logger_fd,

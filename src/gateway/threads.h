@@ -24,6 +24,8 @@ struct threads_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
+    struct bans *bans;
+    struct ban_news *ban_news;
     struct breakers *breakers;
     struct stash *stash;
     int bell;      /* the board's eventfd */

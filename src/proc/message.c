@@ -64,6 +64,8 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_PURGED] = {"purged", PARTY_GATEWAY, PARTY_SUPERVISOR, false, false, 0},
     [MESSAGE_CACHE] = {"cache", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_BREAKER] = {"breaker", PARTY_GATEWAY, PARTY_SUPERVISOR, true, false, 128},
+    [MESSAGE_BANS] = {"bans", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
+    [MESSAGE_BANNED] = {"banned", PARTY_GATEWAY, PARTY_SUPERVISOR, true, false, 256},
     [MESSAGE_WAKE] = {"wake", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 

@@ -66,6 +66,10 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_WAKE,    /* supervisor → gateway; descriptor: an eventfd */
                     MESSAGE_BREAKER, /* gateway → supervisor; name: of a service, number: what its
                                         breaker is now (upstream/breaker.h); bytes: why */
+                    MESSAGE_BANS,    /* supervisor → gateway; descriptor */
+                    MESSAGE_BANNED,  /* gateway → supervisor; name: a client, number: for so many
+                                        seconds, and above 32 bits how many others were banned
+                                        before without a message; bytes: why */
                     MESSAGE_KINDS,
 };
 

@@ -67,6 +67,15 @@ static void breaker_heard(const struct front *front, const struct message *messa
         log_info("breaker-closed", "service=%s", service->name);
 }
 
+static void ban_heard(const struct message *message)
+{
+    char name[FRONT_NAME_BYTES], text[FRONT_WHY_BYTES], why[FRONT_WHY_BYTES];
+    snprintf(text, sizeof text, "%.*s", (int)message->length, message->bytes);
+    log_warn("client-banned", "client=%s seconds=%u why=%s untold=%u",
+             log_text(message->name, name, sizeof name), (unsigned)(message->number & UINT32_MAX),
+             log_text(text, why, sizeof why), (unsigned)(message->number >> 32));
+}
+
 /* Whoever waits for the preparation is told, once. */
 static void prepared_tell(struct front *front, int error)
 {
@@ -128,6 +137,8 @@ void front_heard(struct front *front, const struct message *message)
         role_heard(front, message);
     else if (message->kind == MESSAGE_BREAKER)
         breaker_heard(front, message);
+    else if (message->kind == MESSAGE_BANNED)
+        ban_heard(message);
     else if (message->kind == MESSAGE_PURGED)
         front_purge_heard(front, message->number);
     else
@@ -168,6 +179,7 @@ static struct front *front_new(struct supervisor *supervisor, const struct topol
         .bell = -1,
         .tally_fd = -1,
         .tickets_fd = -1,
+        .bans_fd = -1,
         .wake = -1,
         .pidfd = -1,
         .socket = -1,
@@ -415,6 +427,11 @@ pid_t front_pid(const struct front *front)
 const struct tally *front_tally(const struct front *front)
 {
     return front ? front->tally : NULL;
+}
+
+struct bans *front_bans(const struct front *front)
+{
+    return front ? front->bans : NULL;
 }
 
 void front_logger_changed(struct front *front)

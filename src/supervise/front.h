@@ -87,5 +87,7 @@ void front_logger_changed(struct front *front);
 
 /* NULL: there is no front. */
 const struct tally *front_tally(const struct front *front);
+/* Whom it has banned; the same. */
+struct bans *front_bans(const struct front *front);
 /* The service's number on the board and in the tally, whether there is a front or not. */
 uint32_t front_number(const struct unit *unit);

@@ -20,6 +20,7 @@
 #include "supervise/companions.h"
 #include "supervise/sleeping.h"
 #include "topology/addresses.h"
+#include "upstream/bans.h"
 
 enum {
     TICKETS_BYTES = 4096, /* TLS_TICKETS_BYTES of tls/server.h, which is none of our business */
@@ -119,6 +120,17 @@ static int tickets_begin(struct front *front)
     return 0;
 }
 
+/* One that cannot be adopted, or is of another version, is begun anew: nobody is banned then. */
+static int bans_begin(struct front *front)
+{
+    scoped_fd int fd = companions_take_found(front->supervisor, FRONT_KEPT_BANS);
+    if (fd >= 0 && bans_open(fd, &front->bans) == 0) {
+        front->bans_fd = fd_take(&fd);
+        return 0;
+    }
+    return bans_new(&front->bans, &front->bans_fd);
+}
+
 static int wake_begin(struct front *front)
 {
     front->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -146,6 +158,8 @@ int front_memory_begin(struct front *front, bool *ret_fresh)
     if (!error && *ret_fresh)
         error = wake_begin(front);
     if (!error)
+        error = bans_begin(front);
+    if (!error)
         error = watch_start(supervisor->loop, &front->wakes, front->wake, WATCH_READ, wake_rings,
                             front);
     if (error)
@@ -154,13 +168,14 @@ int front_memory_begin(struct front *front, bool *ret_fresh)
     companions_keep(supervisor, FRONT_KEPT_BELL, front->bell);
     companions_keep(supervisor, FRONT_KEPT_TALLY, front->tally_fd);
     companions_keep(supervisor, FRONT_KEPT_TICKETS, front->tickets_fd);
+    companions_keep(supervisor, FRONT_KEPT_BANS, front->bans_fd);
     return 0;
 }
 
 void front_memory_end(struct front *front, bool leave)
 {
-    static const char *const names[] = {FRONT_KEPT_BOARD, FRONT_KEPT_BELL, FRONT_KEPT_TALLY,
-                                        FRONT_KEPT_TICKETS, FRONT_KEPT_WAKE};
+    static const char *const names[] = {FRONT_KEPT_BOARD,   FRONT_KEPT_BELL, FRONT_KEPT_TALLY,
+                                        FRONT_KEPT_TICKETS, FRONT_KEPT_BANS, FRONT_KEPT_WAKE};
     for (size_t i = 0; !leave && i < sizeof names / sizeof names[0]; i++)
         companions_forget(front->supervisor, names[i]);
     deferred_stop(front->supervisor->loop, &front->ring);
@@ -170,6 +185,9 @@ void front_memory_end(struct front *front, bool leave)
     fd_drop(&front->bell);
     fd_drop(&front->tally_fd);
     fd_drop(&front->tickets_fd);
+    bans_close(front->bans);
+    front->bans = NULL;
+    fd_drop(&front->bans_fd);
     watch_stop(front->supervisor->loop, &front->wakes);
     fd_drop(&front->wake);
 }

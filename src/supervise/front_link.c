@@ -31,9 +31,10 @@ enum {
  */
 
 static const enum message_kind handed_kinds[HANDED_COUNT] = {
-    [HANDED_BOARD] = MESSAGE_BOARD,     [HANDED_BELL] = MESSAGE_BELL,
-    [HANDED_TALLY] = MESSAGE_TALLY,     [HANDED_TICKETS] = MESSAGE_TICKETS,
-    [HANDED_JOURNAL] = MESSAGE_JOURNAL, [HANDED_WAKE] = MESSAGE_WAKE,
+    [HANDED_BOARD] = MESSAGE_BOARD, [HANDED_BELL] = MESSAGE_BELL,
+    [HANDED_TALLY] = MESSAGE_TALLY, [HANDED_TICKETS] = MESSAGE_TICKETS,
+    [HANDED_BANS] = MESSAGE_BANS,   [HANDED_JOURNAL] = MESSAGE_JOURNAL,
+    [HANDED_WAKE] = MESSAGE_WAKE,
 };
 
 static int say(const struct front *front, enum message_kind kind, const char *name, uint64_t number,
@@ -60,6 +61,8 @@ static int handed_fd(const struct front *front, enum front_handed what)
         return front->tally_fd;
     case HANDED_TICKETS:
         return front->tickets_fd;
+    case HANDED_BANS:
+        return front->bans_fd;
     case HANDED_WAKE:
         return front->wake;
     case HANDED_JOURNAL:

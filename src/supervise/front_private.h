@@ -14,6 +14,7 @@ enum { FRONT_NAME_BYTES = 160, FRONT_WHY_BYTES = 512 };
 #define FRONT_KEPT_BELL     "gateway-bell"
 #define FRONT_KEPT_TALLY    "gateway-tally"
 #define FRONT_KEPT_TICKETS  "gateway-tickets"
+#define FRONT_KEPT_BANS     "gateway-bans"
 #define FRONT_KEPT_WAKE     "gateway-wake"
 #define FRONT_KEPT_LISTENER "gateway-listener:" /* with the listener's text, and #worker */
 
@@ -56,6 +57,7 @@ enum front_handed { /* descriptors that the process gets once; bits of front.han
                     HANDED_BELL,
                     HANDED_TALLY,
                     HANDED_TICKETS,
+                    HANDED_BANS,
                     HANDED_JOURNAL,
                     HANDED_WAKE,
                     HANDED_COUNT,
@@ -86,6 +88,8 @@ struct front {
     struct tally *tally;
     int tally_fd;
     int tickets_fd;
+    struct bans *bans; /* for `enginx bans`; the gateway makes them */
+    int bans_fd;
     int wake; /* an eventfd: somebody came to a service that sleeps */
     struct watch wakes;
     uint32_t threads; /* of the gateway */

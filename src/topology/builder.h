@@ -299,6 +299,14 @@ enum {
 };
 /* guard_access.c: `allow` and `deny` of a block; NULL: it has none, or reported. */
 const struct access_list *access_make(struct builder *builder, const struct statement *block);
+/* guard_build.c: how many at once `100/s` allows for: as many as it has in its unit. */
+uint32_t rate_burst(const struct value *rate);
+
+/* ---- listener_flood.c ---- */
+
+enum { FLOOD_CONNECTIONS, FLOOD_REQUESTS, FLOOD_CONCURRENT, FLOOD_BAN, FLOOD_EXCEPT };
+/* Of a checked `flood`, or NULL. */
+const struct flood *flood_take(struct builder *builder, const struct statement *at);
 
 /* route_build.c: `route`, and `redirect` and `respond` of a host. `host`: its first name. */
 bool route_build(struct builder *builder, const struct publication *publication,

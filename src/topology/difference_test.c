@@ -139,6 +139,29 @@ static void listeners_come_go_move_and_change(void **state)
             "~ listen tcp:80: where it leads, or how\n");
 }
 
+static void each_word_of_a_flood_is_a_change(void **state)
+{
+    (void)state;
+    static const char *const floods[] = {
+        "",
+        "flood requests=100/s;",
+        "flood requests=6000/m;",
+        "flood connections=100/s;",
+        "flood concurrent=100;",
+        "flood concurrent=99;",
+        "flood concurrent=100 ban=1m;",
+        "flood concurrent=100 except=10.0.0.0/8;",
+        "flood concurrent=100 except=10.0.0.0/9;",
+    };
+    char text[2][256];
+    for (size_t i = 0; i < sizeof floods / sizeof floods[0]; i++)
+        for (size_t k = 0; k < sizeof floods / sizeof floods[0]; k++) {
+            snprintf(text[0], sizeof text[0], A "listen 80 http { route / -> a; %s }", floods[i]);
+            snprintf(text[1], sizeof text[1], A "listen 80 http { route / -> a; %s }", floods[k]);
+            compare(text[0], text[1], i == k ? "" : "~ listen tcp:80: where it leads, or how\n");
+        }
+}
+
 static void what_a_reload_cannot_do_is_told(void **state)
 {
     (void)state;
@@ -165,6 +188,7 @@ int main(void)
         cmocka_unit_test(the_same_is_no_change_wherever_it_stands),
         cmocka_unit_test(services_come_go_and_change),
         cmocka_unit_test(listeners_come_go_move_and_change),
+        cmocka_unit_test(each_word_of_a_flood_is_a_change),
         cmocka_unit_test(what_a_reload_cannot_do_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

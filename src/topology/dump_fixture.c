@@ -229,6 +229,22 @@ static void rules_dump(const struct route *route, FILE *out)
     }
 }
 
+static void flood_dump(const struct flood *flood, FILE *out)
+{
+    if (!flood)
+        return;
+    NUMBER(&flood->connections, interval_ns);
+    NUMBER(&flood->connections, burst);
+    NUMBER(&flood->requests, interval_ns);
+    NUMBER(&flood->requests, burst);
+    NUMBER(flood, concurrent);
+    NUMBER(flood, ban_ms);
+    for (size_t i = 0; i < flood->exempt_count; i++) {
+        bytes_dump(out, "address", flood->exempt[i].address, sizeof flood->exempt[i].address);
+        NUMBER(&flood->exempt[i], length);
+    }
+}
+
 static void access_dump(const struct access_list *access, FILE *out)
 {
     for (size_t i = 0; access && i < access->count; i++) {
@@ -297,6 +313,7 @@ static void guard_dump(const struct guard *guard, FILE *out)
         TEXT(guard->cors, expose);
         TEXT(guard->cors, max_age);
         return;
+    case GUARD_FLOOD: /* of listeners, in no list */
     case GUARD_KINDS:
         break;
     }
@@ -428,6 +445,7 @@ static void listener_dump(const struct listener *listener, FILE *out)
     TEXT(listener, file);
     networks_dump("proxy", listener->proxies, listener->proxy_count, out);
     access_dump(listener->access, out);
+    flood_dump(listener->flood, out);
     NUMBER(listener, connections_max);
     NUMBER(listener, connections_per_client);
     NUMBER(listener, sticky);

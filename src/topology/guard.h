@@ -27,6 +27,7 @@ enum guard_kind {
     GUARD_REQUEST,  /* `auth request` */
     GUARD_JWT,      /* `auth jwt` */
     GUARD_CORS,     /* `cors`; the first of its route */
+    GUARD_FLOOD,    /* `flood` of the listener: counted so, and in no route's list */
     GUARD_KINDS
 };
 

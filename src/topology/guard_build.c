@@ -95,8 +95,7 @@ static uint64_t limit_identity(struct guards *guards, const char *key)
     return hash_bytes(&number, sizeof number, hash);
 }
 
-/* "100/s" allows for a hundred at once. */
-static uint32_t burst_usual(const struct value *rate)
+uint32_t rate_burst(const struct value *rate)
 {
     unsigned long count = rate->word ? strtoul(rate->word->text + rate->skip, NULL, 10) : 1;
     return count < 1 ? 1 : count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
@@ -112,7 +111,7 @@ static void rate_add(struct guards *guards, const struct statement *at,
     struct guard_limit *limit = arena_alloc(guards->builder->arena, sizeof *limit);
     *limit = *common;
     limit->interval_ns = HOUR_NS / rate->number;
-    limit->burst = burst->given ? (uint32_t)burst->number : burst_usual(rate);
+    limit->burst = burst->given ? (uint32_t)burst->number : rate_burst(rate);
     guard->limit = limit;
     guard->text = arena_printf(guards->builder->arena, "limit %s", rate->word->text);
 }

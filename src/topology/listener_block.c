@@ -111,6 +111,32 @@ void listener_tls_settle(struct builder *builder, const struct publication *publ
                      "`tls` needs a certificate");
 }
 
+static void flood_of_requests_refuse(struct builder *builder, const struct statement *at)
+{
+    if (at->options[FLOOD_REQUESTS].word)
+        value_refuse(builder, &at->options[FLOOD_REQUESTS],
+                     "of others than `listen … http`: connections=",
+                     "`requests=` is for requests, and this is no `listen … http`");
+}
+
+/* What has no meaning for datagrams. */
+static void streams_only(struct builder *builder, const struct statement *block)
+{
+    for (const struct statement *at = block; at; at = at->next) {
+        enum directive_id id = at->directive->id;
+        if (id != DIRECTIVE_ALLOW && id != DIRECTIVE_DENY && id != DIRECTIVE_FLOOD)
+            statement_refuse(builder, at, "of `listen … udp`: allow, deny and flood",
+                             "`%s` is not for datagrams", at->directive->name);
+        if (id != DIRECTIVE_FLOOD)
+            continue;
+        flood_of_requests_refuse(builder, at);
+        if (at->options[FLOOD_CONCURRENT].word)
+            value_refuse(builder, &at->options[FLOOD_CONCURRENT],
+                         "`connections=` is for sessions of datagrams, too",
+                         "`concurrent=` is for connections, and this is `listen … udp`");
+    }
+}
+
 /* What has no meaning for connections and datagrams. */
 static void http_only(struct builder *builder, const struct statement *block)
 {
@@ -122,6 +148,9 @@ static void http_only(struct builder *builder, const struct statement *block)
         case DIRECTIVE_SNI:
         case DIRECTIVE_ALLOW:
         case DIRECTIVE_DENY:
+            break;
+        case DIRECTIVE_FLOOD:
+            flood_of_requests_refuse(builder, at);
             break;
         case DIRECTIVE_BOUNDS:
             for (size_t i = 0; i < DIRECTIVE_OPTIONS_MAX && at->directive->options[i].type; i++)
@@ -194,10 +223,14 @@ void listener_block_apply(struct builder *builder, const struct publication *pub
     const struct statement *proxy = statement_next(block, DIRECTIVE_LISTEN_PROXY);
     sni_check(builder, publication, block);
     if (listener->kind == LISTENER_STREAM) {
-        http_only(builder, block);
+        if (listener->protocol == PROTOCOL_UDP)
+            streams_only(builder, block);
+        else
+            http_only(builder, block);
         snis_take(builder, publication, block, listener);
         listener->access = access_make(builder, block);
     }
+    listener->flood = flood_take(builder, statement_next(block, DIRECTIVE_FLOOD));
     if (bounds) {
         listener->connections_max = option_number(bounds, BOUNDS_CONNECTIONS);
         listener->connections_per_client = option_number(bounds, BOUNDS_PER_CLIENT);

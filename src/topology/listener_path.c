@@ -19,6 +19,8 @@ static bool listener_needs(const struct statement *statement, const struct liste
         text = "its clients begin with a PROXY header";
     else if (listener->access)
         text = "not everybody may connect (`allow`, `deny`)";
+    else if (listener->flood)
+        text = "who floods it is banned (`flood`)";
     else if (listener->connections_max || listener->connections_per_client)
         text = "its connections are bounded";
     else if (listener->role != ROLE_WISH_ANY)

@@ -214,7 +214,32 @@ static const struct {
      "shop.conf:2:34: error: certificate: `auto` is not in this version yet"},
     {"80 http tls { certificate auto; route / -> a; }", "1 error, 0 warnings"},
     {"53 udp tls -> a;", "shop.conf:2:15: error: udp has no TLS"},
-    {"53 udp -> a { bounds per-client=1; }", "shop.conf:2:1: error: `listen … udp` has no block"},
+    {"53 udp -> a { bounds per-client=1; }",
+     "shop.conf:2:22: error: `bounds` is not for datagrams"},
+    {"53 udp -> a { flood connections=1/s concurrent=2; }",
+     "shop.conf:2:55: error: `concurrent=` is for connections, and this is `listen … udp`"},
+    {"53 udp -> a { flood requests=1/s; }",
+     "shop.conf:2:37: error: `requests=` is for requests, and this is no `listen … http`"},
+    {"80 tcp -> a { flood concurrent=2 requests=1/s; }",
+     "shop.conf:2:50: error: `requests=` is for requests, and this is no `listen … http`"},
+    {"80 tcp -> a { flood ban=1h; }", "shop.conf:2:22: error: `flood` says nothing of how much"},
+    {"80 tcp -> a { flood; }", "shop.conf:2:22: error: `flood` needs at least one option"},
+    {"80 tcp -> a { flood connections=0/s; }",
+     "shop.conf:2:40: error: flood connections=: `0/s` is too small"},
+    {"80 tcp -> a { flood connections=9; }",
+     "shop.conf:2:40: error: flood connections=: `9` is not a rate"},
+    {"80 tcp -> a { flood concurrent=0; }",
+     "shop.conf:2:39: error: flood concurrent=: `0` is too small"},
+    {"80 tcp -> a { flood concurrent=9 ban=10ms; }",
+     "shop.conf:2:45: error: flood ban=: `10ms` is too small"},
+    {"80 tcp -> a { flood concurrent=9 except=10.0.0.1/8; }",
+     "shop.conf:2:48: error: flood except=: `10.0.0.1/8` has bits beyond the network's length"},
+    {"80 tcp -> a { flood concurrent=9; flood concurrent=8; }",
+     "shop.conf:2:42: error: `flood` is given twice"},
+    {"80 tcp -> a path=direct { flood concurrent=9; }",
+     "shop.conf:2:25: error: path=direct is not possible: who floods it is banned (`flood`)"},
+    {"80 http { route / -> a { flood requests=1/s; } }",
+     "shop.conf:2:33: error: `flood` is not allowed in `route`"},
     {"80 tcp -> a sticky=source;", "shop.conf:2:27: error: `sticky=` is for udp"},
     {"80 http -> a port=8;",
      "shop.conf:2:26: error: `port=` is for `listen … tcp` and `listen … udp`"},
@@ -275,6 +300,36 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
     }
 }
 
+static void floods_have_their_numbers(void **state)
+{
+    (void)state;
+    struct topology *topology =
+        good(SERVICES "listen 80 http { flood connections=50/s requests=600/m concurrent=100 "
+                      "ban=1h except=10.0.0.0/8 except=2001:db8::/32; route / -> a; }\n"
+                      "listen 81 tcp -> a { flood connections=9/h; }\n"
+                      "listen 53 udp -> a { flood connections=5/s; allow 10.0.0.0/8; deny all; }\n"
+                      "listen 82 tcp -> a;");
+    const struct flood *all = topology->listeners[0].flood, *some = topology->listeners[1].flood;
+    assert_int_equal(all->connections.interval_ns, 20000000);
+    assert_int_equal(all->connections.burst, 50);
+    assert_int_equal(all->requests.interval_ns, 100000000);
+    assert_int_equal(all->requests.burst, 600);
+    assert_int_equal(all->concurrent, 100);
+    assert_int_equal(all->ban_ms, 3600000);
+    assert_int_equal(all->exempt_count, 2);
+    assert_int_equal(all->exempt[0].length, 96 + 8);
+    assert_int_equal(all->exempt[1].length, 32);
+    assert_int_equal(some->ban_ms, 600000);
+    assert_int_equal(some->requests.interval_ns + some->concurrent + some->exempt_count, 0);
+    assert_non_null(topology->listeners[2].flood);
+    assert_non_null(topology->listeners[2].access);
+    assert_int_equal(topology->listeners[1].path, LISTENER_RELAY);
+    assert_int_equal(topology->listeners[2].path, LISTENER_RELAY);
+    assert_null(topology->listeners[3].flood);
+    assert_int_equal(topology->listeners[3].path, LISTENER_DIRECT);
+    topology_free(topology);
+}
+
 static void balancing_that_the_path_cannot_do_is_warned_of(void **state)
 {
     (void)state;
@@ -298,6 +353,7 @@ int main(void)
         cmocka_unit_test(names_of_tls_lead_to_services),
         cmocka_unit_test(tls_has_its_settings),
         cmocka_unit_test(tokens_have_a_place),
+        cmocka_unit_test(floods_have_their_numbers),
         cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
         cmocka_unit_test(balancing_that_the_path_cannot_do_is_warned_of),
     };

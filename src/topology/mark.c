@@ -165,6 +165,19 @@ static void mark_access(uint64_t *mark, const struct access_list *access)
     }
 }
 
+static void mark_flood(uint64_t *mark, const struct flood *flood)
+{
+    mark_number(mark, flood != NULL);
+    if (!flood)
+        return;
+    const uint64_t numbers[] = {
+        flood->connections.interval_ns, flood->connections.burst, flood->requests.interval_ns,
+        flood->requests.burst,          flood->concurrent,        flood->ban_ms};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mark_number(mark, numbers[i]);
+    mark_networks(mark, flood->exempt, flood->exempt_count);
+}
+
 static void mark_limit(uint64_t *mark, const struct guard_limit *limit)
 {
     const uint64_t numbers[] = {limit->identity, limit->interval_ns, limit->burst, limit->requests,
@@ -244,6 +257,7 @@ static void mark_guard(uint64_t *mark, const struct topology *topology, const st
         mark_text(mark, guard->cors->expose);
         mark_text(mark, guard->cors->max_age);
         return;
+    case GUARD_FLOOD: /* of listeners, in no list */
     case GUARD_KINDS:
         break;
     }
@@ -332,6 +346,7 @@ uint64_t listener_mark(const struct topology *topology, const struct listener *l
     }
     mark_networks(&mark, listener->proxies, listener->proxy_count);
     mark_access(&mark, listener->access);
+    mark_flood(&mark, listener->flood);
     if (listener->tls)
         mark_tls(&mark, listener->tls);
     if (listener->site)

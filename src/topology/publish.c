@@ -187,9 +187,6 @@ static void stream_finish(struct builder *builder, const struct publication *pub
     const struct value *port = &statement->options[LISTEN_OPTION_PORT];
     bool udp = listener->protocol == PROTOCOL_UDP;
     listener->kind = LISTENER_STREAM;
-    if (udp && statement->node->block)
-        statement_refuse(builder, statement, "its options: port= path= idle= sticky= token=",
-                         "`listen … udp` has no block");
     if (udp && listen_has_tls(statement))
         value_refuse(builder, &statement->arguments[LISTEN_TLS], NULL, "udp has no TLS");
     if (!udp) {

@@ -322,6 +322,20 @@ struct sni_target {           /* `sni a.example *.b.example -> service;`: TLS pa
     uint32_t service;
 };
 
+struct flood_rate {
+    uint64_t interval_ns; /* between two in the long run; 0: no bound */
+    uint32_t burst;       /* so many at once */
+};
+
+struct flood { /* `flood …;` in a listener: what more of a client gets it banned */
+    struct flood_rate connections;
+    struct flood_rate requests;
+    uint32_t concurrent; /* connections at a time; 0: no bound */
+    uint32_t ban_ms;
+    const struct network *exempt;
+    size_t exempt_count;
+};
+
 struct listener { /* `listen ADDRESS tcp -> service` */
     enum listener_kind kind;
     enum listener_path path;
@@ -332,6 +346,7 @@ struct listener { /* `listen ADDRESS tcp -> service` */
     size_t sni_count;
     const struct network *proxies; /* peers that must send a PROXY header; none: nobody may */
     size_t proxy_count;
+    const struct flood *flood;        /* NULL: none */
     const struct access_list *access; /* LISTENER_STREAM: whose connections; NULL: everybody's */
     uint32_t connections_max;         /* 0: the gateway's own cap */
     uint32_t connections_per_client;  /* 0: no bound */

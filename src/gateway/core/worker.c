@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/table.h"
 #include "gateway/core/client_caps.h"
+#include "gateway/core/flood.h"
 #include "gateway/core/journal.h"
 #include "gateway/core/networks.h"
 
@@ -285,7 +286,7 @@ static bool client_fits(struct client_base *client)
 {
     const struct listener *listener = client->plan->listener;
     struct worker *worker = client->worker;
-    if (gateway_full(worker) || !client_may(client))
+    if (flood_refuses(client) || gateway_full(worker) || !client_may(client))
         return false;
     if (listener->connections_max &&
         listener_load(worker, client->plan).all >= listener->connections_max)
@@ -305,6 +306,7 @@ bool client_begin(struct client_base *client, struct worker *worker,
     client->tally =
         tally_traffic(worker->place.tally, worker->place.thread, TALLY_LISTENER, plan->row);
     if (!client_fits(client)) {
+        flood_gone(client);
         tally_add(&client->tally->refused, 1);
         return false;
     }
@@ -319,9 +321,10 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer)
 {
     if (client->capped)
         client_caps_give(client->plan->row, &client->peer.any);
+    flood_gone(client);
     address_copy(&client->peer, peer);
     uint32_t max = client->plan->listener->connections_per_client;
-    bool may = client_allowed(client);
+    bool may = !flood_refuses(client) && client_allowed(client);
     client->capped = may && max && client_caps_take(client->plan->row, peer, max);
     if (may && (client->capped || !max))
         return true;
@@ -331,6 +334,7 @@ bool client_peer_set(struct client_base *client, const struct sockaddr *peer)
 
 void client_end(struct client_base *client)
 {
+    flood_gone(client);
     if (client->capped)
         client_caps_give(client->plan->row, &client->peer.any);
     connections_change(client->worker, -1);
@@ -396,7 +400,9 @@ int worker_init(struct worker *worker, const struct worker_setup *setup)
                               .connections_max = setup->connections_max,
                               .counts = setup->counts,
                               .count = setup->count,
-                              .descriptors_max = setup->descriptors_max};
+                              .descriptors_max = setup->descriptors_max,
+                              .bans = setup->bans,
+                              .ban_news = setup->ban_news};
     random_init(&worker->random);
     worker->loop = loop_new();
     worker->own = calloc(1, sizeof *worker->own);

@@ -28,6 +28,8 @@ enum {
 };
 
 struct journal;
+struct bans;
+struct ban_news;
 
 struct worker_count { /* one worker writes it, all read it */
     atomic_uint connections;
@@ -53,6 +55,8 @@ struct worker {
     struct worker_count *counts;    /* of all workers; NULL: it is alone */
     unsigned count;
     uint32_t descriptors_max;   /* of the process; 0: unknown */
+    struct bans *bans;          /* of all workers; NULL: nobody is banned */
+    struct ban_news *ban_news;  /* the same; NULL: nobody is told */
     uint64_t request_next;      /* for request ids */
     struct http_worker *http;   /* http/'s own state per worker */
     struct relay_worker *relay; /* relay/'s */
@@ -74,6 +78,7 @@ struct client_base {
     struct tally_traffic *tally;      /* the listener's, this thread's */
     union client_address peer;        /* who it is, after a PROXY header */
     bool capped : 1;                  /* counted among those of its address */
+    bool concurrent : 1;              /* the same, for `flood` */
     bool trust_known : 1;             /* of its generation; for http/ */
     bool trusted : 1;                 /* one of the site's `trust` */
     union client_address local;       /* what it asked for: client_local; from a PROXY header */
@@ -115,6 +120,8 @@ struct worker_setup {
     const struct board *board;
     struct tally *tally;
     const struct resolved *resolved;
+    struct bans *bans;
+    struct ban_news *ban_news;
     struct breakers *breakers;
     struct stash *stash; /* NULL: one thread, nothing to share */
     int logger_fd;       /* -1: none */

@@ -1,5 +1,8 @@
 #include "gateway/http/exchange.h"
 
+#include <stdio.h>
+
+#include "gateway/core/flood.h"
 #include "gateway/core/networks.h"
 #include "gateway/http/access_log.h"
 #include "gateway/http/bump.h"
@@ -10,6 +13,7 @@
 #include "gateway/http/guarded.h"
 #include "gateway/http/h1_text.h"
 #include "gateway/http/http_worker.h"
+#include "gateway/http/requester.h"
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
 
@@ -117,8 +121,34 @@ static void route_start(struct exchange *exchange, const struct matched *matched
     exchange_proceed(exchange);
 }
 
+/* In front of everything else, and once for each request. */
+static bool flooded(struct exchange *exchange)
+{
+    union client_address client;
+    uint64_t left_ms;
+    if (exchange->follow)
+        return false;
+    requester_client(exchange, &client);
+    if (!flood_refuses_request(exchange->client, &client.any, &left_ms))
+        return false;
+    char text[24];
+    int length = snprintf(text, sizeof text, "%llu", (unsigned long long)(left_ms + 999) / 1000);
+    const struct field field = {
+        .name = SLICE("Retry-After"), .value = {text, (uint32_t)length}, .id = FIELD_RETRY_AFTER};
+    tally_add(&exchange->client->tally->refused, 1);
+    /* A proxy's connection is not its alone. */
+    exchange->request.keep_alive &= exchange->client_trusted;
+    exchange->page_fields = &field;
+    exchange->page_field_count = 1;
+    refuse(exchange, 429, "flood");
+    exchange->page_field_count = 0;
+    return true;
+}
+
 void exchange_dispatch(struct exchange *exchange)
 {
+    if (exchange->client->plan->listener->flood && flooded(exchange))
+        return;
     struct matched matched;
     switch (match_find(exchange->client->plan->match, &exchange->request,
                        exchange->worker->http->match_scratch, &matched)) {

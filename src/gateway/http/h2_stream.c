@@ -287,6 +287,8 @@ static ssize_t codec_respond(struct exchange *exchange, const struct response_he
         return -ENOMEM;
     }
     own->submitted = true;
+    if (!exchange->request.keep_alive) /* whoever answered wants it to be the last */
+        h2_goaway_last(own->connection);
     if (own->bodyless)
         own->body_over = true;
     if (own->bodyless || !length) {

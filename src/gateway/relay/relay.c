@@ -24,6 +24,7 @@ struct relayed {
     breaker_pass pass;
     union client_address peer;
     bool capped;
+    bool concurrent;
 };
 
 /* ---- accepting ------------------------------------------------------------------------------ */
@@ -86,6 +87,7 @@ static void relayed_over(void *owner, const struct tunnel_end *end)
                                relayed->plan->row),
         .peer = relayed->peer,
         .capped = relayed->capped,
+        .concurrent = relayed->concurrent,
     };
     struct tally_traffic *service = service_tally(relayed);
     tally_add(&service->requests_now, (uint64_t)-1);
@@ -169,6 +171,7 @@ void relay_joined(struct approach *approach)
         .pass = approach->pass,
         .peer = approach->base.peer,
         .capped = approach->base.capped,
+        .concurrent = approach->base.concurrent,
     };
     tally_add(&service_tally(relayed)->requests_now, 1);
     approach_free(approach);

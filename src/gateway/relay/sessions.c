@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/core/flood.h"
+#include "gateway/core/networks.h"
 #include "gateway/relay/relay_worker.h"
 #include "gateway/relay/spread.h"
 
@@ -193,10 +195,20 @@ void session_unroom(struct session *session)
     slab_give(&relay->sessions, session);
 }
 
+static bool session_may(struct sessions *sessions, const union client_address *peer)
+{
+    const struct plan_listener *plan = sessions->plan;
+    const struct access_list *access = plan->listener->access;
+    return !flood_refuses_session(sessions->worker, plan, &peer->any) &&
+           (!access || networks_allow(access, &peer->any));
+}
+
 static struct session *session_new(struct sessions *sessions, const struct key *key,
                                    const union client_address *peer)
 {
     const struct listener *listener = sessions->plan->listener;
+    if (!session_may(sessions, peer))
+        return NULL;
     struct upstream *upstream = worker_upstream(sessions->use, listener->service);
     struct session *session = upstream ? session_room(sessions) : NULL;
     if (!session)
