@@ -41,9 +41,10 @@ def served(connection):
                 time.sleep(0.4)
             connection.sendall(b"0\r\n\r\n")
         elif name == "/chunks":
-            pieces = [TEXT[at:at + 7000] for at in range(0, len(TEXT), 7000)]
+            whole = b"" if head.startswith(b"HEAD") else TEXT
+            pieces = [whole[at:at + 7000] for at in range(0, len(whole), 7000)]
             connection.sendall(f"HTTP/1.1 200 OK\r\n{kind}{more}Transfer-Encoding: chunked\r\n\r\n".encode() + b"".join(
-                b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n")
+                b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + (b"0\r\n\r\n" if whole else b""))
         elif name == "/large":
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(LARGE))
             connection.sendall(LARGE)
@@ -160,6 +161,9 @@ def test_heads(site):
     assert answer.getheader("ETag") == 'W/"a"' and answer.getheader("Accept-Ranges") is None
     head = ask("/?ETag=\"a\"", method="HEAD")
     assert head.coding == "gzip" and head.getheader("ETag") == 'W/"a"' and head.getheader("Content-Length") is None
+    unsized = ask("/chunks", method="HEAD")
+    assert unsized.getheader("Vary") == "Accept-Encoding" and unsized.coding is None
+    assert ask("/chunks", accept="", method="HEAD").getheader("Vary") == "Accept-Encoding"
     first = ask("/files/page.html")
     tag = first.getheader("ETag")
     assert tag.startswith('W/"') and gzip.decompress(first.text) == TEXT

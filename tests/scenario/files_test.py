@@ -26,6 +26,7 @@ CONFIGURATION = """
         route /list/ -> files ./public listing=on;
         route /app/ -> files ./public index=start.html fallback=/app/start.html;
         route /cut/ -> files ./public { rewrite strip=/cut; header response set X-Who files; }
+        route /cut/list/ -> files ./public listing=on { rewrite strip=/cut/list; }
     }"""
 
 
@@ -160,6 +161,10 @@ def test_parts_byte_by_byte(cluster, public):
         assert body == content[first:last + 1], text
     code, fields, _ = ask("/big.bin", headers={"Range": "bytes=5000000-"})
     assert (code, fields["content-range"]) == (416, "bytes */5000000")
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+    connection.request("GET", "/big.bin", headers={"Range": "bytes=5000000-"})
+    assert connection.getresponse().reason == "Range Not Satisfiable"
+    connection.close()
     assert status("/big.bin", headers={"Range": "bytes=9-1"}) == 200
     assert status("/big.bin", headers={"Range": "bytes=" + ",".join(["0-"] * 20)}) == 200
 
@@ -257,6 +262,12 @@ def test_listing_only_where_it_is_on(cluster, public):
     assert len(links) == 3
     assert ask("/list/" + [link for link in links if "23" in link][0])[2] == b"umlaut"
     assert "2.0 KB" in ask("/list/deep/")[2].decode()
+    page = ask("/cut/list/off/")[2].decode()
+    assert "<title>/cut/list/off</title>" in page and "<h1>/cut/list/off</h1>" in page and 'href="../"' in page
+    os.unlink(cluster.folder("public") / "index.html")
+    fresh()
+    page = ask("/cut/list/")[2].decode()
+    assert "<title>/cut/list</title>" in page and 'href="../"' not in page
     assert ask("/list/", method="HEAD")[::2] == (200, b"")
     assert status("/list/none/") == 404
 

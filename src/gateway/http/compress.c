@@ -519,7 +519,8 @@ static bool whole(const struct compress_worker *worker, size_t length, bool last
 static void bodiless_head(struct exchange *exchange, struct response_head *head)
 {
     enum encoding encoding = compress_choose(exchange->route->compression, &exchange->request);
-    if (encoding != ENCODING_COUNT)
+    /* Without a length nobody knows whether it would be large enough. */
+    if (encoding != ENCODING_COUNT && head->body == BODY_LENGTH)
         compress_head(exchange->arena, head, encoding);
     else
         compress_vary(exchange->arena, head);
@@ -534,11 +535,12 @@ ssize_t compress_respond(struct exchange *exchange, const struct response_head *
     if (head->status == 304)
         compress_not_modified(exchange->arena, &exchange->request, &changed);
     struct compress_worker *worker = worker_of(exchange);
+    bool bodiless = exchange->request.method == METHOD_HEAD; /* that it has no more says nothing */
     if (!worker || exchange->internal || exchange->request.connect ||
-        !compress_fits(compression, head, length, last))
+        !compress_fits(compression, head, length, last && !bodiless))
         return filter_respond_last(exchange, &changed, bytes, length, last);
     bool brief = whole(worker, length, last);
-    if (exchange->request.method == METHOD_HEAD)
+    if (bodiless)
         bodiless_head(exchange, &changed);
     else
         own = compressor_choose(exchange, brief);
@@ -547,7 +549,7 @@ ssize_t compress_respond(struct exchange *exchange, const struct response_head *
         own = NULL;
     }
     if (!own) {
-        if (exchange->request.method != METHOD_HEAD)
+        if (!bodiless)
             compress_vary(exchange->arena, &changed);
         return filter_respond_last(exchange, &changed, bytes, length, last);
     }

@@ -150,7 +150,8 @@ static const char style[] =
     "font-variant-numeric:tabular-nums}a{text-decoration:none;overflow-wrap:anywhere}"
     "a:hover{text-decoration:underline}tr:hover{background:#8881}</style>\n";
 
-static void put_page(struct buffer *page, const char *path, const struct listing *listing)
+static void put_page(struct buffer *page, const char *path, bool inner,
+                     const struct listing *listing)
 {
     buffer_puts(page, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                       "<meta name=\"viewport\" content=\"width=device-width\"><title>/");
@@ -160,7 +161,7 @@ static void put_page(struct buffer *page, const char *path, const struct listing
     buffer_puts(page, "</head><body><h1>/");
     put_html(page, path);
     buffer_puts(page, "</h1>\n<table>\n");
-    if (*path)
+    if (inner)
         buffer_puts(page, "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     for (size_t i = 0; i < listing->count; i++)
         put_entry(page, &listing->entries[i]);
@@ -171,14 +172,15 @@ static void put_page(struct buffer *page, const char *path, const struct listing
     buffer_puts(page, "</body></html>\n");
 }
 
-int file_listing_make(int folder_fd, const char *path, char **ret_page, size_t *ret_length)
+int file_listing_make(int folder_fd, const char *path, bool inner, char **ret_page,
+                      size_t *ret_length)
 {
     struct listing listing = {0};
     struct buffer page;
     buffer_init(&page, LISTING_BYTES_MAX);
     int error = entries_read(folder_fd, &listing);
     if (!error)
-        put_page(&page, path, &listing);
+        put_page(&page, path, inner, &listing);
     if (!error && page.overflowed)
         error = -ENOMEM;
     listing_done(&listing);

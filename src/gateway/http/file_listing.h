@@ -2,6 +2,7 @@
  * outside text: what HTML or a URL could mistake is written otherwise. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -9,7 +10,8 @@ enum {
     LISTING_BYTES_MAX = 4 * 1024 * 1024,
 };
 
-/* `path`: as the client asked for it, decoded, without slashes at either end. Reads the folder's
- * descriptor, which it takes over, and blocks as long as a disk does. *ret_page is to be freed. 0
- * or -errno. */
-int file_listing_make(int folder_fd, const char *path, char **ret_page, size_t *ret_length);
+/* `path`: as the client asked for it, decoded, without slashes at either end. `inner`: a folder
+ * above is served, too. Reads the folder's descriptor, which it takes over, and blocks as long as a
+ * disk does. *ret_page is to be freed. 0 or -errno. */
+int file_listing_make(int folder_fd, const char *path, bool inner, char **ret_page,
+                      size_t *ret_length);

@@ -135,6 +135,22 @@ static void listing_send(const struct asked *asked, char *page, size_t length)
     file_send_start(send, &head);
 }
 
+/* What the client asked for, where a rewrite made another name of it. */
+static const char *listing_title(const struct asked *asked)
+{
+    struct exchange *exchange = asked->exchange;
+    struct slice path = exchange->request.path;
+    char *title =
+        exchange->route->rewrite_count ? bump_alloc(exchange->arena, file_path_room(path)) : NULL;
+    ssize_t length = title ? file_path_make(path, title, file_path_room(path)) : -1;
+    if (length < 0)
+        return asked->name;
+    while (length && title[length - 1] == '/')
+        length--;
+    title[length] = 0;
+    return title;
+}
+
 /* The folder without an index, whose name ends with a slash or is empty. */
 static void listing_serve(const struct asked *asked, int error)
 {
@@ -147,7 +163,7 @@ static void listing_serve(const struct asked *asked, int error)
     asked->name[length] = 0;
     int found = opener_open(&files->opener, asked->directory->fd, asked->name, &fd);
     if (!found)
-        found = file_listing_make(fd, asked->name, &page, &page_length);
+        found = file_listing_make(fd, listing_title(asked), length != 0, &page, &page_length);
     if (!found)
         listing_send(asked, page, page_length);
     else /* a file in the place of a folder is no folder: ENOTDIR */
