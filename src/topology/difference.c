@@ -31,16 +31,36 @@ static bool quotas_differ(const struct quota *one, const struct quota *other)
            one->cpu_percent != other->cpu_percent || one->tasks != other->tasks;
 }
 
-static bool caches_differ(const struct topology *one, const struct topology *other)
+static const struct cache_setting *cache_find(const struct topology *topology, const char *name)
 {
-    bool differ = one->cache_count != other->cache_count;
-    for (size_t i = 0; !differ && i < one->cache_count; i++) {
-        const struct cache_setting *a = &one->caches[i], *b = &other->caches[i];
-        differ = strcmp(a->name, b->name) != 0 || a->memory_bytes != b->memory_bytes ||
-                 a->object_bytes != b->object_bytes || texts_differ(a->disk, b->disk) ||
-                 a->disk_bytes != b->disk_bytes;
+    for (size_t i = 0; i < topology->cache_count; i++)
+        if (strcmp(topology->caches[i].name, name) == 0)
+            return &topology->caches[i];
+    return NULL;
+}
+
+static bool cache_differs(const struct cache_setting *one, const struct cache_setting *other)
+{
+    return one->memory_bytes != other->memory_bytes || one->object_bytes != other->object_bytes ||
+           texts_differ(one->disk, other->disk) || one->disk_bytes != other->disk_bytes;
+}
+
+/* There are few of them (CACHES_MAX). */
+static void caches_compare(struct difference *difference)
+{
+    const struct topology *before = difference->before, *after = difference->after;
+    for (size_t i = 0; i < after->cache_count; i++) {
+        const struct cache_setting *now = &after->caches[i];
+        const struct cache_setting *was = cache_find(before, now->name);
+        struct change change = {.kind = was ? CHANGE_CACHE_CHANGED : CHANGE_CACHE_ADDED,
+                                .what = now->name};
+        if (!was || cache_differs(was, now))
+            change_add(difference, &change);
     }
-    return differ;
+    for (size_t i = 0; i < before->cache_count; i++)
+        if (!cache_find(after, before->caches[i].name))
+            change_add(difference, &(struct change){.kind = CHANGE_CACHE_REMOVED,
+                                                    .what = before->caches[i].name});
 }
 
 static void cluster_compare(struct difference *difference)
@@ -59,13 +79,12 @@ static void cluster_compare(struct difference *difference)
              before->log_files_max != after->log_files_max,
          CHANGE_LATER, "log"},
         {before->gateway.threads != after->gateway.threads, CHANGE_LATER, "gateway threads="},
-        {before->gateway.connections_max != after->gateway.connections_max ||
-             caches_differ(before, after),
-         CHANGE_GATEWAY, NULL},
+        {before->gateway.connections_max != after->gateway.connections_max, CHANGE_GATEWAY, NULL},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i].differs)
             change_add(difference, &(struct change){.kind = parts[i].kind, .what = parts[i].what});
+    caches_compare(difference);
 }
 
 /* ---- services ---------------------------------------------------------------------------------
@@ -167,7 +186,7 @@ struct difference *difference_new(const struct topology *before, const struct to
     struct difference *difference = calloc(1, sizeof *difference);
     if (!difference)
         return NULL;
-    size_t most = CHANGES_OF_CLUSTER +
+    size_t most = CHANGES_OF_CLUSTER + before->cache_count + after->cache_count +
                   CHANGES_OF_SERVICE * (before->service_count + after->service_count) +
                   before->listener_count + after->listener_count;
     difference->before = before;
@@ -208,12 +227,43 @@ static const char *path_name(const struct listener *listener)
     return names[listener->path];
 }
 
+static const char *plural(uint32_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static void service_added_print(const struct service *service, FILE *out)
+{
+    if (service->gateway.remote_count)
+        fprintf(out, "+ service %s, elsewhere\n", service->name);
+    else
+        fprintf(out, "+ service %s, %u instance%s\n", service->name, service->instances,
+                plural(service->instances));
+}
+
+/* What is started when it is due, and has no instances to speak of. */
+static void job_change_print(const struct change *change, FILE *out)
+{
+    const char *name = change->service->name;
+    if (change->kind == CHANGE_SERVICE_ADDED)
+        fprintf(out, "+ job %s\n", name);
+    else if (change->kind == CHANGE_SERVICE_REMOVED)
+        fprintf(out, "- job %s: a run of it is stopped\n", name);
+    else if (change->kind == CHANGE_SERVICE_RESTARTED)
+        fprintf(out, "~ job %s: its program changed; the next run is of the new one\n", name);
+    else if (change->kind == CHANGE_SERVICE_SETTINGS)
+        fprintf(out, "~ job %s: its settings\n", name);
+}
+
 static void change_print(const struct change *change, FILE *out)
 {
+    if (change->service && change->service->job) {
+        job_change_print(change, out);
+        return;
+    }
     switch (change->kind) {
     case CHANGE_SERVICE_ADDED:
-        fprintf(out, "+ service %s, %u instances\n", change->service->name,
-                change->service->instances);
+        service_added_print(change->service, out);
         break;
     case CHANGE_SERVICE_REMOVED:
         fprintf(out, "- service %s: drained and stopped\n", change->service->name);
@@ -223,8 +273,9 @@ static void change_print(const struct change *change, FILE *out)
                 change->service->name);
         break;
     case CHANGE_SERVICE_SCALED:
-        fprintf(out, "~ service %s: %u instances, were %u\n", change->service->name,
-                change->service->instances, change->service_was->instances);
+        fprintf(out, "~ service %s: %u instance%s, were %u\n", change->service->name,
+                change->service->instances, plural(change->service->instances),
+                change->service_was->instances);
         break;
     case CHANGE_SERVICE_SETTINGS:
         fprintf(out, "~ service %s: its settings; no restart\n", change->service->name);
@@ -244,6 +295,15 @@ static void change_print(const struct change *change, FILE *out)
         break;
     case CHANGE_GATEWAY:
         fprintf(out, "~ gateway: its bounds\n");
+        break;
+    case CHANGE_CACHE_ADDED:
+        fprintf(out, "+ cache %s\n", change->what);
+        break;
+    case CHANGE_CACHE_REMOVED:
+        fprintf(out, "- cache %s: what it has is forgotten\n", change->what);
+        break;
+    case CHANGE_CACHE_CHANGED:
+        fprintf(out, "~ cache %s: its bounds, or its disk\n", change->what);
         break;
     case CHANGE_LATER:
         fprintf(out, "! %s: not before the cluster is restarted\n", change->what);

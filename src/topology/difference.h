@@ -19,8 +19,11 @@ enum change_kind {
     CHANGE_LISTENER_MOVED,   /* to another path */
     CHANGE_LISTENER_CHANGED, /* where it leads, its routes, its settings */
     CHANGE_GATEWAY,          /* `gateway connections=` */
-    CHANGE_LATER,            /* needs a restart of the cluster, and is left as it was: `what` */
-    CHANGE_REFUSED,          /* cannot be had by a reload at all: `what` */
+    CHANGE_CACHE_ADDED,      /* `what`: its name */
+    CHANGE_CACHE_REMOVED,
+    CHANGE_CACHE_CHANGED, /* its bounds, or where its file is */
+    CHANGE_LATER,         /* needs a restart of the cluster, and is left as it was: `what` */
+    CHANGE_REFUSED,       /* cannot be had by a reload at all: `what` */
 };
 
 struct change {
@@ -29,7 +32,7 @@ struct change {
     const struct service *service_was;
     const struct listener *listener;
     const struct listener *listener_was;
-    const char *what; /* static text */
+    const char *what; /* static text, or a topology's */
 };
 
 struct difference {

@@ -57,8 +57,15 @@ static void the_same_is_no_change_wherever_it_stands(void **state)
 static void services_come_go_and_change(void **state)
 {
     (void)state;
-    compare(A, A B, "+ service b, 1 instances\n");
+    compare(A, A B, "+ service b, 1 instance\n");
     compare(A B, B, "- service a: drained and stopped\n");
+    compare(A, A "service d { at 127.0.0.1:9; }", "+ service d, elsewhere\n");
+    compare(A, A "job k { run k; every 1h; }", "+ job k\n");
+    compare(A "job k { run k; every 1h; }", A, "- job k: a run of it is stopped\n");
+    compare(A "job k { run k; every 1h; }", A "job k { run k -x; every 1h; }",
+            "~ job k: its program changed; the next run is of the new one\n");
+    compare(A "job k { run k; every 1h; }", A "job k { run k; every 2h; }",
+            "~ job k: its settings\n");
     compare(A, "service a { run a -x; port 3000; }",
             "~ service a: its program changed; its instances are replaced\n");
     compare(A, "service a { run a; port 3000; instances 3; }",
@@ -172,8 +179,12 @@ static void what_a_reload_cannot_do_is_told(void **state)
             "! the cluster's quota: not before the cluster is restarted\n");
     compare(A, "gateway threads=3;" A, "! gateway threads=: not before the cluster is restarted\n");
     compare(A, "gateway connections=300;" A, "~ gateway: its bounds\n");
-    compare(A, "cache pages;" A, "~ gateway: its bounds\n");
-    compare("cache pages;" A, "cache pages memory=9m;" A, "~ gateway: its bounds\n");
+    compare(A, "cache pages;" A, "+ cache pages\n");
+    compare("cache pages;" A, A, "- cache pages: what it has is forgotten\n");
+    compare("cache pages;" A, "cache pages memory=9m;" A,
+            "~ cache pages: its bounds, or its disk\n");
+    compare("cache pages; cache b;" A, "cache b; cache pages;" A, "");
+    compare("cache pages;" A, "cache b;" A, "+ cache b\n- cache pages: what it has is forgotten\n");
     compare("cache pages;" A "listen 80 http { route /x -> a; }",
             "cache pages;" A "listen 80 http { route /x -> a { cache pages; } }",
             "~ listen tcp:80: where it leads, or how\n");

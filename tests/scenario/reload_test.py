@@ -120,7 +120,7 @@ def test_a_dry_run_tells_and_does_nothing(cluster, programs):
     cluster.wait_up(1)
     done = reload(cluster, web(programs, more="instances 2;") + web(programs, "b", 8401), "--dry-run")
     told = done.stdout + done.stderr
-    for line in ("+ service b, 1 instances", "~ service web: 2 instances, were 1",
+    for line in ("+ service b, 1 instance", "~ service web: 2 instances, were 1",
                  "- listen tcp:8080"):
         assert line in told, told
     assert cluster.status()["generation"] == 1 and clients.who(8080) == "web1"
