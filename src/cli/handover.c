@@ -147,6 +147,7 @@ static void guard_run(const struct handover_to *to, int old_fd, int pipe_fd, int
     setsid();
     if (guard_wait(pipe_fd, pidfd))
         _exit(EXIT_SUCCESS);
+    manager_watchdog_take();
     json_t *state = state_make(ENGINX_VERSION, to->count, to->descriptors, to->file);
     text_out(state, "failed", "the new executable ended, or did not serve in time");
     descriptor_out(state, "lock", to->lock_fd);

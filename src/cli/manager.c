@@ -70,6 +70,47 @@ void manager_phase(enum manager_phase phase, uint32_t generation, const char *st
     told.generation = generation;
 }
 
+/* ---- the watchdog ----------------------------------------------------------------------------
+ */
+
+static struct timer watchdog;
+
+/* Half of the time after which it takes us for hung; 0: it does not. */
+static uint64_t watchdog_period_ms(void)
+{
+    const char *period = getenv("WATCHDOG_USEC");
+    const char *whose = getenv("WATCHDOG_PID");
+    if (!period || (whose && strtoll(whose, NULL, 10) != getpid()))
+        return 0;
+    return strtoull(period, NULL, 10) / 1000 / 2;
+}
+
+static void watchdog_due(struct timer *timer)
+{
+    message_send("WATCHDOG=1");
+    manager_watchdog(timer->owner);
+}
+
+void manager_watchdog(struct loop *loop)
+{
+    uint64_t period_ms = watchdog_period_ms();
+    if (period_ms)
+        (void)timer_start(loop, &watchdog, period_ms, watchdog_due, loop);
+}
+
+void manager_watchdog_end(struct loop *loop)
+{
+    timer_stop(loop, &watchdog);
+}
+
+void manager_watchdog_take(void)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    if (getenv("WATCHDOG_PID"))
+        (void)setenv("WATCHDOG_PID", pid, 1);
+}
+
 void manager_main_process(pid_t pid)
 {
     char text[MESSAGE_BYTES_MAX];

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "event/loop.h"
+
 enum manager_phase {
     MANAGER_STARTING,
     MANAGER_READY,
@@ -19,3 +21,8 @@ enum manager_phase {
 void manager_phase(enum manager_phase phase, uint32_t generation, const char *status);
 /* Whose end is the service's end: the process that has to do with the manager's signals. */
 void manager_main_process(pid_t pid);
+/* Says from now on that the loop turns, as often as WATCHDOG_USEC asks for; nothing without it. */
+void manager_watchdog(struct loop *loop);
+void manager_watchdog_end(struct loop *loop);
+/* This process goes on in the place of the one that was to say so. */
+void manager_watchdog_take(void);

@@ -432,8 +432,10 @@ static int serving_run(struct serving *serving, const char *state)
     supervisor_reap(serving->supervisor); /* those that ended before the signal was watched */
     if (handover_of()->taken)
         error = timer_start(serving->loop, &serving->watch, HANDOVER_WATCH_MS, watch_over, serving);
+    manager_watchdog(serving->loop);
     if (!error)
         error = loop_run(serving->loop);
+    manager_watchdog_end(serving->loop);
     if (!error && (serving->back || serving->supervisor->upgrade_to)) {
         error = serving_hand_over(serving);
         signals_free(signals);

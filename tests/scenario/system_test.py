@@ -35,6 +35,15 @@ class Manager:
             if key in one and value in (None, one[key]):
                 return one
 
+    def forget(self):
+        """What was told so far."""
+        self.socket.setblocking(False)
+        try:
+            while True:
+                self.socket.recv(4096)
+        except BlockingIOError:
+            pass
+
 
 @pytest.fixture
 def manager(cluster):
@@ -92,6 +101,45 @@ def test_an_upgrade_is_guarded_by_another_main_process(cluster, manager, program
     assert any(one.get("READY") for one in manager.told[1:])
 
 
+def up_watched(cluster, pid, text):
+    """As a service manager starts it that expects to hear from its main process; pid: whom it names as that."""
+    cluster.environment["WATCHDOG_USEC"] = "200000"
+    binary = cluster.binary
+    cluster.binary = cluster.file("watched", f'#!/bin/sh\nWATCHDOG_PID={pid} exec {binary} "$@"\n', 0o755)
+    cluster.up(text)
+    cluster.binary = binary
+
+
+def test_a_watchdog_hears_from_whoever_goes_on(cluster, manager, programs):
+    """Also from the guard that follows an upgrade which failed."""
+    broken = cluster.file("broken", f'#!/bin/sh\ncase "$1" in --role) exec {cluster.binary} "$@" ;; esac\nexit 3\n', 0o755)
+    up_watched(cluster, "$$", text(programs))
+    manager.until("READY", "1")
+    manager.until("WATCHDOG", "1")
+    for one in cluster.instances().values():
+        assert "WATCHDOG" not in open(f"/proc/{one['pid']}/environ").read()
+    first = cluster.status()["pid"]
+    assert cluster.command("upgrade", "--binary", broken, check=False, timeout=60).returncode == 1
+    cluster.process = None  # another one than was started
+    second = cluster.wait(cluster.status, 10, "the guard's answer")["pid"]
+    assert second != first
+    manager.forget()
+    manager.until("WATCHDOG", "1")
+    os.kill(second, signal.SIGSTOP)
+    manager.forget()
+    with pytest.raises(TimeoutError):
+        manager.next(within=0.5)
+    os.kill(second, signal.SIGCONT)
+    manager.until("WATCHDOG", "1")
+
+
+def test_a_watchdog_of_another_process_hears_nothing(cluster, manager, programs):
+    up_watched(cluster, 1, text(programs, instances=1))
+    manager.until("READY", "1")
+    with pytest.raises(TimeoutError):
+        manager.next(within=0.5)
+
+
 def test_who_is_upgraded_and_stopped_at_once_stays_down(cluster, manager, programs):
     cluster.up(text(programs))
     manager.until("READY", "1")
@@ -136,7 +184,7 @@ def test_lines_to_the_journal_have_a_priority(cluster, programs):
         enginx.poll() is None and enginx.kill()
     lines = b"".join(iter(lambda: ours.recv(65536), b"")).decode().splitlines()
     ours.close()
-    assert all(re.match(r"<[3467]>\S+", line) for line in lines), lines
+    assert all(re.match(r"<[3467]>.*\S", line) for line in lines), lines
     assert any(line.startswith("<6>web.1: ") for line in lines), lines
     assert any(re.match(r"<[34]>enginx !: .*gone\.1", line) for line in lines), lines
 
