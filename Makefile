@@ -55,7 +55,7 @@ deb:
 	@tools/deb
 
 deb-test:
-	@tools/install build test deb
+	@tools/install build test deb deb-test
 	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/deb
 
 install: all

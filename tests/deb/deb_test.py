@@ -57,12 +57,17 @@ def test_it_has_what_it_should(packages):
     assert "Version: 1.0.0" in fields and "libssl3 (" in fields and "@" not in fields.split("Depends")[1].split("\n")[0]
 
 
+def test_lintian_finds_nothing_wrong(packages):
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", packages[0]], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout.strip(), done.stdout + done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a root of one's own needs root")
 def test_install_upgrade_remove_purge(packages):
     with tempfile.TemporaryDirectory() as top:
         done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "sh", "-c", SCRIPT, "sh", top,
                                *packages, INSIDE, ROOT / "tests/scenario/harness",
                                ROOT / "tests/scenario/programs"],
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=600)
     print(done.stdout, done.stderr)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "well"
