@@ -2,17 +2,40 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/scoped.h"
 #include "cli/preflight.h"
+#include "supervise/console.h"
 #include "supervise/loading.h"
+
+/* With a priority before each line, as sd-daemon(3) describes. */
+static void journal_print(const struct diagnostics *diagnostics)
+{
+    scoped_memory char *text = NULL;
+    size_t length = 0;
+    FILE *memory = open_memstream(&text, &length);
+    if (!memory)
+        return;
+    diagnostics_print(diagnostics, memory, false);
+    if (fclose(memory) != 0)
+        return;
+    int priority = diagnostics_errors(diagnostics) ? LOG_ERR : LOG_WARNING;
+    char *rest = text;
+    for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n"))
+        fprintf(stderr, "<%d>%s\n", priority, line);
+}
 
 static struct topology *said(struct topology *topology, struct diagnostics *diagnostics)
 {
-    if (diagnostics_errors(diagnostics) || diagnostics_warnings(diagnostics))
+    bool any = diagnostics_errors(diagnostics) || diagnostics_warnings(diagnostics);
+    if (any && console_is_journal(STDERR_FILENO))
+        journal_print(diagnostics);
+    else if (any)
         diagnostics_print(diagnostics, stderr, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
     else if (!topology)
         cli_fail("no memory");

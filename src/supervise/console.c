@@ -49,8 +49,7 @@ static int descriptor_reopen(int fd, bool *ret_owned)
     return fd;
 }
 
-/* Is it what systemd gave us for its journal? JOURNAL_STREAM has "device:inode" of that. */
-static bool descriptor_is_journal(int fd)
+bool console_is_journal(int fd)
 {
     char ours[64];
     struct stat stat;
@@ -69,7 +68,7 @@ struct console *console_new(struct loop *loop, int fd, bool colour)
         return NULL;
     console->loop = loop;
     console->colour = colour;
-    console->journal = descriptor_is_journal(fd);
+    console->journal = console_is_journal(fd);
     console->fd = descriptor_reopen(fd, &console->fd_owned);
     buffer_init(&console->waiting, CONSOLE_BYTES_MAX);
     return console;

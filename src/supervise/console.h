@@ -19,7 +19,9 @@ struct console *console_new(struct loop *loop, int fd, bool colour);
 /* Tries once more to write what waits, then frees. */
 void console_free(struct console *console);
 
-/* When the descriptor is systemd's journal (JOURNAL_STREAM), lines begin with their priority, as
+/* Is it what systemd gave us for its journal? JOURNAL_STREAM has "device:inode" of that. */
+bool console_is_journal(int fd);
+/* When the descriptor is systemd's journal, lines begin with their priority, as
  * sd-daemon(3) describes, instead of the time, which the journal knows itself.
  *
  * A line of an instance or of enginx itself (source "enginx"): "05:10:01.123 api.1   | text". The
