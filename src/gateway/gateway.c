@@ -25,6 +25,7 @@
 #include "gateway/sockets.h"
 #include "gateway/threads.h"
 #include "proc/message.h"
+#include "proc/report.h"
 #include "proc/role.h"
 #include "upstream/bans.h"
 #include "upstream/checker.h"
@@ -87,14 +88,19 @@ static void tell(enum message_kind kind, uint64_t number, const char *text)
         log_warn("not-told", "message=%s error=\"%s\"", message_name(kind), strerror(-error));
 }
 
-/* "TIME level role event …": the logger adds a time of its own. */
+/* "TIME level role event …": the logger adds a time of its own. Some are the supervisor's to tell,
+ * unless it is not there, or far behind. Any thread's. */
 static void log_send(void *context, enum log_level level, const char *line, size_t length)
 {
-    (void)context, (void)level;
+    (void)context;
+    struct message message;
+    /* One that drains has a successor, whose word counts. */
+    if (!gateway.draining && report_make(line, length, level, &message) &&
+        !message_send(ROLE_FD, PARTY_GATEWAY, &message))
+        return;
     const char *space = memchr(line, ' ', length);
     if (gateway.journal < 0 || !space)
         return;
-    struct message message;
     message_init(&message, MESSAGE_CHUNK, "enginx");
     message.bytes = space + 1;
     message.length = length - (size_t)(space + 1 - line);

@@ -66,6 +66,7 @@ static const struct rule rules[MESSAGE_KINDS] = {
     [MESSAGE_BREAKER] = {"breaker", PARTY_GATEWAY, PARTY_SUPERVISOR, true, false, 128},
     [MESSAGE_BANS] = {"bans", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
     [MESSAGE_BANNED] = {"banned", PARTY_GATEWAY, PARTY_SUPERVISOR, true, false, 256},
+    [MESSAGE_EVENT] = {"event", PARTY_GATEWAY, PARTY_SUPERVISOR, true, false, 1536},
     [MESSAGE_WAKE] = {"wake", PARTY_SUPERVISOR, PARTY_GATEWAY, false, true, 0},
 };
 

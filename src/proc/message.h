@@ -70,6 +70,8 @@ enum message_kind { /* the numbers go over the wire to a keeper of an older vers
                     MESSAGE_BANNED,  /* gateway → supervisor; name: a client, number: for so many
                                         seconds, and above 32 bits how many others were banned
                                         before without a message; bytes: why */
+                    MESSAGE_EVENT,   /* gateway → supervisor; name: of an event, number: enum
+                                        log_level, bytes: "key=value …" (proc/report.h) */
                     MESSAGE_KINDS,
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/scoped.h"
+#include "proc/report.h"
 #include "upstream/breaker.h"
 
 enum { GRACE_MS = 50 };
@@ -139,6 +140,8 @@ void front_heard(struct front *front, const struct message *message)
         breaker_heard(front, message);
     else if (message->kind == MESSAGE_BANNED)
         ban_heard(message);
+    else if (message->kind == MESSAGE_EVENT)
+        report_log(message); /* a newer gateway may know others: who takes over has its own */
     else if (message->kind == MESSAGE_PURGED)
         front_purge_heard(front, message->number);
     else

@@ -1,10 +1,17 @@
 """`enginx events`: what happens, in its order, as lines and as JSON; to who reads and who does not."""
 
+import base64
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
 
 from harness.processes import wait_for
 
@@ -135,3 +142,61 @@ def test_slow_reader(cluster, programs):
         assert lost > 1000
         ask(command="drain", service="web", instance=2)
         assert slow.next()["fields"]["to"] == "draining"
+
+
+KEY = {"kty": "EC", "crv": "P-256", "kid": "1", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+       "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}  # RFC 7517 A.1
+
+
+@pytest.fixture
+def elsewhere(network):
+    """A server that shows keys at /keys, and whose health a test sets."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response({"/healthz": server.health, "/keys": 200}.get(self.path, 404))
+            self.end_headers()
+            self.wfile.write(json.dumps({"keys": [KEY]}).encode())
+
+        def log_message(self, *ignored):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.2", 0), Handler)
+    server.health = 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.both_accounts
+def test_what_the_gateway_finds_out(cluster, elsewhere):
+    """Of servers that are not ours: with the address, and why; no line of it twice."""
+    at = f"127.0.0.2:{elsewhere.server_port}"
+    cluster.up(f"""
+        gateway threads=1;
+        service back {{ at {at}; check http /healthz every=50ms timeout=1s rise=1 fall=1; }}
+        service keys {{ at {at}; }}
+        listen 8080 http {{
+            route / -> back {{ auth jwt -> keys path=/keys; }}
+            route /lost -> back {{ auth jwt -> keys path=/lost; }}
+        }}""")
+    token = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=")
+                     for part in (b'{"alg":"ES256","kid":"1"}', b'{"exp":4000000000}', bytes(64)))
+    cluster.wait(cluster.status, 10, "an answer")
+    with Events(cluster, "-n", "1000") as events:
+        events.wait("remote-well", service="back", endpoint=at)
+        elsewhere.health = 503
+        events.wait("remote-ill", service="back", endpoint=at)
+        elsewhere.health = 200
+        events.wait("remote-well", 2, service="back", endpoint=at)
+        for path, status in (("/", 401), ("/lost", 503)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:8080{path}",
+                                                              headers={"Authorization": f"Bearer {token}"}))
+            assert refused.value.code == status
+        events.wait("jwks-fetched", keys=1)
+        events.wait("jwks-not-fetched", instead="503")
+        ill = next(one for one in events.seen if one["event"] == "remote-ill")
+        assert ill["level"] == "warn" and "503" in ill["fields"]["why"]
+    lines = (cluster.state / "log" / "enginx.log").read_text().splitlines()
+    assert len([line for line in lines if "remote-ill" in line]) == 1

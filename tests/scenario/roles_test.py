@@ -240,6 +240,9 @@ def test_redis_itself_is_asked(cluster):
     assert redis(7001, "REPLICAOF", "127.0.0.1", "7002") == "OK"
     cluster.wait(lambda: "role:slave" in redis(READS, "INFO", "replication"), 10, "the replica")
     cluster.wait(lambda: redis(WRITES, "SET", "key", "3") == "OK", 10, "writes to go to the new one")
+    events = cluster.command("events", "-n", "1000").stdout
+    for port, role in ((7001, "primary"), (7002, "replica"), (7002, "primary"), (7001, "replica")):
+        assert f"remote-role service=cache endpoint=127.0.0.1:{port} role={role} " in events
     assert redis(7002, "GET", "key") == "3"
     cluster.wait(lambda: redis(READS, "GET", "key") == "3", 10, "the old one to follow")
 

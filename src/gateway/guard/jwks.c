@@ -55,7 +55,8 @@ static void waits_tell(struct deferred *deferred)
 static void fetch_failed(struct source *source, const char *why)
 {
     if (!source->failing)
-        log_warn("jwks-not-fetched", "from=\"%s\" error=\"%s\" instead=\"%s\"", source->name, why,
+        log_warn("jwks-not-fetched", "from=\"%s\" worker=%u error=\"%s\" instead=\"%s\"",
+                 source->name, source->worker->number, why,
                  source->keys ? "the last one goes on" : "503");
     source->failing = true;
 }
@@ -69,8 +70,9 @@ static void set_take(struct source *source)
         fetch_failed(source, source->body ? why : "an empty answer");
         return;
     }
-    if (source->failing)
-        log_info("jwks-fetched", "from=\"%s\" keys=%zu", source->name, keys->count);
+    if (source->failing || !source->keys)
+        log_info("jwks-fetched", "from=\"%s\" worker=%u keys=%zu", source->name,
+                 source->worker->number, keys->count);
     source->failing = false;
     key_set_free(source->keys);
     source->keys = keys;
