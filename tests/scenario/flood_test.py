@@ -120,7 +120,6 @@ WRK = ["wrk", "-t2", "-c16", "-d1s", f"http://{HERE}:{PORT}/flood"]
 H2LOAD = ["h2load", "-n20000", "-c2", "-m50", f"http://{HERE}:{PORT}/flood"]
 
 
-@both_accounts
 @pytest.mark.parametrize("tool", [WRK, H2LOAD], ids=["wrk", "h2load"])
 def test_a_flood_of_requests(cluster, site, attacker, tool):
     site("flood requests=300/s ban=1h;")
@@ -271,6 +270,24 @@ def test_proxies_are_not_banned(cluster, site):
     assert status("127.0.0.9") is None
     assert set(bans(cluster)) == {"127.0.0.9", "127.0.0.7"}
     proxy.close()
+
+
+def test_whom_a_proxy_header_names_is_banned(cluster, site):
+    site(more=f"listen {TCP} tcp -> web {{ proxy-protocol 127.0.0.1/32; flood connections=2/h ban=1h; }}")
+
+    def through(client):
+        with socket.create_connection(("127.0.0.1", TCP), 10) as proxy:
+            try:
+                proxy.sendall(f"PROXY TCP4 {client} 127.0.0.1 1000 {TCP}\r\n".encode() +
+                              b"GET /whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return proxy.recv(100)[:12]
+            except ConnectionError:
+                return b""
+
+    answers = [through("127.0.0.9") for _ in range(4)]
+    assert answers == [b"HTTP/1.1 200"] * 2 + [b""] * 2
+    assert [through("127.0.0.8") for _ in range(2)] == [b"HTTP/1.1 200"] * 2, "the proxy is not"
+    assert set(bans(cluster)) == {"127.0.0.9"}
 
 
 def test_an_ipv6_client_is_its_network(cluster, site):
