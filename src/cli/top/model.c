@@ -149,13 +149,17 @@ static enum item_mood mood_of(const char *state, bool healthy)
     return strcmp(state, "failed") == 0 || strcmp(state, "backoff") == 0 ? ITEM_ILL : ITEM_CHANGING;
 }
 
-/* Why it is not well; else its role and what it says of itself; else how it ended the last time. */
+/* Why it is not well, or where it should be; else its role and what it says of itself; else how it
+ * ended the last time. */
 static const char *instance_note(const struct reading *reading, const json_t *object)
 {
     const char *reason = text_of(object, "reason");
     const char *role = text_of(object, "role"), *says = text_of(object, "status");
-    if (*reason)
-        return text_copy(reading, reason);
+    const char *step = text_of(object, "step");
+    if (*reason || *step)
+        return text_copy(reading, *reason ? reason : step);
+    if (json_is_true(json_object_get(object, "held")))
+        return "drained by hand";
     if (*role || *says)
         return arena_printf(reading->model->arena, "%s%s%s", role, *role && *says ? ": " : "",
                             says);

@@ -110,6 +110,21 @@ static void test_breakers(void **state)
     model_free(model);
 }
 
+static void test_steps_and_who_is_held(void **state)
+{
+    (void)state;
+    struct model *model =
+        model_of("{'services':[{'name':'a','instances':["
+                 "{'id':1,'state':'preparing','step':'before-start ./migrate'},"
+                 "{'id':2,'state':'finishing','step':'after-stop ./tell','reason':'it is scaled'},"
+                 "{'id':3,'state':'draining','held':true,'step':null,'status':'well'}]}]}",
+                 NULL, 1000);
+    assert_string_equal(model_find(model, ITEM_INSTANCE, "a.1")->note, "before-start ./migrate");
+    assert_string_equal(model_find(model, ITEM_INSTANCE, "a.2")->note, "it is scaled");
+    assert_string_equal(model_find(model, ITEM_INSTANCE, "a.3")->note, "drained by hand");
+    model_free(model);
+}
+
 static void test_rates(void **state)
 {
     (void)state;
@@ -234,10 +249,15 @@ static void test_steps_of_sorting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),       cmocka_unit_test(test_breakers),
-        cmocka_unit_test(test_rates),         cmocka_unit_test(test_strange_answers),
-        cmocka_unit_test(test_orders),        cmocka_unit_test(test_filter),
-        cmocka_unit_test(test_folding_stays), cmocka_unit_test(test_steps_of_sorting),
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_breakers),
+        cmocka_unit_test(test_steps_and_who_is_held),
+        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_strange_answers),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_folding_stays),
+        cmocka_unit_test(test_steps_of_sorting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
