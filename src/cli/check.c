@@ -6,6 +6,17 @@
 #include "cli/load.h"
 #include "supervise/explain.h"
 
+static void fine_print(const char *file, const struct topology *topology)
+{
+    size_t jobs = 0;
+    for (size_t i = 0; i < topology->service_count; i++)
+        jobs += topology->services[i].job != NULL;
+    printf("%s: cluster %s, %zu services, ", file, topology->name, topology->service_count - jobs);
+    if (jobs)
+        printf("%zu jobs, ", jobs);
+    printf("%zu listeners: fine\n", topology->listener_count);
+}
+
 int command_check(const struct cli *cli)
 {
     bool explain = false;
@@ -19,8 +30,7 @@ int command_check(const struct cli *cli)
     struct topology *topology = load_topology(&own, file, &bundle);
     if (!topology)
         return CLI_USAGE;
-    printf("%s: cluster %s, %zu services, %zu listeners: fine\n", file, topology->name,
-           topology->service_count, topology->listener_count);
+    fine_print(file, topology);
     if (explain)
         explain_print(topology, own.cgroup, stdout);
     topology_free(topology);

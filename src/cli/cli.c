@@ -28,7 +28,7 @@ static const struct command {
      "watch services and instances; drain, restart, roll and scale them by keys"},
     {"graph", command_graph, "[FILE] [--format text|dot|svg]",
      "draw what leads where: of a file, or of what runs"},
-    {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N]]", "what the programs print"},
+    {"logs", command_logs, "[-f] [-n LINES] [SERVICE[.N] | JOB]", "what the programs print"},
     {"events", command_events, "[--json] [-f] [-n N]",
      "what happened: instances, services, reloads, upgrades; as it happens with -f"},
     {"scale", command_scale, "SERVICE=N", "change how many instances a service has"},
@@ -38,7 +38,7 @@ static const struct command {
      "SERVICE [surge=N] [unavailable=N] [within=T] [pause=T] [watch=T] [errors=P%] [canary=P% "
      "[step=T]]",
      "replace its instances by new ones without a gap; back, when they are not good enough"},
-    {"job", command_job, "run NAME", "run a job now, and wait for its end"},
+    {"job", command_job, "run JOB", "run a job now, and wait for its end"},
     {"reload", command_reload, "[FILE] [--dry-run] [--wait]",
      "take a changed file into use; what did not change does not notice"},
     {"purge", command_purge, "[--cache NAME] HOST/PATH | HOST/PATH* | tag=TAG,… | all",

@@ -34,7 +34,7 @@ struct completion {
     const struct cli *cli; /* with what the line says of the cluster */
     const char *current;
     const char *command, *usage; /* NULL: none yet */
-    json_t *services;            /* asked for once; NULL: not yet, or nobody answers */
+    json_t *status;              /* asked for once; NULL: not yet, or nobody answers */
 };
 
 static void offer(const struct completion *completion, const char *word, const char *says)
@@ -103,21 +103,21 @@ static void cluster_offer(void *owner, const char *name)
     offer(owner, name, "a cluster that runs");
 }
 
-static json_t *services_of(struct completion *completion)
+/* "services" or "jobs" of its status. */
+static json_t *list_of(struct completion *completion, const char *key)
 {
     char state[PLACE_BYTES], why[256];
-    if (completion->services || place_find(completion->cli, state) != CLI_OK)
-        return completion->services;
+    if (completion->status || place_find(completion->cli, state) != CLI_OK)
+        return json_object_get(completion->status, key);
     alarm(PATIENCE_S); /* a shell must not hang on a cluster that does */
     int fd = control_connect(state);
     json_t *answer = fd < 0 ? NULL
                             : control_ask(fd, json_pack("{s:s}", "command", "status"), NULL, NULL,
                                           why, sizeof why);
     alarm(0);
-    completion->services =
-        json_incref(json_object_get(json_object_get(answer, "status"), "services"));
+    completion->status = json_incref(json_object_get(answer, "status"));
     json_decref(answer);
-    return completion->services;
+    return json_object_get(completion->status, key);
 }
 
 /* "web", "web=", "web.1" …, as the operand's name asks. */
@@ -126,7 +126,7 @@ static void services_offer(struct completion *completion, const char *ending, bo
     size_t i, j;
     json_t *service, *instance;
     char word[512];
-    json_array_foreach (services_of(completion), i, service) {
+    json_array_foreach (list_of(completion, "services"), i, service) {
         const char *name = json_string_value(json_object_get(service, "name"));
         snprintf(word, sizeof word, "%s%s", name ? name : "", ending ? ending : "");
         if (ending)
@@ -137,6 +137,16 @@ static void services_offer(struct completion *completion, const char *ending, bo
                      (int)json_integer_value(json_object_get(instance, "id")));
             offer(completion, word, state ? state : "an instance");
         }
+    }
+}
+
+static void jobs_offer(struct completion *completion)
+{
+    size_t i;
+    json_t *job;
+    json_array_foreach (list_of(completion, "jobs"), i, job) {
+        const char *name = json_string_value(json_object_get(job, "name"));
+        offer(completion, name ? name : "", "a job");
     }
 }
 
@@ -213,10 +223,20 @@ static void value_offer(struct completion *completion, const char *name)
         services_offer(completion, "", false);
     else if (strncmp(name, "SERVICE[.N", 10) == 0)
         services_offer(completion, "", true);
+    else if (strcmp(name, "JOB") == 0)
+        jobs_offer(completion);
     else if (strcmp(name, "COLUMN") == 0)
         columns_offer(completion);
     else if (islower((unsigned char)name[0]))
         choices_offer(completion, name);
+}
+
+/* The word that the usage begins with, as in "run JOB": what follows it is its value, as an
+ * option's. */
+static bool verb_of(const char *usage, char verb[TOKEN_BYTES])
+{
+    return usage && token_next(usage, verb) && islower((unsigned char)verb[0]) &&
+           !strchr(verb, '=');
 }
 
 /* The operands of the command's usage; all of the first place but what follows an option. */
@@ -269,7 +289,7 @@ int command_complete(const struct cli *cli)
     if (cli->argc < 3 || strcmp(cli->argv[1], "--") != 0)
         return CLI_USAGE;
     struct completion completion = {.cli = &line, .current = cli->argv[cli->argc - 1]};
-    char value[TOKEN_BYTES];
+    char value[TOKEN_BYTES], verb[TOKEN_BYTES];
     int operands = 0;
     line_read(&completion, &line, cli->argc - 3, cli->argv + 2, &operands, value);
     if (strcmp(value, "NAME") == 0)
@@ -282,12 +302,14 @@ int command_complete(const struct cli *cli)
         options_offer(&completion, further_of(completion.command), true);
     } else if (!completion.command)
         commands_offer(&completion);
+    else if (operands == 0 && verb_of(completion.usage, verb))
+        offer(&completion, verb, "what to do");
     else if (operands == 0)
         operands_offer(&completion);
     else if (strcmp(completion.command, "run") == 0)
         printf(":files\n");
     else
         options_offer(&completion, completion.usage, false);
-    json_decref(completion.services);
+    json_decref(completion.status);
     return CLI_OK;
 }

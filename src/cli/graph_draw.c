@@ -46,15 +46,20 @@ void graph_draw_text(const struct graph *graph, FILE *out)
     static const struct {
         enum graph_kind kind;
         const char *title;
-    } parts[] = {{GRAPH_LISTENER, "listeners"}, {GRAPH_SERVICE, "services"}};
+    } parts[] = {{GRAPH_LISTENER, "listeners"}, {GRAPH_SERVICE, "services"}, {GRAPH_JOB, "jobs"}};
     fputs("cluster ", out);
     text_put(graph->name, out);
     fputs(graph->live ? ", as it runs\n" : "\n", out);
     for (size_t part = 0; part < sizeof parts / sizeof parts[0]; part++) {
-        fprintf(out, "\n%s\n", parts[part].title);
-        for (size_t i = 0; i < graph->node_count; i++)
-            if (graph->nodes[i].kind == parts[part].kind)
-                node_text(graph, i, out);
+        bool titled = false;
+        for (size_t i = 0; i < graph->node_count; i++) {
+            if (graph->nodes[i].kind != parts[part].kind)
+                continue;
+            if (!titled)
+                fprintf(out, "\n%s\n", parts[part].title);
+            titled = true;
+            node_text(graph, i, out);
+        }
     }
 }
 
@@ -74,6 +79,7 @@ static void node_dot(const struct graph *graph, size_t number, FILE *out)
 {
     static const char *const shapes[] = {[GRAPH_LISTENER] = "cds",
                                          [GRAPH_SERVICE] = "box",
+                                         [GRAPH_JOB] = "hexagon",
                                          [GRAPH_REMOTE] = "ellipse",
                                          [GRAPH_ANSWER] = "note"};
     static const char *const fills[] = {

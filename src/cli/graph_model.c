@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "topology/job_text.h"
 #include "topology/site.h"
 
 enum { GRAPH_BYTES_MAX = 256 * 1024 * 1024 };
@@ -116,6 +117,15 @@ static void remotes_add(struct drawing *drawing, const struct service *service)
              node_add(drawing, GRAPH_REMOTE, text, drawing->graph->nodes[from].column + 1), NULL);
 }
 
+static void job_lines(struct drawing *drawing, const struct service *service)
+{
+    char text[JOB_TEXT_BYTES];
+    size_t node = drawing->services[service->index];
+    line_add(drawing, node, job_text_times(service->job, text));
+    if (*job_text_bounds(service->job, text))
+        line_add(drawing, node, text);
+}
+
 static void service_lines(struct drawing *drawing, const struct service *service)
 {
     char text[96];
@@ -211,16 +221,20 @@ static void services_add(struct drawing *drawing)
     const struct topology *topology = drawing->topology;
     const unsigned *columns = columns_of(drawing->graph->arena, topology);
     for (size_t i = 0; i < topology->service_count; i++) {
+        const struct service *service = &topology->services[i];
         drawing->services[i] = SIZE_MAX;
-        if (!topology->services[i].absent)
-            drawing->services[i] =
-                node_add(drawing, GRAPH_SERVICE, topology->services[i].name, columns[i]);
+        if (!service->absent)
+            drawing->services[i] = node_add(drawing, service->job ? GRAPH_JOB : GRAPH_SERVICE,
+                                            service->name, columns[i]);
     }
     for (size_t i = 0; i < topology->service_count; i++) {
         const struct service *service = &topology->services[i];
         if (service->absent)
             continue;
-        service_lines(drawing, service);
+        if (service->job)
+            job_lines(drawing, service);
+        else
+            service_lines(drawing, service);
         for (size_t j = 0; j < service->uses_count; j++)
             edge_add(drawing, drawing->services[i], drawing->services[service->uses[j]], NULL)
                 ->uses = true;
@@ -324,14 +338,36 @@ static void service_live(struct drawing *drawing, const json_t *service)
     }
 }
 
+/* Since when it runs, or its next time; how the last run ended. */
+static void job_live(struct drawing *drawing, const json_t *job)
+{
+    struct arena *arena = drawing->graph->arena;
+    const char *name = text_in(job, "name"), *next = text_in(job, "next");
+    const json_t *last = json_array_get(json_object_get(job, "history"), 0);
+    size_t number = node_find(drawing->graph, GRAPH_JOB, name);
+    if (number == SIZE_MAX)
+        number = node_add(drawing, GRAPH_JOB, name, 1);
+    if (json_is_true(json_object_get(job, "running")))
+        line_add(drawing, number, arena_printf(arena, "runs since %s", text_in(job, "since")));
+    else if (*next)
+        line_add(drawing, number, arena_printf(arena, "next %s", next));
+    if (!last)
+        return;
+    line_add(drawing, number, arena_printf(arena, "last %s", text_in(last, "exit")));
+    drawing->graph->nodes[number].mood =
+        json_is_true(json_object_get(last, "ok")) ? GRAPH_WELL : GRAPH_ILL;
+}
+
 static void status_add(struct drawing *drawing, const json_t *status)
 {
     size_t index;
-    json_t *service;
+    json_t *service, *job;
     drawing->graph->name = arena_strdup(drawing->graph->arena, text_in(status, "cluster"));
     drawing->graph->live = true;
     json_array_foreach (json_object_get(status, "services"), index, service)
         service_live(drawing, service);
+    json_array_foreach (json_object_get(status, "jobs"), index, job)
+        job_live(drawing, job);
 }
 
 /* ---- from beginning to end ------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 enum graph_kind {
     GRAPH_LISTENER,
     GRAPH_SERVICE,
+    GRAPH_JOB,
     GRAPH_REMOTE, /* `at HOST:PORT`: somebody else's server */
     GRAPH_ANSWER, /* what enginx answers itself: files, redirects, texts, metrics */
 };

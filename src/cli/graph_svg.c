@@ -24,6 +24,7 @@ static const char *const fills[] = {
     [GRAPH_UNKNOWN] = "#f4f4f4", [GRAPH_WELL] = "#d8f0d8", [GRAPH_ILL] = "#f8d8d0"};
 static const char *const strokes[] = {[GRAPH_LISTENER] = "#3060a0",
                                       [GRAPH_SERVICE] = "#404040",
+                                      [GRAPH_JOB] = "#803080",
                                       [GRAPH_REMOTE] = "#806030",
                                       [GRAPH_ANSWER] = "#707070"};
 

@@ -102,6 +102,36 @@ static void what_runs_needs_no_file(void **state)
     graph_free(graph);
 }
 
+static void jobs_are_no_services(void **state)
+{
+    (void)state;
+    struct topology *topology = good("cluster shop;\n"
+                                     "service db { run /bin/db; port 8002; }\n"
+                                     "job mail { run /bin/mail; every 1m; timeout 30s; uses db; }\n"
+                                     "job load { run /bin/load; }\n");
+    json_t *status = json_pack("{s:[{s:s, s:b, s:s, s:[{s:b, s:s}]}, {s:s, s:b, s:s}]}", "jobs",
+                               "name", "mail", "running", 0, "next", "2026-01-02T03:04:05Z",
+                               "history", "ok", 0, "exit", "exited with status 3", "name", "load",
+                               "running", 1, "since", "2026-01-01T00:00:00Z");
+    struct graph *graph = graph_new(topology, status);
+    topology_free(topology);
+    json_decref(status);
+    assert_int_equal(graph->node_count, 3);
+    const struct graph_node *mail = node_of(graph, GRAPH_JOB, "mail");
+    assert_int_equal(mail->line_count, 4);
+    assert_string_equal(mail->lines[0], "every 1m");
+    assert_string_equal(mail->lines[1], "timeout 30s");
+    assert_string_equal(mail->lines[2], "next 2026-01-02T03:04:05Z");
+    assert_string_equal(mail->lines[3], "last exited with status 3");
+    assert_int_equal(mail->mood, GRAPH_ILL);
+    assert_true(edge_of(graph, mail, node_of(graph, GRAPH_SERVICE, "db"))->uses);
+    const struct graph_node *load = node_of(graph, GRAPH_JOB, "load");
+    assert_string_equal(load->lines[0], "when it is asked for");
+    assert_string_equal(load->lines[1], "runs since 2026-01-01T00:00:00Z");
+    assert_int_equal(load->mood, GRAPH_UNKNOWN);
+    graph_free(graph);
+}
+
 static void many_routes_are_counted(void **state)
 {
     (void)state;
@@ -156,7 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_nodes_and_edges), cmocka_unit_test(what_runs_is_shown),
         cmocka_unit_test(what_runs_needs_no_file),   cmocka_unit_test(many_routes_are_counted),
-        cmocka_unit_test(names_are_escaped),
+        cmocka_unit_test(names_are_escaped),         cmocka_unit_test(jobs_are_no_services),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(said);

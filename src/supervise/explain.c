@@ -9,6 +9,7 @@
 #include "kernel/sockets.h"
 #include "steering/steering.h"
 #include "topology/addresses.h"
+#include "topology/job_text.h"
 #include "topology/links.h"
 
 enum { TARGETS_SHOWN_MAX = 8 }; /* of a listener with many routes */
@@ -158,6 +159,17 @@ static void remotes_print(const struct service *service, FILE *out)
     fputc('\n', out);
 }
 
+static void job_print(const struct topology *topology, const struct service *service, FILE *out)
+{
+    char times[JOB_TEXT_BYTES], bounds[JOB_TEXT_BYTES];
+    job_text_bounds(service->job, bounds);
+    fprintf(out, "job        %s: %s%s%s", service->name, job_text_times(service->job, times),
+            *bounds ? ", " : "", bounds);
+    for (size_t i = 0; i < service->uses_count; i++)
+        fprintf(out, "%s %s", i ? "," : ", uses", topology->services[service->uses[i]].name);
+    fputc('\n', out);
+}
+
 static void service_print(const struct service *service, const struct trial *trial,
                           const struct listener *first, uint32_t home, FILE *out)
 {
@@ -234,11 +246,16 @@ static void parts_print(const struct topology *topology, const struct trial *tri
     for (uint32_t i = 0; i < topology->service_count; i++) {
         size_t count;
         const uint32_t *list = links_of(links, i, &count);
+        if (topology->services[i].job)
+            continue;
         service_print(&topology->services[i], trial, count ? &topology->listeners[list[0]] : NULL,
                       homes[i], out);
     }
     for (uint32_t i = 0; i < topology->listener_count; i++)
         listener_print(topology, links, i, trial, out);
+    for (uint32_t i = 0; i < topology->service_count; i++)
+        if (topology->services[i].job)
+            job_print(topology, &topology->services[i], out);
     links_free(links);
 }
 

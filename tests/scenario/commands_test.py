@@ -67,6 +67,20 @@ def test_check(cluster, programs):
     assert "direct" in said and "web" in said
 
 
+def test_check_tells_jobs_from_services(cluster):
+    path = cluster.configure("""
+        service store { run /bin/sleep 9; port 8000; }
+        job backup { run /bin/true; at 03:00; timeout 90s; uses store; }
+        job mail { run /bin/true; every 1m; overlap queue; }
+        job migrate { run /bin/true; }""")
+    said = cluster.command("check", path, "--explain").stdout.splitlines()
+    assert said[0].endswith("1 services, 3 jobs, 0 listeners: fine")
+    assert said[-3:] == ["job        backup: at 03:00, timeout 90s, uses store",
+                         "job        mail: every 1m, overlap queue",
+                         "job        migrate: when it is asked for"]
+    assert sum(line.startswith("service ") for line in said) == 1
+
+
 def test_help_and_version(cluster):
     assert re.match(r"enginx \d+\.\d+\.\d+", cluster.command("version").stdout)
     text = cluster.command("help").stdout

@@ -74,12 +74,18 @@ def test_commands_options_and_directives(complete):
 
 
 def test_services_of_the_cluster_that_runs(complete, cluster, programs):
-    cluster.up(f"service web {{ run {programs.python('web')}; port 8000; instances 2; }}")
+    cluster.up(f"""service web {{ run {programs.python('web')}; port 8000; instances 2; }}
+                   job mail {{ run /bin/true; at 03:00; }}
+                   job migrate {{ run /bin/true; }}""")
     cluster.wait_up(2)
     here = f"-c {cluster.name} --state {cluster.state} "
     assert {"web", "web.1", "web.2"} <= set(complete(here + "logs w"))
     assert "web=" in complete(here + "scale w")
     assert "web.2" in complete(here + "drain web.")
+    assert "run" in complete(here + "job ") and "mail" not in complete(here + "job ")
+    offered = complete(here + "job run m")
+    assert {"mail", "migrate"} <= set(offered) and "web" not in offered
+    assert {"mail", "migrate"} <= set(complete(here + "logs m"))
 
 
 def test_files_and_directories(complete, cluster):
