@@ -48,6 +48,12 @@ static struct place place_of(struct looking *looking, const struct service *serv
                           .length = spot->length};
 }
 
+/* As the file calls it. */
+static const char *kind_of(const struct service *service)
+{
+    return service->job ? "job" : "service";
+}
+
 static void user_check(struct looking *looking, const struct service *service)
 {
     struct spawn_user user;
@@ -58,17 +64,17 @@ static void user_check(struct looking *looking, const struct service *service)
     struct place place = place_of(looking, service, &service->user_at);
     if (error == -ENOENT)
         diagnostics_add(looking->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                        "service %s: there is no user `%s` on this machine", service->name,
-                        service->user);
+                        "%s %s: there is no user `%s` on this machine", kind_of(service),
+                        service->name, service->user);
     else if (error)
         diagnostics_add(looking->diagnostics, DIAGNOSTIC_ERROR, &place, NULL,
-                        "service %s: user `%s`, group `%s`: %s", service->name, service->user,
-                        service->group ? service->group : "-", strerror(-error));
+                        "%s %s: user `%s`, group `%s`: %s", kind_of(service), service->name,
+                        service->user, service->group ? service->group : "-", strerror(-error));
     else
         diagnostics_add(looking->diagnostics, DIAGNOSTIC_ERROR, &place,
                         "start enginx as root, or leave `user` out",
-                        "service %s: only root can start a program as user `%s`", service->name,
-                        service->user);
+                        "%s %s: only root can start a program as user `%s`", kind_of(service),
+                        service->name, service->user);
 }
 
 /* The folder that it runs in; NULL: that is not there, or known only when it starts. */
@@ -84,7 +90,7 @@ static const char *directory_check(struct looking *looking, const struct service
         return NULL;
     struct place place = place_of(looking, service, &service->directory_at);
     diagnostics_add(looking->diagnostics, DIAGNOSTIC_WARNING, &place, NULL,
-                    "service %s: there is no folder `%s`", service->name, directory);
+                    "%s %s: there is no folder `%s`", kind_of(service), service->name, directory);
     return NULL;
 }
 
@@ -124,7 +130,7 @@ static void program_check(struct looking *looking, const struct service *service
         return;
     struct place place = place_of(looking, service, &service->program_at);
     diagnostics_add(looking->diagnostics, DIAGNOSTIC_WARNING, &place, NULL,
-                    "service %s: the program `%s` %s", service->name, program,
+                    "%s %s: the program `%s` %s", kind_of(service), service->name, program,
                     error == -EISDIR   ? "is a folder"
                     : error == -EACCES ? "is not executable"
                     : slash            ? "is not there"

@@ -79,6 +79,8 @@ def test_check_tells_jobs_from_services(cluster):
                          "job        mail: every 1m, overlap queue",
                          "job        migrate: when it is asked for"]
     assert sum(line.startswith("service ") for line in said) == 1
+    path = cluster.configure("job lost { run ./nowhere; }")
+    assert "job lost: the program `./nowhere` is not there" in cluster.command("check", path).stderr
 
 
 def test_help_and_version(cluster):
