@@ -4,8 +4,10 @@ Bodies byte for byte, many streams, and none cut by a reload, a drain or the dea
 import hashlib
 import json
 import os
+import random
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,8 +21,8 @@ from tls_test import identity
 
 PLAIN, SECURE = 8080, 8443
 
-ECHO = '''
-import hashlib, http.server, os, socketserver, time
+ECHO = r'''
+import hashlib, http.server, os, random, socketserver, time
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -35,7 +37,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         words = self.path.strip("/").split("/")
         if words[0] == "slow":
             time.sleep(float(words[1]))
-        self.answer(b"0123456789abcdef" * int(words[1]) if words[0] == "body" else os.environ["WHO"].encode())
+        if words[0] == "body":
+            self.answer(random.Random(int(words[1])).randbytes(int(words[1])))
+        elif words[0] in ("chunks", "rest"):
+            self.parts(words[0] == "chunks", random.Random(int(words[1])).randbytes(int(words[1])))
+        else:
+            self.answer(os.environ["WHO"].encode())
+
+    def parts(self, chunked, body):
+        self.send_response(200)
+        self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
+        self.end_headers()
+        while body:
+            part, body = body[:100_000], body[100_000:]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
 
     def do_POST(self):
         digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", -1))
@@ -115,7 +132,51 @@ def test_bodies_arrive_as_they_were_sent(front, cluster, way):
     expected = hashlib.sha256(sent).hexdigest()
     assert curl(way, "/up", "--data-binary", f"@{file}") == expected
     assert curl(way, "/up", "-X", "POST", "-T", str(file), "-H", "Content-Length:") == expected
-    assert curl(way, "/body/1000000", binary=True) == b"0123456789abcdef" * 1_000_000
+    assert curl(way, "/body/16000000", binary=True) == random.Random(16_000_000).randbytes(16_000_000)
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def side_by_side(way, paths, window):
+    """Their bodies, all asked for at once on one connection, with that window each."""
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", SECURE if way == "tls" else PLAIN), timeout=20) as connection:
+        if way == "tls":
+            connection = context.wrap_socket(connection)
+        encoder, bodies, left = hpack.Encoder(), {}, set()
+        sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4" + window.to_bytes(4, "big"))
+        sent += frame(8, 0, 0, ((1 << 31) - 65536).to_bytes(4, "big"))
+        for stream, path in enumerate(paths):
+            sent += frame(1, 5, 2 * stream + 1, encoder.encode([(":method", "GET"), (":scheme", "http"),
+                                                                (":authority", "x"), (":path", path)]))
+            left.add(2 * stream + 1)
+            bodies[2 * stream + 1] = b""
+        connection.sendall(sent)
+        came = connection.makefile("rb")
+        while left:
+            head = came.read(9)
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = came.read(int.from_bytes(head[:3], "big"))
+            assert kind not in (3, 7), head + payload
+            if kind == 0 and payload:
+                bodies[stream] += payload
+                connection.sendall(frame(8, 0, stream, len(payload).to_bytes(4, "big")))
+            if kind in (0, 1) and flags & 1:
+                left.remove(stream)
+        return list(bodies.values())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_large_bodies_side_by_side_are_not_mixed(front, way):
+    """Sent from where they were read to, many of them in one write; windows large and small."""
+    front(count=1)
+    wanted = [(kind, size) for kind in ("body", "chunks", "rest") for size in (65536, 400_001, 3_000_000)]
+    for window in (1 << 24, 5000):
+        bodies = side_by_side(way, [f"/{kind}/{size}" for kind, size in wanted], window)
+        for (kind, size), body in zip(wanted, bodies):
+            assert body == random.Random(size).randbytes(size), (kind, size, window)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -148,7 +209,7 @@ def test_the_access_log_tells_the_protocol(front, cluster):
 def test_many_streams(front, way):
     front()
     assert h2load("-n", 4000, "-c", 4, "-m", 100, way=way) == (4000, 0)
-    assert h2load("-n", 60, "-c", 2, "-m", 30, way=way, path="/body/20000") == (60, 0)
+    assert h2load("-n", 60, "-c", 2, "-m", 30, way=way, path="/body/320000") == (60, 0)
 
 
 def test_a_reload_cuts_no_stream(front, cluster):
@@ -191,8 +252,6 @@ def test_a_listener_that_goes_says_goodbye(front, cluster):
 
 def reader(path):
     """A connection that asks for the path, with windows as wide as they can be: what it does not read waits in TCP."""
-    def frame(kind, flags, stream, payload):
-        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
     connection.settimeout(10)
@@ -208,7 +267,7 @@ def test_a_client_that_stops_reading(front):
     """It is cut when its time is over; one that is only slow gets everything."""
     size = 20 << 20
     front(block="timeout send=1s;")
-    with reader(f"/body/{size // 16}") as stopped, reader(f"/body/{size // 16}") as slow:
+    with reader(f"/body/{size}") as stopped, reader(f"/body/{size}") as slow:
         length = 0
         until = time.monotonic() + 3
         while time.monotonic() < until:

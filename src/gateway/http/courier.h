@@ -46,6 +46,11 @@ struct courier_calls {
     size_t (*response)(void *owner, const struct head *head, const char *bytes, size_t length,
                        bool last);
     size_t (*body)(void *owner, const char *bytes, size_t length, bool last);
+    /* Where the next bytes of the body may be put at once, instead of being given to `body`, which
+     * hears only of its end: how many have room; 0: none now, until `more`; -1: they must be given.
+     * Then, before anything else is called: so many were put there. NULL: never. */
+    ssize_t (*place)(void *owner, char **ret_bytes);
+    void (*placed)(void *owner, size_t length);
     /* Large bodies: may they go by a pipe; then: as codec.splice. */
     bool (*splices)(void *owner);
     ssize_t (*splice)(void *owner, int pipe_fd, size_t length);

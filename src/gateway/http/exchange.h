@@ -70,6 +70,12 @@ struct codec {
     ssize_t (*respond)(struct exchange *exchange, const struct response_head *head,
                        const char *bytes, size_t length, bool last);
     ssize_t (*write)(struct exchange *exchange, const char *bytes, size_t length, bool last);
+    /* Where the next bytes of the body may be put instead of being given to `write`: how many have
+     * room; 0: none now, `response_room` will be called; -1: they must be written. Then, before
+     * anything else is called: so many were put there. The last ones are followed by an empty
+     * `write`. NULL: always -1. */
+    ssize_t (*place)(struct exchange *exchange, char **ret_bytes);
+    void (*placed)(struct exchange *exchange, size_t length);
     /* The end of a body whose last bytes were written before; trailer fields. */
     void (*end)(struct exchange *exchange, const struct field *trailers, uint32_t count);
     /* The response cannot be finished: cut it so that the client notices. */
@@ -198,6 +204,9 @@ void exchange_request_more(struct exchange *exchange);
 void exchange_release(struct exchange *exchange);
 
 void exchange_interim(struct exchange *exchange, const struct response_head *head);
+/* As codec.place. */
+ssize_t exchange_place(struct exchange *exchange, char **ret_bytes);
+void exchange_placed(struct exchange *exchange, size_t length);
 bool exchange_splices(struct exchange *exchange);
 ssize_t exchange_splice(struct exchange *exchange, int pipe_fd, size_t length);
 bool exchange_sends_files(struct exchange *exchange);

@@ -220,6 +220,19 @@ void exchange_interim(struct exchange *exchange, const struct response_head *hea
     exchange->codec->interim(exchange, head);
 }
 
+ssize_t exchange_place(struct exchange *exchange, char **ret_bytes)
+{
+    if (exchange->filters || !exchange->codec->place)
+        return -1;
+    return exchange->codec->place(exchange, ret_bytes);
+}
+
+void exchange_placed(struct exchange *exchange, size_t length)
+{
+    exchange->codec->placed(exchange, length);
+    exchange->bytes_out += length;
+}
+
 bool exchange_splices(struct exchange *exchange)
 {
     return !exchange->filters && exchange->codec->splices && exchange->codec->splices(exchange);

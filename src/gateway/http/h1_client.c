@@ -200,6 +200,13 @@ static void client_ready(struct stream *stream, unsigned events)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+void client_held_drop(struct h1_client *client)
+{
+    free(client->held);
+    client->held = NULL;
+    client->held_from = client->held_length = 0;
+}
+
 static void client_drop(struct h1_client *client)
 {
     client->dead = true;
@@ -409,7 +416,7 @@ static struct stream *client_upgrade(struct courier *courier, struct slice *ret_
     struct h1_client *client = h1_client_of(courier);
     client->deadline_ms = UINT64_MAX;
     client->upgraded = true;
-    *ret_ahead = (struct slice){client->held, client->held_length};
+    *ret_ahead = (struct slice){client->held + client->held_from, client->held_length};
     return &client->stream;
 }
 
@@ -480,9 +487,7 @@ static ssize_t client_send(struct courier *courier, const struct courier_piece *
 static void client_tunnel(struct courier *courier, uint32_t idle_ms)
 {
     struct h1_client *client = h1_client_of(courier);
-    free(client->held);
-    client->held = NULL;
-    client->held_length = 0;
+    client_held_drop(client);
     client->state = CLIENT_BODY;
     client->body = BODY_CLOSE;
     client->tunnel = true;

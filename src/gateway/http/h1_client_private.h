@@ -2,6 +2,7 @@
  *   h1_client.c           its life: connecting, the pool, deadlines, sending
  *   h1_client_response.c  what comes: heads, bodies
  *   h1_client_splice.c    large bodies past user space
+ *   h1_client_place.c     bodies that are read to where they are sent from
  *   fcgi_client.c         FastCGI's records taken off what comes */
 #pragma once
 
@@ -36,8 +37,8 @@ struct h1_client {
     struct h1_output output;
     struct courier_times times;
     struct taking taking; /* while it `takes` */
-    char *held;           /* read, not consumed */
-    uint32_t held_length;
+    char *held;           /* read, not consumed: held_length bytes, from held_from on */
+    uint32_t held_from, held_length;
     uint32_t scanned; /* HEAD: see h1_head_end; BODY: bytes of `held` that are decoded already */
     uint32_t keep_ms; /* what the endpoint says (Keep-Alive: timeout=); UINT32_MAX: nothing */
     uint8_t state;    /* enum h1_client_state */
@@ -92,5 +93,10 @@ void client_read(struct h1_client *client);
 /* Of the courier. */
 void client_more(struct courier *courier);
 uint32_t client_trailers(struct courier *courier, struct field *fields, uint32_t room);
+void client_held_drop(struct h1_client *client);
+/* The endpoint's side has ended (0), or broke (-errno): its owner is told. */
+void client_read_ended(struct h1_client *client, ssize_t count);
+/* True: the body is read to its place; all that can be done just now was done. */
+bool client_place(struct h1_client *client);
 /* True: the body goes by splice; all that can be done just now was done. */
 bool client_splice(struct h1_client *client);

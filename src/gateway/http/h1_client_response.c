@@ -10,17 +10,6 @@ enum { RESPONSE_HEAD_BYTES_MAX = 64 * 1024, KEEP_MARGIN_MS = 1000 };
 
 /* ---- what is held --------------------------------------------------------------------------- */
 
-static size_t held_load(struct h1_client *client)
-{
-    size_t length = client->held_length;
-    if (length)
-        memcpy(client->worker->input, client->held, length);
-    free(client->held);
-    client->held = NULL;
-    client->held_length = 0;
-    return length;
-}
-
 static bool held_store(struct h1_client *client, const char *bytes, size_t length)
 {
     if (!length)
@@ -29,8 +18,19 @@ static bool held_store(struct h1_client *client, const char *bytes, size_t lengt
     if (!client->held)
         return false;
     memcpy(client->held, bytes, length);
+    client->held_from = 0;
     client->held_length = (uint32_t)length;
     return true;
+}
+
+/* To the input, where more is read behind it. How much that is. */
+static size_t held_load(struct h1_client *client)
+{
+    size_t length = client->held_length;
+    if (length)
+        memcpy(client->worker->input, client->held + client->held_from, length);
+    client_held_drop(client);
+    return length;
 }
 
 /* ---- heads ---------------------------------------------------------------------------------- */
@@ -278,7 +278,7 @@ static bool process(struct h1_client *client, char *bytes, size_t length, size_t
     return true;
 }
 
-static void read_ended(struct h1_client *client, ssize_t count)
+void client_read_ended(struct h1_client *client, ssize_t count)
 {
     if (client->state == CLIENT_BODY && client->body == BODY_CLOSE && count == 0 &&
         !client->fastcgi) {
@@ -302,14 +302,14 @@ static bool input_fill(struct h1_client *client, size_t *ret_length)
     size_t length = held_load(client);
     char *input = client->worker->input;
     *ret_length = length;
-    if ((!client->starved && length) || client->records_over)
+    if (client->records_over)
         return true;
     ssize_t count = stream_read(&client->stream, input + length, WORKER_INPUT_BYTES - length);
     if (count <= 0) {
         if (!held_store(client, input, length))
             count = -ENOMEM;
         if (count != -EAGAIN)
-            read_ended(client, count);
+            client_read_ended(client, count);
         return false;
     }
     client->received = true;
@@ -323,6 +323,52 @@ static bool input_fill(struct h1_client *client, size_t *ret_length)
     return true;
 }
 
+/* What is held goes on, where it lies. False: the client is another's, gone, or failed. */
+static bool held_process(struct h1_client *client)
+{
+    char *held = client->held;
+    size_t from = client->held_from, length = client->held_length, used = 0;
+    client->held = NULL;
+    client->held_length = 0;
+    bool ours = process(client, held + from, length, &used);
+    if (!ours || used == length) {
+        free(held);
+        return ours;
+    }
+    client->held = held;
+    client->held_from = (uint32_t)(from + used);
+    client->held_length = (uint32_t)(length - used);
+    return true;
+}
+
+/* What came last, and what of it is left over. False: the client is another's, gone, or failed. */
+static bool input_process(struct h1_client *client, size_t length)
+{
+    char *input = client->worker->input;
+    size_t used = 0;
+    if (!process(client, input, length, &used))
+        return false;
+    if (client->state == CLIENT_HEAD && client->records_over) {
+        client_fail(client, false, "the program ended the request without a whole head");
+        return false;
+    }
+    if (client->state == CLIENT_OVER || held_store(client, input + used, length - used))
+        return true;
+    client_fail(client, false, "no memory for what the endpoint sent");
+    return false;
+}
+
+/* One step. False: there is no further one now, or the client is another's, gone, or failed. */
+static bool read_step(struct h1_client *client)
+{
+    if (client->held_length && !client->starved && !client->records_over)
+        return held_process(client);
+    if (!client->held_length && (client_splice(client) || client_place(client)))
+        return false;
+    size_t length;
+    return input_fill(client, &length) && input_process(client, length);
+}
+
 void client_read(struct h1_client *client)
 {
     if (client->state == CLIENT_OVER) { /* it says more, or ends: no other request on it */
@@ -332,24 +378,8 @@ void client_read(struct h1_client *client)
     for (int turns = 0; turns < CLIENT_READS_MAX; turns++) {
         if (client->upgraded || (client->state == CLIENT_BODY && !client->wanted))
             return;
-        if (!client->held_length && client_splice(client))
+        if (!read_step(client) || client->state == CLIENT_OVER)
             return;
-        size_t length, used = 0;
-        if (!input_fill(client, &length))
-            return;
-        char *input = client->worker->input;
-        if (!process(client, input, length, &used))
-            return;
-        if (client->state == CLIENT_OVER)
-            return;
-        if (client->state == CLIENT_HEAD && client->records_over) {
-            client_fail(client, false, "the program ended the request without a whole head");
-            return;
-        }
-        if (!held_store(client, input + used, length - used)) {
-            client_fail(client, false, "no memory for what the endpoint sent");
-            return;
-        }
     }
     stream_again(&client->stream);
 }

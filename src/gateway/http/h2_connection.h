@@ -29,7 +29,8 @@ enum {
     H2_CONNECTION_WINDOW_BYTES = 1024 * 1024,
     H2_HELD_BYTES_MAX = 2 * 1024 * 1024,
     H2_QUEUED_BYTES_MAX = 1024 * 1024,
-    H2_SMALL_BYTES = 4 * 1024, /* the first so many of a response are taken in any case */
+    H2_PLACE_BYTES_MIN = 16 * 1024, /* to read a response to its block, behind what waits there */
+    H2_SMALL_BYTES = 4 * 1024,      /* the first so many of a response are taken in any case */
     H2_LINGER_MS = 2000,
     H2_LINGER_BYTES_MAX = 4 * 1024 * 1024,
     H2_REST_MS = 2000,              /* of a request that was answered before its end */
@@ -115,6 +116,11 @@ static inline struct h2_stream *h2_of(struct exchange *exchange)
 static inline const struct site *h2_site(const struct h2_connection *connection)
 {
     return connection->base.plan->listener->site;
+}
+
+static inline struct h2_output *h2_stream_output(const struct h2_stream *own)
+{
+    return &own->exchange.worker->http->h2->output;
 }
 
 /* ---- h2_server.c ---- */

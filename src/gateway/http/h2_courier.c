@@ -88,7 +88,7 @@ void h2_courier_free(struct h2_courier *own)
         link->reading = NULL;
     if (link->announced == own)
         link->announced = NULL;
-    h2_block_drop(&own->block, h2);
+    h2_block_drop(&own->block, &h2->output);
     link->held -= own->held.length;
     h2_held_done(&own->held);
     h2_fields_done(&own->behind);
@@ -271,13 +271,16 @@ static ssize_t body_asked(nghttp2_session *session, int32_t id, uint8_t *bytes, 
     return (ssize_t)taken;
 }
 
+static struct h2_output *output_of(const struct h2_courier *own)
+{
+    return &h2_of_wire(&own->link->wire)->output;
+}
+
 void h2_courier_took(struct h2_courier *own, size_t length)
 {
-    own->block.from += (uint32_t)length;
-    if (own->block.from == own->block.to) {
-        own->block.from = own->block.to = 0;
+    if (h2_block_took(&own->block, length)) {
         if (own->body_over)
-            h2_block_drop(&own->block, h2_of_wire(&own->link->wire));
+            h2_block_drop(&own->block, output_of(own));
         else if (own->room_wanted)
             h2_courier_going(own);
     }
@@ -289,8 +292,8 @@ static ssize_t body_put(struct h2_courier *own, const struct courier_piece *piec
 {
     ssize_t taken = 0;
     if (piece->length)
-        taken = h2_block_put(&own->block, h2_of_wire(&own->link->wire), piece->bytes, piece->length,
-                             H2_BLOCK_BYTES - own->block.to);
+        taken =
+            h2_block_put(&own->block, output_of(own), piece->bytes, piece->length, H2_BLOCK_BYTES);
     if (taken < 0)
         return taken;
     own->room_wanted = (size_t)taken < piece->length;
@@ -347,7 +350,7 @@ static ssize_t courier_send(struct courier *courier, const struct courier_piece 
 
 void h2_courier_room(struct h2_courier *own)
 {
-    if (!own->room_wanted || own->block.to == H2_BLOCK_BYTES || !own->owner)
+    if (!own->room_wanted || h2_block_full(&own->block, output_of(own)) || !own->owner)
         return;
     own->room_wanted = false;
     own->calls->room(own->owner);

@@ -255,17 +255,14 @@ static int stream_closed(nghttp2_session *session, int32_t id, uint32_t error, v
     return 0;
 }
 
-/* A block is used from its start again when it was emptied. */
 static void block_took(struct h2_stream *own, size_t length)
 {
-    own->block.from += (uint32_t)length;
     own->connection->queued_bytes -= (uint32_t)length;
     own->taken_ms = loop_now(own->exchange.worker->loop);
-    if (own->block.from < own->block.to)
+    if (!h2_block_took(&own->block, length))
         return;
-    own->block.from = own->block.to = 0;
     if (own->body_over)
-        h2_block_drop(&own->block, own->exchange.worker->http->h2);
+        h2_block_drop(&own->block, h2_stream_output(own));
     else if (own->room_wanted)
         h2_stream_going(own);
 }
@@ -277,7 +274,7 @@ static int data_sends(nghttp2_session *session, nghttp2_frame *frame, const uint
     (void)session, (void)frame;
     struct h2_connection *connection = owner;
     struct h2_stream *own = source->ptr;
-    int error = h2_wire_data(&connection->wire, head, own->block.bytes + own->block.from, length);
+    int error = h2_wire_data(&connection->wire, head, &own->block, length);
     if (!error)
         block_took(own, length);
     return error;

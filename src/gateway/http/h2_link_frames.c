@@ -192,7 +192,7 @@ static int data_sends(nghttp2_session *session, nghttp2_frame *frame, const uint
     (void)session, (void)frame;
     struct h2_link *link = owner;
     struct h2_courier *own = source->ptr;
-    int error = h2_wire_data(&link->wire, head, own->block.bytes + own->block.from, length);
+    int error = h2_wire_data(&link->wire, head, &own->block, length);
     if (!error)
         h2_courier_took(own, length);
     return error;

@@ -78,8 +78,7 @@ void h2_worker_done(struct worker *worker)
     deferred_stop(worker->loop, &h2->resume);
     while (h2->spares)
         free(h2_spare_take(h2));
-    while (h2->blocks)
-        free(h2_block_take(h2));
+    h2_output_done(&h2->output);
     nghttp2_session_callbacks_del(h2->callbacks);
     nghttp2_option_del(h2->option);
     free(h2);

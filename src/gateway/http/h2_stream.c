@@ -54,7 +54,7 @@ struct h2_stream *h2_stream_new(struct h2_connection *connection, int32_t id)
 static void block_drop(struct h2_stream *own)
 {
     own->connection->queued_bytes -= own->block.to - own->block.from;
-    h2_block_drop(&own->block, own->exchange.worker->http->h2);
+    h2_block_drop(&own->block, h2_stream_output(own));
 }
 
 void h2_stream_free(struct h2_stream *own, const char *why)
@@ -161,20 +161,26 @@ static bool length_of(const struct h2_stream *own, const struct response_head *h
 
 /* ---- the body -------------------------------------------------------------------------------- */
 
+/* What may be put there at most, if there is room. */
+static size_t block_most(const struct h2_stream *own)
+{
+    uint32_t queued = own->block.to - own->block.from;
+    if (own->connection->queued_bytes < H2_QUEUED_BYTES_MAX)
+        return H2_BLOCK_BYTES;
+    return queued < H2_SMALL_BYTES ? H2_SMALL_BYTES - queued : 0;
+}
+
 static size_t block_put(struct h2_stream *own, const char *bytes, size_t length)
 {
-    struct h2_connection *connection = own->connection;
     if (!length)
         return 0;
-    size_t room = H2_BLOCK_BYTES - own->block.to;
-    if (connection->queued_bytes >= H2_QUEUED_BYTES_MAX)
-        room = own->block.to < H2_SMALL_BYTES ? H2_SMALL_BYTES - own->block.to : 0;
-    ssize_t taken = h2_block_put(&own->block, own->exchange.worker->http->h2, bytes, length, room);
+    ssize_t taken =
+        h2_block_put(&own->block, h2_stream_output(own), bytes, length, block_most(own));
     if (taken < 0) {
         h2_stream_reset(own, NGHTTP2_INTERNAL_ERROR);
         return 0;
     }
-    connection->queued_bytes += (uint32_t)taken;
+    own->connection->queued_bytes += (uint32_t)taken;
     return (size_t)taken;
 }
 
@@ -233,7 +239,7 @@ static ssize_t body_put(struct h2_stream *own, const char *bytes, size_t length,
 
 void h2_stream_room(struct h2_stream *own)
 {
-    if (!own->room_wanted || own->block.to == H2_BLOCK_BYTES || gone(own))
+    if (!own->room_wanted || h2_block_full(&own->block, h2_stream_output(own)) || gone(own))
         return;
     own->room_wanted = false;
     exchange_writable(&own->exchange);
@@ -307,6 +313,31 @@ static ssize_t codec_write(struct exchange *exchange, const char *bytes, size_t 
     if (own->bodyless)
         return (ssize_t)length;
     return body_put(own, bytes, length, last);
+}
+
+/* Of a stream that is gone, or that has no memory, all is over soon. */
+static ssize_t codec_place(struct exchange *exchange, char **ret_bytes)
+{
+    struct h2_stream *own = h2_of(exchange);
+    if (own->bodyless)
+        return -1;
+    if (gone(own))
+        return 0;
+    size_t room = h2_block_room(&own->block, h2_stream_output(own), block_most(own), ret_bytes);
+    if (!own->block.bytes)
+        h2_stream_reset(own, NGHTTP2_INTERNAL_ERROR);
+    if (room < H2_PLACE_BYTES_MIN && own->block.to > own->block.from)
+        room = 0; /* more, when what is there was sent */
+    own->room_wanted = room == 0;
+    return (ssize_t)room;
+}
+
+static void codec_placed(struct exchange *exchange, size_t length)
+{
+    struct h2_stream *own = h2_of(exchange);
+    own->block.to += (uint32_t)length;
+    own->connection->queued_bytes += (uint32_t)length;
+    body_resume(own);
 }
 
 /* They are sent when libnghttp2 has taken the last of the body. */
@@ -383,6 +414,8 @@ const struct codec h2_codec = {
     .interim = codec_interim,
     .respond = codec_respond,
     .write = codec_write,
+    .place = codec_place,
+    .placed = codec_placed,
     .end = codec_end,
     .cut = codec_cut,
     .request_more = codec_request_more,

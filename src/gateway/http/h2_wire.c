@@ -67,41 +67,40 @@ bool h2_crowded(const struct h2_wire *wire)
 
 /* ---- filling -------------------------------------------------------------------------------- */
 
-int h2_wire_data(struct h2_wire *wire, const uint8_t *head, const char *bytes, size_t length)
+int h2_wire_data(struct h2_wire *wire, const uint8_t *head, struct h2_block *block, size_t length)
 {
-    struct h2_worker *h2 = h2_of_wire(wire);
-    if (h2->output_length + 9 + length > H2_OUTPUT_BYTES) {
-        wire->full = true;
-        return NGHTTP2_ERR_WOULDBLOCK;
-    }
-    char *at = h2->output + h2->output_length;
-    memcpy(at, head, 9);
-    if (length)
-        memcpy(at + 9, bytes, length);
-    h2->output_length += 9 + length;
-    return 0;
+    struct h2_output *output = &h2_of_wire(wire)->output;
+    if (h2_output_data(output, head, block, length, stream_plain(&wire->stream)))
+        return 0;
+    wire->full = true;
+    return NGHTTP2_ERR_WOULDBLOCK;
 }
 
 /* All frames that there are, and that find room. -errno: the session is broken. */
 static int fill(struct h2_wire *wire)
 {
-    struct h2_worker *h2 = h2_of_wire(wire);
+    struct h2_output *output = &h2_of_wire(wire)->output;
     wire->full = false;
-    while (!wire->full && H2_OUTPUT_BYTES - h2->output_length >= H2_OUTPUT_MARGIN) {
+    while (!wire->full && !h2_output_full(output)) {
         const uint8_t *bytes;
         ssize_t length = nghttp2_session_mem_send(wire->session, &bytes);
         if (length < 0)
             return -EPROTO;
         if (length == 0)
             return 0;
-        memcpy(h2->output + h2->output_length, bytes, (size_t)length);
-        h2->output_length += (size_t)length;
+        h2_output_frame(output, bytes, (size_t)length);
     }
     wire->full = true;
     return 0;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
+
+static void sent_note(struct h2_wire *wire, size_t sent)
+{
+    if (sent)
+        wire->sent_ms = loop_now(wire->worker->loop);
+}
 
 /* 0: all of it; -EAGAIN, *ret_sent tells how much; -errno. */
 static int write_all(struct h2_wire *wire, const char *bytes, size_t length, size_t *ret_sent)
@@ -112,10 +111,20 @@ static int write_all(struct h2_wire *wire, const char *bytes, size_t length, siz
         count = stream_write(&wire->stream, bytes + sent, length - sent, false);
         sent += count > 0 ? (size_t)count : 0;
     }
-    if (sent)
-        wire->sent_ms = loop_now(wire->worker->loop);
+    sent_note(wire, sent);
     *ret_sent = sent;
     return count < 0 ? (int)count : 0;
+}
+
+/* The same of what was gathered. A plain socket that takes less than all is full. */
+static int write_gathered(struct h2_wire *wire, const struct h2_output *output, size_t *ret_sent)
+{
+    if (output->part_count == 1)
+        return write_all(wire, output->bytes, output->total, ret_sent);
+    ssize_t count = stream_writev(&wire->stream, output->parts, (int)output->part_count, false);
+    *ret_sent = count > 0 ? (size_t)count : 0;
+    sent_note(wire, *ret_sent);
+    return count < 0 ? (int)count : *ret_sent < output->total ? -EAGAIN : 0;
 }
 
 static int pending_flush(struct h2_wire *wire)
@@ -133,12 +142,13 @@ static int pending_flush(struct h2_wire *wire)
     return 0;
 }
 
-static int pending_keep(struct h2_wire *wire, const char *bytes, size_t length)
+static int pending_keep(struct h2_wire *wire, const struct h2_output *output, size_t sent)
 {
+    size_t length = output->total - sent;
     wire->pending = malloc(length);
     if (!wire->pending)
         return -ENOMEM;
-    memcpy(wire->pending, bytes, length);
+    h2_output_rest(output, sent, wire->pending);
     wire->pending_length = (uint32_t)length;
     wire->pending_sent = 0;
     wire->sent_ms = loop_now(wire->worker->loop);
@@ -146,28 +156,36 @@ static int pending_keep(struct h2_wire *wire, const char *bytes, size_t length)
     return -EAGAIN;
 }
 
+/* Fills and writes the output once. 0 or -errno; *ret_length: 0 when there was nothing. */
+static int output_turn(struct h2_wire *wire, size_t *ret_length)
+{
+    struct h2_output *output = &h2_of_wire(wire)->output;
+    size_t sent = 0;
+    int error = fill(wire);
+    *ret_length = error ? 0 : output->total;
+    if (*ret_length)
+        error = write_gathered(wire, output, &sent);
+    if (error == -EAGAIN)
+        error = pending_keep(wire, output, sent);
+    h2_output_written(output);
+    return error;
+}
+
 int h2_wire_flush(struct h2_wire *wire)
 {
-    struct h2_worker *h2 = h2_of_wire(wire);
     int error = pending_flush(wire);
     wire->kind->streams_go_on(wire);
-    size_t total = 0;
+    size_t total = 0, length;
     while (!error) {
-        h2->output_length = 0;
-        error = fill(wire);
-        if (error || !h2->output_length)
+        error = output_turn(wire, &length);
+        if (error || !length)
             return error;
-        size_t length = h2->output_length, sent;
-        error = write_all(wire, h2->output, length, &sent);
-        if (error == -EAGAIN)
-            return pending_keep(wire, h2->output + sent, length - sent);
         total += length;
-        if (!error && total >= H2_TURN_BYTES) {
+        if (total >= H2_TURN_BYTES) {
             h2_resume(wire);
             return -EAGAIN;
         }
-        if (!error)
-            wire->kind->streams_go_on(wire);
+        wire->kind->streams_go_on(wire);
     }
     return error;
 }

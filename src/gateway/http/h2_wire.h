@@ -14,12 +14,10 @@
 
 #include "gateway/core/stream.h"
 #include "gateway/core/worker.h"
+#include "gateway/http/h2_output.h"
 
 enum {
-    H2_BLOCK_BYTES = 32 * 1024,
-    H2_OUTPUT_BYTES = 96 * 1024,  /* what one write takes at most */
-    H2_OUTPUT_MARGIN = 20 * 1024, /* no frame is larger */
-    H2_TURN_BYTES = 512 * 1024,   /* sent, before others have their turn */
+    H2_TURN_BYTES = 512 * 1024, /* sent, before others have their turn */
     H2_READS_A_TURN = 4,
     H2_QUEUE_MAX = 1024, /* frames that wait: past it, nothing is read */
     H2_ACKS_MAX = 2500,  /* answers to PING and SETTINGS that wait; the bucket is empty before */
@@ -61,28 +59,16 @@ void h2_resume(struct h2_wire *wire);
 /* What the other side does not take in is not added to without end. */
 bool h2_crowded(const struct h2_wire *wire);
 
-/* For the send_data callback: a DATA frame's head and its bytes, behind what goes out next. 0 or
- * NGHTTP2_ERR_WOULDBLOCK. */
-int h2_wire_data(struct h2_wire *wire, const uint8_t *head, const char *bytes, size_t length);
+/* For the send_data callback: a DATA frame's head, and so many of the block's bytes, behind what
+ * goes out next. 0 or NGHTTP2_ERR_WOULDBLOCK. */
+int h2_wire_data(struct h2_wire *wire, const uint8_t *head, struct h2_block *block, size_t length);
 /* Sends what there is. 0: all of it; -EAGAIN: the socket is full, or others are to have their turn;
  * -errno. */
 int h2_wire_flush(struct h2_wire *wire);
 /* What the kind's `free` ends with: the session, and what was pending. */
 void h2_wire_done(struct h2_wire *wire);
 
-/* ---- buffers ---- */
-
-/* What a stream sends next: a block of its own, or none. Used from its start again when it was
- * emptied. */
-struct h2_block {
-    char *bytes; /* NULL: none just now */
-    uint32_t from, to;
-};
-struct h2_worker;
-/* How much was put there, of at most `room`; -ENOMEM. */
-ssize_t h2_block_put(struct h2_block *block, struct h2_worker *h2, const char *bytes, size_t length,
-                     size_t room);
-void h2_block_drop(struct h2_block *block, struct h2_worker *h2);
+/* ---- held ---- */
 
 /* What came on a stream and was not taken yet; as long as the window lets it be. */
 struct h2_held {

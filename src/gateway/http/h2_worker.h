@@ -25,11 +25,9 @@ struct h2_worker {
     struct h2_courier *spare_couriers;
     unsigned spare_courier_count;
     struct h2_stream *spares;
-    char *blocks; /* a list through their first bytes */
-    unsigned spare_count, block_count;
+    unsigned spare_count;
     nghttp2_nv fields[HEAD_FIELDS_MAX + 16];
-    char output[H2_OUTPUT_BYTES];
-    size_t output_length;
+    struct h2_output output;
 };
 
 static inline struct h2_worker *h2_of_wire(const struct h2_wire *wire)
@@ -45,5 +43,3 @@ static inline nghttp2_nv h2_nv(struct slice name, struct slice value)
                         .namelen = name.length,
                         .valuelen = value.length};
 }
-/* NULL: no memory. */
-char *h2_block_take(struct h2_worker *h2);

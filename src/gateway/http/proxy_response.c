@@ -154,6 +154,18 @@ static void proxy_interim(void *owner, const struct head *head)
     exchange_interim(proxy->exchange, &answer);
 }
 
+static ssize_t proxy_place(void *owner, char **ret_bytes)
+{
+    struct proxy *proxy = owner;
+    return exchange_place(proxy->exchange, ret_bytes);
+}
+
+static void proxy_placed(void *owner, size_t length)
+{
+    struct proxy *proxy = owner;
+    exchange_placed(proxy->exchange, length);
+}
+
 static bool proxy_splices(void *owner)
 {
     struct proxy *proxy = owner;
@@ -294,6 +306,8 @@ const struct courier_calls proxy_calls = {
     .interim = proxy_interim,
     .response = proxy_response,
     .body = proxy_body,
+    .place = proxy_place,
+    .placed = proxy_placed,
     .splices = proxy_splices,
     .splice = proxy_splice,
     .failed = proxy_failed,
