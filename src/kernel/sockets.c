@@ -279,6 +279,39 @@ size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, s
     return search.count;
 }
 
+struct place_search {
+    uint64_t inode;
+    bool found, ip6;
+    uint32_t before[2], after[2]; /* in the table; IPv4, IPv6 */
+};
+
+static void place_count(void *owner, const struct inet_diag_msg *socket)
+{
+    struct place_search *search = owner;
+    bool ip6 = socket->idiag_family == AF_INET6;
+    if (socket->idiag_inode == search->inode) {
+        search->found = true;
+        search->ip6 = ip6;
+    } else if (search->found && search->ip6 == ip6) {
+        search->after[ip6]++;
+    } else {
+        search->before[ip6]++;
+    }
+}
+
+int sockets_listening_before(uint16_t port, uint64_t inode, uint32_t *ret_count)
+{
+    struct place_search search = {.inode = inode};
+    struct dump dump = {.protocol = IPPROTO_TCP, .states = STATES_LISTENING, .port = port};
+    int error = dump_families(dump, place_count, &search);
+    if (error)
+        return error;
+    if (!search.found)
+        return -ENOENT;
+    *ret_count = search.ip6 ? search.before[1] : search.after[0];
+    return 0;
+}
+
 /* ---- connections ------------------------------------------------------------------------------
  */
 

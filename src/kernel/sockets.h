@@ -23,6 +23,11 @@ int sockets_port_holder(bool udp, uint16_t port, const pid_t *own, size_t own_co
 /* TCP ports on which any of the processes listens, sorted, each once; the number stored. */
 size_t sockets_listening(const pid_t *pids, size_t count, uint16_t *ret_ports, size_t max);
 
+/* How many of those that listen on the TCP port in the same family began before the socket with
+ * this inode number, as far as the kernel's table tells: it has those with SO_REUSEPORT for IPv6 in
+ * that order, and others in the opposite one. 0 or -errno (-ENOENT: it does not listen). */
+int sockets_listening_before(uint16_t port, uint64_t inode, uint32_t *ret_count);
+
 /* Calls for each established TCP connection with its local port and its socket's inode number (0:
  * no process has it yet). `port` 0: all ports. Each listing costs a walk over the kernel's table of
  * all connections, whatever the port. 0 or -errno. */

@@ -125,6 +125,47 @@ static void listening_ports_are_sorted_and_each_once(void **state)
     assert_int_equal(sockets_listening(pids, 0, found, 8), 0);
 }
 
+/* Four that share a port listen in another order than they were made in. */
+static void shared_listeners_in_their_order(int family)
+{
+    static const int order[] = {2, 0, 3, 1};
+    struct sockaddr_storage any = {.ss_family = (sa_family_t)family};
+    socklen_t length = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    int fds[4], one = 1;
+    struct stat status;
+    uint32_t before = 0;
+    for (int at = 0; at < 4; at++) {
+        fds[at] = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(fds[at], SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+        assert_int_equal(bind(fds[at], (struct sockaddr *)&any, length), 0);
+        assert_int_equal(getsockname(fds[at], (struct sockaddr *)&any, &length), 0);
+    }
+    for (int at = 0; at < 4; at++)
+        assert_int_equal(listen(fds[order[at]], 1), 0);
+    uint16_t port = ntohs(((struct sockaddr_in *)&any)->sin_port);
+    for (uint32_t at = 0; at < 4; at++) {
+        assert_int_equal(fstat(fds[order[at]], &status), 0);
+        assert_int_equal(sockets_listening_before(port, status.st_ino, &before), 0);
+        assert_int_equal(before, at);
+    }
+    close(fds[0]);
+    assert_int_equal(sockets_listening_before(port, status.st_ino, &before), 0);
+    assert_int_equal(before, 2);
+    for (int at = 1; at < 4; at++)
+        close(fds[at]);
+    assert_int_equal(sockets_listening_before(port, status.st_ino, &before), -ENOENT);
+}
+
+static void shared_listeners_are_in_order(void **state)
+{
+    (void)state;
+    shared_listeners_in_their_order(AF_INET);
+    int six = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (six >= 0)
+        shared_listeners_in_their_order(AF_INET6);
+    close(six);
+}
+
 struct connections_seen {
     ino_t inode;
     uint16_t port;
@@ -187,6 +228,7 @@ int main(void)
         cmocka_unit_test(we_hold_our_own_port),
         cmocka_unit_test(a_python_listener_is_named),
         cmocka_unit_test(listening_ports_are_sorted_and_each_once),
+        cmocka_unit_test(shared_listeners_are_in_order),
         cmocka_unit_test(connections_are_listed),
         cmocka_unit_test(the_network_namespace_has_a_cookie),
     };

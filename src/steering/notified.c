@@ -357,7 +357,7 @@ static bool bind_from_kept(struct notified *slot, const struct seccomp_request *
 {
     struct share_member *member = share_members_of_slot(slot->steering->share, slot->instance.slot);
     while (member && (member->alive || member->claimed || member->leaving ||
-                      !share_address_equal(&member->asked, asked)))
+                      !share_member_is_asked(member, asked)))
         member = member->next_of_slot;
     if (!member)
         return false;
@@ -371,6 +371,7 @@ static bool bind_from_kept(struct notified *slot, const struct seccomp_request *
         return false;
     }
     member->claimed = true;
+    share_member_asked(member, asked);
     seccomp_answer(slot->notify_fd, request->id, 0, 0);
     tell_binds(slot, asked);
     if (asked->protocol == PROTOCOL_UDP) {
@@ -392,7 +393,7 @@ static bool bind_collides(struct notified *slot, int fd, const struct share_addr
     struct share_member *member = share_members_of_slot(slot->steering->share, slot->instance.slot);
     for (; member; member = next) {
         next = member->next_of_slot;
-        if (!member->alive || !share_address_equal(&member->asked, asked))
+        if (!member->alive || !share_member_is_asked(member, asked))
             continue;
         if (notified_holds(slot, member))
             return true;

@@ -56,5 +56,7 @@ const struct service *notified_service(const struct notified *slot);
 bool notified_serve(struct notified *slot, const struct seccomp_request *request);
 /* Tells the supervisor that the program listens on this socket. */
 void notified_tell_listens(struct notified *slot, const struct share_member *member);
+/* Finds the sockets of an adopted program of which nothing was kept (recall.c). */
+void notified_recall(struct notified *slot);
 /* Does a process of the instance still have the member's socket? */
 bool notified_holds(struct notified *slot, const struct share_member *member);

@@ -84,9 +84,10 @@ static void member_name(const struct share_member *member, char name[SHARE_NAME_
         return;
     }
     const struct share_slot *slot = &member->share->setup.slots[member->slot];
-    snprintf(name, SHARE_NAME_BYTES, "listener:%s.%u:%s:%u:%08x:%08x", slot->service_name,
+    snprintf(name, SHARE_NAME_BYTES, "listener:%s.%u:%s:%u:%08x:%08x%s", slot->service_name,
              slot->number, member->asked.protocol == PROTOCOL_TCP ? "tcp" : "udp",
-             member->asked.port, share_address_ip4(&member->asked), member->ordinal);
+             member->asked.port, share_address_ip4(&member->asked), member->ordinal,
+             member->guessed ? SHARE_GUESSED : "");
 }
 
 static bool member_is_kept(const struct share_member *member)
@@ -540,7 +541,7 @@ static void asked_restore(struct share_address *asked, uint32_t ip4)
 }
 
 struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
-                                 uint32_t asked_address, uint32_t ordinal)
+                                 uint32_t asked_address, uint32_t ordinal, bool guessed)
 {
     struct share_member *member = member_new(share, slot, fd, NULL);
     if (!member) {
@@ -549,7 +550,61 @@ struct share_member *share_found(struct share *share, uint32_t slot, int fd, uin
     }
     member->asked.port = asked_port;
     asked_restore(&member->asked, asked_address);
+    member->guessed = guessed;
     return member_restore(member, ordinal);
+}
+
+struct share_member *share_recall(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
+                                  uint32_t age)
+{
+    struct share_member *member = share_found(share, slot, fd, asked_port, 0, age, true);
+    if (!member)
+        return NULL;
+    member->group->recalled = true;
+    member_keep(member);
+    return member;
+}
+
+/* A sink was the first of its group. When it went, the last took its place. */
+static void recalled_settle(struct share *share, struct share_group *group)
+{
+    group->recalled = false;
+    bool had_sink = share->sinks && group->bound.protocol == PROTOCOL_TCP &&
+                    share_address_ip4(&group->bound) >> 24 != 127;
+    if (!had_sink || group->count < 2)
+        return;
+    struct share_member *last = group->members[group->count - 1];
+    memmove(group->members + 1, group->members, (group->count - 1) * sizeof(group->members[0]));
+    group->members[0] = last;
+    member_forget(last);
+    last->ordinal = 0;
+    member_keep(last);
+    share_group_change_later(share, group);
+}
+
+void share_recall_settle(struct share *share)
+{
+    for (struct share_group *group = share->groups; group; group = group->next)
+        if (group->recalled)
+            recalled_settle(share, group);
+}
+
+void share_member_asked(struct share_member *member, const struct share_address *asked)
+{
+    if (!member->guessed)
+        return;
+    member_forget(member);
+    member->asked = *asked;
+    member->guessed = false;
+    member_keep(member);
+}
+
+bool share_member_is_asked(const struct share_member *member, const struct share_address *asked)
+{
+    if (!member->guessed)
+        return share_address_equal(&member->asked, asked);
+    return member->asked.protocol == asked->protocol && member->asked.family == asked->family &&
+           member->asked.port == asked->port;
 }
 
 struct share_member *share_found_sink(struct share *share, int fd, uint32_t ordinal)

@@ -39,6 +39,8 @@ bool share_address_equal(const struct share_address *left, const struct share_ad
 uint32_t share_address_ip4(const struct share_address *address);
 bool share_address_any(const struct share_address *address);
 
+#define SHARE_GUESSED ":?" /* at the end of a name: the address is a guess */
+
 struct share_slot { /* what a share must know of an instance; the owner writes it */
     const char *service_name;
     uint32_t service;
@@ -81,7 +83,8 @@ struct share_member { /* read only for others */
     bool leaving;         /* on its way out, and forgotten by the keeper */
     bool sink;            /* sink.h; always the first of its group */
     bool stale;           /* bound where it would not be bound now: not kept for the next start */
-    bool queued;          /* connections waited when it was last looked at */
+    bool guessed; /* found without its name: at which address it was asked for is not known */
+    bool queued;  /* connections waited when it was last looked at */
     struct watch watch;
     struct timer timer;
 };
@@ -112,7 +115,16 @@ void share_service_changed(struct share *share, uint32_t service);
 struct share_member *share_found_sink(struct share *share, int fd, uint32_t ordinal);
 /* A descriptor that an earlier supervisor kept, with the name that it gave. Taken over. */
 struct share_member *share_found(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
-                                 uint32_t asked_address, uint32_t ordinal);
+                                 uint32_t asked_address, uint32_t ordinal, bool guessed);
+/* One that nobody kept, but that the slot's program has. Taken over, and kept from now on. `age`:
+ * ascending as such sockets were made. After the last, share_recall_settle. */
+struct share_member *share_recall(struct share *share, uint32_t slot, int fd, uint16_t asked_port,
+                                  uint32_t age);
+void share_recall_settle(struct share *share);
+/* Was it this that the member's program asked for, as far as that is known? */
+bool share_member_is_asked(const struct share_member *member, const struct share_address *asked);
+/* It was: its name tells from now on. */
+void share_member_asked(struct share_member *member, const struct share_address *asked);
 /* Members that are nobody's leave, and guards that guard nobody. */
 void share_sweep_found(struct share *share);
 

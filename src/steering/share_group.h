@@ -12,6 +12,7 @@ struct share_group {
     size_t places;
     size_t too_long; /* from so many members on the program with all own addresses is; 0: unknown */
     bool attached;   /* it has a program */
+    bool recalled;   /* found without names, so the order is a guess; not settled yet */
     bool pending;    /* in the share's list */
     bool concerned;  /* by the change that is being carried out */
     struct share_group *next_pending;

@@ -269,6 +269,13 @@ static void adopted_tell(struct deferred *deferred)
     }
 }
 
+static void sweep_found_due(struct deferred *deferred)
+{
+    struct seccomp_steering *steering = deferred->owner;
+    share_recall_settle(steering->share);
+    share_sweep_found(steering->share);
+}
+
 static int seccomp_started(struct steering *base, uint32_t slot_number, int notify_fd)
 {
     struct seccomp_steering *steering = of(base);
@@ -279,6 +286,10 @@ static int seccomp_started(struct steering *base, uint32_t slot_number, int noti
         slot->notify_fd = notify_fd;
         /* A new start: what was found of an earlier one waits for this one to bind. */
         share_slot_gone(steering->share, slot_number, true);
+    }
+    if (slot->notify_fd < 0 && !share_members_of_slot(steering->share, slot_number)) {
+        notified_recall(slot);
+        deferred_start(steering->setup.loop, &steering->sweep_found, sweep_found_due, steering);
     }
     if (share_members_of_slot(steering->share, slot_number) || slot->calls_fd >= 0)
         deferred_start(steering->setup.loop, &slot->adopted, adopted_tell, slot);
@@ -397,12 +408,6 @@ static struct notified *slot_by_name(const struct seccomp_steering *steering, co
     return NULL;
 }
 
-static void sweep_found_due(struct deferred *deferred)
-{
-    struct seccomp_steering *steering = deferred->owner;
-    share_sweep_found(steering->share);
-}
-
 static bool found_sink(struct seccomp_steering *steering, const char *name, int fd)
 {
     unsigned ordinal;
@@ -425,13 +430,14 @@ static bool found_listener(struct seccomp_steering *steering, const char *name, 
     struct notified *slot = slot_by_name(steering, instance, length);
     if (!slot) {
         /* It still has its place in the kernel's group until it leaves, in order. */
-        share_found(steering->share, SHARE_NO_SLOT, fd, (uint16_t)port, address, ordinal);
+        share_found(steering->share, SHARE_NO_SLOT, fd, (uint16_t)port, address, ordinal, false);
         steering->setup.callbacks->forget(steering->setup.owner, name);
         deferred_start(steering->setup.loop, &steering->sweep_found, sweep_found_due, steering);
         return true;
     }
-    struct share_member *member =
-        share_found(steering->share, slot->instance.slot, fd, (uint16_t)port, address, ordinal);
+    bool guessed = strcmp(name + strlen(name) - strlen(SHARE_GUESSED), SHARE_GUESSED) == 0;
+    struct share_member *member = share_found(steering->share, slot->instance.slot, fd,
+                                              (uint16_t)port, address, ordinal, guessed);
     if (member) {
         uint16_t *learnt = &steering->learnt[slot->instance.service][member->asked.protocol];
         if (!*learnt)

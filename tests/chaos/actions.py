@@ -138,8 +138,6 @@ class Actions:
                 time.sleep(self.dice.choice((0, 0, self.dice.uniform(0, 0.2))))
             self.revive()
             self.back("gateway", "opener")
-            if excuse.refused and not self.cluster.account.root:
-                self.cluster.command("restart", "echo", timeout=60)  # README.md, "Known limits"
             if excuse.refused:
                 self.settle()
         return " ".join(roles)

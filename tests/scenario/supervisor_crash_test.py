@@ -150,3 +150,31 @@ def test_the_gateway_finds_what_is_published_elsewhere(cluster, programs, port):
     assert cluster.service("web")["ports"] == ["tcp:8000"]
     assert set(clients.who_answers(8080, 24)) == both
     assert set(clients.who_answers(8081, 24)) == both
+
+
+@pytest.mark.both_accounts
+def test_listeners_of_which_nothing_was_kept(cluster, programs):
+    """Keeper and supervisor die together: what the programs listen on is found with them, and given on when they are
+    rolled, also by yet another supervisor."""
+    run = f"run node {programs.path('rolled.js')}; env WHO=$instance NODE_PATH=/usr/share/nodejs"
+    stop = "stop SIGTERM drain=100ms within=20s;"
+    cluster.up(f"""
+        service one {{ {run} PORT=3100; port 3100; {stop} }}
+        service web {{ {run} PORT=3000; port 3000; instances 3; {stop} }}""")
+    cluster.wait_up(1, "one")
+    cluster.wait_up(3, "web")
+    status = cluster.status()
+    os.kill(status["pid"], signal.SIGSTOP)  # it shall not start another keeper
+    os.kill(status["keeper_pid"], signal.SIGKILL)
+    kill(cluster, status["pid"])
+    cluster.up()
+    cluster.wait_up(1, "one")
+    kill(cluster, cluster.supervisor())
+    cluster.up()
+    cluster.wait_up(1, "one")
+    with clients.Load(3100, 2) as one, clients.Load(3000, 4) as web:
+        for service, load in (("one", one), ("web", web)):
+            cluster.command("roll", service, timeout=60)
+            load.wait_more(20)
+    assert (one.refused, one.failed, web.refused, web.failed) == (0, [], 0, [])
+    assert one.slowest < 10 and web.slowest < 10
