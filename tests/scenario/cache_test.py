@@ -333,6 +333,21 @@ def test_parts_of_large_answers(cluster, shop):
     assert shop.count("/a") == 1
 
 
+@both_accounts
+def test_large_answers_after_a_reload(cluster, shop):
+    """A cache that a reload brings is made by a gateway that is confined already."""
+    cluster.up(configuration(shop))
+    cluster.wait(lambda: cluster.status() and not clients.refused(PORT), 10, "the gateway to listen")
+    cluster.configure(configuration(shop).replace("cache pages", "cache others"))
+    cluster.command("reload")
+    cluster.wait(lambda: b'cache="others"' in get(METRICS, "/metrics").body, 10, "the other cache")
+    shop.body = os.urandom(100_000)
+    gateway = cluster.status()["gateway_pid"]
+    cluster.wait(lambda: get(PORT, "/a").headers.get("Cache-Status", "").startswith("enginx; hit"), 10, "a hit")
+    assert get(PORT, "/a").body == shop.body
+    assert pages(gateway) >= 100_000
+
+
 def test_a_crash_of_the_gateway_loses_memory_only(cluster, shop):
     start(cluster, shop)
     assert get(PORT, "/a").body == b"1"

@@ -7,10 +7,15 @@
 
 /* ---- bodies --------------------------------------------------------------------------------- */
 
+static size_t pages_round(size_t room)
+{
+    return (room + CACHE_PAGE_BYTES - 1) / CACHE_PAGE_BYTES * CACHE_PAGE_BYTES;
+}
+
 /* Whole pages of what lies in pages, so that what is charged is what it takes. */
 static size_t room_round(size_t room)
 {
-    return room >= CACHE_BODY_PAGED_BYTES ? (room + 4095) / 4096 * 4096 : room;
+    return room >= CACHE_BODY_PAGED_BYTES ? pages_round(room) : room;
 }
 
 static void bytes_free(struct cache_body *body)
@@ -109,7 +114,7 @@ bool cache_body_add(struct cache_body *body, const char *bytes, size_t length)
 /* In pages nothing was taken by what was not written. */
 void cache_body_trim(struct cache_body *body)
 {
-    size_t room = body->place.size ? (body->length + 4095) / 4096 * 4096 : body->length;
+    size_t room = body->place.size ? pages_round(body->length) : body->length;
     if (room >= body->room || !(body->place.size || room_make(body, room)))
         return;
     cache_store_discharge(body->store, body->room - room);

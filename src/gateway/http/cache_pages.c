@@ -35,6 +35,10 @@ struct cache_pages {
 
 struct cache_pages *cache_pages_new(void)
 {
+    if (sysconf(_SC_PAGESIZE) != CACHE_PAGE_BYTES) {
+        errno = ENOTSUP;
+        return NULL;
+    }
     struct cache_pages *pages = calloc(1, sizeof *pages);
     if (!pages)
         return NULL;
@@ -81,9 +85,10 @@ static bool segment_add(struct cache_pages *pages, size_t size)
     char *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, pages->fd, (off_t)pages->file_bytes);
     if (bytes == MAP_FAILED)
         return false;
+    madvise(bytes, size, MADV_NOHUGEPAGE);
     segments[pages->segment_count++] = (struct segment){bytes, size};
     pages->file_bytes += size;
-    pages->left = size;
+    pages->left = size - CACHE_PAGE_BYTES; /* before its first place, too, a page stays empty */
     return true;
 }
 
@@ -100,13 +105,14 @@ static bool class_grow(struct class *class)
 
 static bool place_make(struct cache_pages *pages, size_t size, struct cache_place *ret_place)
 {
-    if (pages->left < size && !segment_add(pages, size > SEGMENT_BYTES ? size : SEGMENT_BYTES))
+    size_t taken = size + CACHE_PAGE_BYTES, alone = taken + CACHE_PAGE_BYTES;
+    if (pages->left < taken && !segment_add(pages, alone > SEGMENT_BYTES ? alone : SEGMENT_BYTES))
         return false;
     const struct segment *last = &pages->segments[pages->segment_count - 1];
     *ret_place = (struct cache_place){.bytes = last->bytes + last->size - pages->left,
                                       .offset = pages->file_bytes - pages->left,
                                       .size = size};
-    pages->left -= size;
+    pages->left -= taken;
     return true;
 }
 
@@ -141,9 +147,23 @@ bool cache_pages_take(struct cache_pages *pages, size_t bytes, struct cache_plac
     return there;
 }
 
+static bool page_empty(const struct cache_pages *pages, uint64_t offset)
+{
+    return lseek(pages->fd, (off_t)offset, SEEK_HOLE) == (off_t)offset;
+}
+
+/* Is what was taken for the first so many bytes of a place theirs alone? */
+static bool pages_own(const struct cache_pages *pages, const struct cache_place *place, size_t end)
+{
+    uint64_t behind = (place->offset + end + CACHE_PAGE_BYTES - 1) & ~(CACHE_PAGE_BYTES - 1ull);
+    return page_empty(pages, place->offset - CACHE_PAGE_BYTES) && page_empty(pages, behind);
+}
+
 bool cache_pages_write(struct cache_pages *pages, const struct cache_place *place, size_t at,
                        const char *bytes, size_t length)
 {
+    if (!length)
+        return true;
     while (length) {
         ssize_t written = pwrite(pages->fd, bytes, length, (off_t)(place->offset + at));
         if (written < 0 && errno == EINTR)
@@ -154,7 +174,7 @@ bool cache_pages_write(struct cache_pages *pages, const struct cache_place *plac
         at += (size_t)written;
         length -= (size_t)written;
     }
-    return true;
+    return pages_own(pages, place, at);
 }
 
 void cache_pages_give(struct cache_pages *pages, const struct cache_place *place)

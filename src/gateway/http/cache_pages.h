@@ -9,6 +9,9 @@
  * What is sent by reference may still lie in a socket's queue when its place is given back: so the
  * pages are taken out of the file then (a hole is punched), and the socket keeps the old ones, as
  * they are, for as long as it needs them. For the same reason written bytes are never overwritten.
+ * That holds for pages that are wholly a place's: of a larger one the kernel wipes the part that is
+ * punched, under the socket's hands. So between places there is a page that nobody writes: where it
+ * has something, the kernel has begun to give such files huge pages, and the place is refused.
  *
  * All calls but free may come from any thread. */
 #pragma once
@@ -18,6 +21,7 @@
 #include <stdint.h>
 
 enum {
+    CACHE_PAGE_BYTES = 4096,
     CACHE_PLACE_BYTES_MIN = 32 * 1024,
     CACHE_PLACE_CLASSES = 32, /* sizes: each twice the one before */
 };
@@ -30,14 +34,16 @@ struct cache_place { /* zero-initialised means none */
     size_t size;
 };
 
-struct cache_pages *cache_pages_new(void); /* NULL with errno */
+/* NULL with errno; ENOTSUP: the machine's pages are larger than CACHE_PAGE_BYTES. */
+struct cache_pages *cache_pages_new(void);
 /* All places were given back. Accepts NULL. */
 void cache_pages_free(struct cache_pages *pages);
 int cache_pages_fd(const struct cache_pages *pages);
 
 /* An empty place of at least so many bytes. False: none could be made. */
 bool cache_pages_take(struct cache_pages *pages, size_t bytes, struct cache_place *ret_place);
-/* Once for each byte, within the place. False: no memory. */
+/* Once for each byte, from the first on, within the place. False: no memory, or more was taken than
+ * what was written; then the place is to be given back. */
 bool cache_pages_write(struct cache_pages *pages, const struct cache_place *place, size_t at,
                        const char *bytes, size_t length);
 void cache_pages_give(struct cache_pages *pages, const struct cache_place *place);

@@ -102,6 +102,24 @@ static void one_may_be_larger_than_a_segment(void **state)
     cache_pages_give(pages, &large);
 }
 
+/* As a huge page would be: there is something where nobody has written. */
+static void one_with_more_than_was_written_is_refused(void **state)
+{
+    (void)state;
+    static const char bytes[40 * KIB] = "a";
+    struct cache_place place, next;
+    int fd = cache_pages_fd(pages);
+    assert_true(cache_pages_take(pages, 64 * KIB, &place));
+    assert_true(cache_pages_take(pages, 64 * KIB, &next));
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)place.offset + 40 * KIB), 1);
+    assert_true(cache_pages_write(pages, &place, 0, bytes, 36 * KIB));
+    assert_false(cache_pages_write(pages, &place, 36 * KIB, bytes, 4 * KIB));
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)(next.offset - 1)), 1); /* between the two */
+    assert_false(cache_pages_write(pages, &next, 0, bytes, 1));
+    cache_pages_give(pages, &place);
+    cache_pages_give(pages, &next);
+}
+
 static void what_a_socket_has_stays_as_it_was(void **state)
 {
     (void)state;
@@ -131,6 +149,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(places_are_apart_and_take_what_is_in_them, begin, end),
         cmocka_unit_test_setup_teardown(one_that_was_given_back_is_empty, begin, end),
         cmocka_unit_test_setup_teardown(one_may_be_larger_than_a_segment, begin, end),
+        cmocka_unit_test_setup_teardown(one_with_more_than_was_written_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(what_a_socket_has_stays_as_it_was, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
