@@ -549,6 +549,25 @@ def test_resets_that_it_is_made_to_send_count_as_well(gateway):
         assert client.connection_error() == ENHANCE_YOUR_CALM
 
 
+def test_floods_of_a_rest_count_as_well(gateway):
+    with Client() as client:
+        refused_early(client)
+        for _ in range(60):
+            client.send(FLOODS["empty DATA"] * 100)
+        assert client.connection_error() == ENHANCE_YOUR_CALM
+    with Client() as client:
+        for first in range(1, 1600, 200):
+            numbers = range(first, first + 200, 2)
+            client.send(b"".join(post(number, path=b"/../a") for number in numbers))
+            try:
+                while not all(number in client.answers for number in numbers):
+                    client.frame()
+            except (EOFError, ConnectionResetError):
+                break
+            client.send(b"".join(frame(RST_STREAM, 0, number, struct.pack(">I", CANCEL)) for number in numbers))
+        assert client.connection_error() == ENHANCE_YOUR_CALM
+
+
 def test_a_block_without_end(gateway):
     with Client() as client:
         client.send(frame(HEADERS, END_STREAM, 1, fields(*pseudo())))

@@ -31,9 +31,11 @@ static void control_allow(struct h2_connection *connection, int32_t frames)
 static int headers_begin(nghttp2_session *session, const nghttp2_frame *frame, void *owner)
 {
     struct h2_connection *connection = owner;
-    connection->head_ms = loop_now(connection->base.worker->loop);
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) /* trailers */
+    uint64_t now_ms = loop_now(connection->base.worker->loop);
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) { /* trailers */
+        connection->head_ms = now_ms;
         return 0;
+    }
     struct h2_stream *own =
         connection->leaving ? NULL : h2_stream_new(connection, frame->hd.stream_id);
     if (!own) {
@@ -43,6 +45,7 @@ static int headers_begin(nghttp2_session *session, const nghttp2_frame *frame, v
     }
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, own);
     connection->reading = own;
+    connection->head_ms = now_ms;
     return 0;
 }
 
@@ -147,6 +150,8 @@ static int frame_came(nghttp2_session *session, const nghttp2_frame *frame, void
             request_came(own, ended);
         else if (own)
             trailers_came(own, ended);
+        else
+            connection->head_ms = 0; /* they ended what was answered before (h2_rest.c) */
         return 0;
     case NGHTTP2_DATA:
         data_ended(connection, own, frame, ended);

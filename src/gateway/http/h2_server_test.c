@@ -600,6 +600,34 @@ static void a_rest_that_does_not_come_is_not_waited_for(void **state)
     peer_free(peer);
 }
 
+/* Its head's time is over with it, not the connection's. */
+static void a_rest_may_end_by_trailers(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":path", "/"),
+                                 nv(":authority", "a")};
+    const nghttp2_nv trailers[] = {nv("x-sum", "5")};
+    int32_t id =
+        nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_NONE, -1, NULL, fields, 4, NULL);
+    peer_turn(peer);
+    int origin = rig_origin(rig, 1);
+    rig_say(rig, origin, "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    close(origin);
+    answered(peer, id, "403");
+    assert_false(peer->answers[id].closed);
+    nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_END_STREAM, id, NULL, trailers, 1, NULL);
+    peer_turn(peer);
+    assert_true(peer->answers[id].closed);
+    assert_int_equal(peer->resets, 0);
+    for (int i = 0; i < 6; i++)
+        rig_pass(rig, rig->site.header_ms / 2);
+    peer_turn(peer);
+    assert_false(peer->over);
+    peer_free(peer);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 static void a_client_that_resets_lets_the_instance_know(void **state)
@@ -712,6 +740,7 @@ int main(void)
         RIGGED(a_download_waits_for_the_window),
         RIGGED(the_rest_of_an_upload_is_read_when_it_is_small),
         RIGGED(a_rest_that_does_not_come_is_not_waited_for),
+        RIGGED(a_rest_may_end_by_trailers),
         RIGGED(a_client_that_resets_lets_the_instance_know),
         RIGGED(a_client_that_goes_away_leaves_nothing),
         RIGGED(a_draining_worker_ends_streams_first),
