@@ -154,8 +154,7 @@ static void test_strange_answers(void **state)
         "{'services':3,'jobs':{},'listeners':null}",
         "{'services':[1,null,[],{}],'jobs':[7],'listeners':['x']}",
         "{'services':[{'name':5,'wanted':'x','instances':[{'id':-1},{'id':1e300},{}]}]}",
-        "{'services':[{'name':'a','instances':[{'id':1,'since':'yesterday'},{'id':1}]},{'name':'a'}"
-        "]}",
+        "{'services':[{'name':'a','instances':[{'id':1,'since':'soon'},{'id':1}]},{'name':'a'}]}",
         "{'generation':-5,'since':'9999-99-99','quota':[]}",
     };
     struct model *before = NULL;
