@@ -88,18 +88,20 @@ void instance_group_end(struct instance *instance)
     instance->grouped = false;
 }
 
-/* Its output is not there any more, for the keeper neither. */
+/* Its output is not there any more, for the keeper neither; nor what is left of one that ended
+ * while no supervisor lived. */
 void instance_output_end(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
-    char name[KEEPER_NAME_BYTES];
-    if (!instance->output)
-        return;
+    char name[KEEPER_NAME_BYTES], path[STATE_PATH_BYTES_MAX + INSTANCE_NAME_BYTES];
     snprintf(name, sizeof name, KEEPER_OUTPUT_PREFIX "%s", instance->name);
+    snprintf(path, sizeof path, "%s/output/%s", supervisor->options.state_directory,
+             instance->name);
     if (supervisor->keeper)
         keeper_drop(supervisor->keeper, name);
     output_close(instance->output, true);
     instance->output = NULL;
+    unlink(path);
 }
 
 void instance_discard(struct instance *instance)

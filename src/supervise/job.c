@@ -121,21 +121,19 @@ static void look_due(struct timer *timer)
 static void past_add(struct job *job, bool good, const char *how)
 {
     uint64_t now_ms = clock_wall_ms();
-    struct job_run *run = &job->history[job->ended++ % JOB_HISTORY_MAX];
-    *run = (struct job_run){.begin_wall_ms = job->begin_wall_ms,
-                            .duration_ms =
-                                now_ms > job->begin_wall_ms ? now_ms - job->begin_wall_ms : 0,
-                            .good = good};
-    snprintf(run->exit, sizeof run->exit, "%s", how);
+    struct job_run run = {.begin_wall_ms = job->begin_wall_ms,
+                          .duration_ms =
+                              now_ms > job->begin_wall_ms ? now_ms - job->begin_wall_ms : 0,
+                          .good = good};
+    snprintf(run.exit, sizeof run.exit, "%s", how);
+    job_history_add(job->history, &run);
     log_event(good ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "job-ended", "job=%s ms=%llu how=\"%s\"",
-              name_of(job), (unsigned long long)run->duration_ms, how);
+              name_of(job), (unsigned long long)run.duration_ms, how);
 }
 
 const struct job_run *job_past(const struct job *job, uint32_t back)
 {
-    if (back >= job->ended || back >= plan_of(job)->history)
-        return NULL;
-    return &job->history[(job->ended - 1 - back) % JOB_HISTORY_MAX];
+    return back < plan_of(job)->history ? job_history_run(job->history, back) : NULL;
 }
 
 void job_changed(struct unit *unit, const struct instance *instance)
@@ -174,6 +172,37 @@ static void run_find(struct job *job)
     }
 }
 
+/* "STATE/jobs" */
+static void folder_of(const struct supervisor *supervisor, char path[STATE_PATH_BYTES_MAX + 16])
+{
+    snprintf(path, STATE_PATH_BYTES_MAX + 16, "%s/jobs", supervisor->options.state_directory);
+}
+
+static bool history_begin(struct job *job)
+{
+    int error = 0;
+    char folder[STATE_PATH_BYTES_MAX + 16];
+    folder_of(job->unit->supervisor, folder);
+    job->history = job_history_open(folder, name_of(job), &error);
+    if (error)
+        log_warn("job-history-not-kept", "job=%s error=\"%s\" instead=\"in memory\"", name_of(job),
+                 strerror(-error));
+    return job->history != NULL;
+}
+
+static bool job_stated(void *owner, const char *name)
+{
+    const struct unit *unit = supervisor_unit(owner, name);
+    return unit && unit->service->job;
+}
+
+void jobs_trim(struct supervisor *supervisor, bool all)
+{
+    char folder[STATE_PATH_BYTES_MAX + 16];
+    folder_of(supervisor, folder);
+    job_histories_keep(folder, all ? NULL : job_stated, supervisor);
+}
+
 int job_begin(struct unit *unit)
 {
     const struct instance *instance = unit_instance(unit, 1);
@@ -181,6 +210,11 @@ int job_begin(struct unit *unit)
     if (!job)
         return -ENOMEM;
     job->unit = unit;
+    if (!history_begin(job)) {
+        free(job);
+        unit->job = NULL;
+        return -ENOMEM;
+    }
     run_find(job);
     uint64_t last_ms = instance ? instance->record->up_wall_ms : 0;
     schedule_begin(&job->schedule, plan_of(job), last_ms, clock_wall_ms());
@@ -199,7 +233,14 @@ void job_rest(struct unit *unit)
 
 void job_free(struct unit *unit)
 {
+    char folder[STATE_PATH_BYTES_MAX + 16];
+    if (!unit->job)
+        return;
     job_rest(unit);
+    folder_of(unit->supervisor, folder);
+    if (unit->removed)
+        job_history_remove(folder, name_of(unit->job));
+    job_history_close(unit->job->history);
     free(unit->job);
     unit->job = NULL;
 }
@@ -223,18 +264,21 @@ const char *job_run_now(struct unit *unit, uint64_t *ret_number)
         return "it has not begun, or is going down";
     if (job->runs)
         return "a run is under way";
-    *ret_number = job->ended + 1;
+    *ret_number = job_history_ended(job->history) + 1;
     run_begin(job);
     look_set(job);
-    return job->runs || job->ended >= *ret_number ? NULL : "there is no room for an instance";
+    return job->runs || job_history_ended(job->history) >= *ret_number
+               ? NULL
+               : "there is no room for an instance";
 }
 
 bool job_over(const struct unit *unit, uint64_t number, const char **ret_error)
 {
     const struct job *job = unit->job;
-    if (job && job->ended < number)
+    uint64_t ended = job ? job_history_ended(job->history) : 0;
+    if (job && ended < number)
         return false;
-    const struct job_run *run = job ? job_past(job, (uint32_t)(job->ended - number)) : NULL;
+    const struct job_run *run = job ? job_past(job, (uint32_t)(ended - number)) : NULL;
     if (!run)
         *ret_error = "the job was removed";
     else if (!run->good)

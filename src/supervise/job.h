@@ -9,20 +9,12 @@
 #include <stdint.h>
 
 #include "event/loop.h"
+#include "supervise/job_history.h"
 #include "supervise/schedule.h"
 #include "topology/topology.h"
 
 struct instance;
 struct unit;
-
-enum { JOB_EXIT_BYTES = 128 };
-
-struct job_run {
-    uint64_t begin_wall_ms;
-    uint64_t duration_ms;
-    bool good;
-    char exit[JOB_EXIT_BYTES]; /* "exited with status 0" */
-};
 
 struct job {
     struct unit *unit;
@@ -33,8 +25,7 @@ struct job {
     bool waits;           /* another one begins when it is over */
     bool late;            /* it took too long */
     uint64_t begin_wall_ms;
-    struct job_run history[JOB_HISTORY_MAX]; /* a ring */
-    uint64_t ended;                          /* runs that are over; the last at (ended - 1) in it */
+    struct job_history *history;
 };
 
 /* The unit has begun, with what was adopted. 0 or -ENOMEM. */
@@ -42,6 +33,9 @@ int job_begin(struct unit *unit);
 /* It is due at no time any more; what runs is the unit's to end. */
 void job_rest(struct unit *unit);
 void job_free(struct unit *unit);
+/* Removes histories of jobs that the file does not have; `all`: of all. */
+struct supervisor;
+void jobs_trim(struct supervisor *supervisor, bool all);
 /* Its settings are others. */
 void job_adapt(struct unit *unit);
 /* Its instance changed its state. */

@@ -18,6 +18,7 @@
 #include "base/trim.h"
 #include "supervise/adopt.h"
 #include "supervise/companions.h"
+#include "supervise/job.h"
 #include "supervise/last_good.h"
 #include "supervise/marks.h"
 #include "supervise/past.h"
@@ -390,7 +391,7 @@ int supervisor_new(struct loop *loop, const struct supervisor_options *options,
 /* What lies in the state directory and is the cluster's, when it goes down for good. The data
  * folders of instances are the programs' own and stay. The keeper removes its socket itself, unless
  * it was killed and no new one had been started. */
-static void folders_remove(const struct supervisor *supervisor)
+static void folders_remove(struct supervisor *supervisor)
 {
     static const char *const names[] = {"records", "output", "notify", "keeper"};
     char path[STATE_PATH_BYTES_MAX + 16];
@@ -398,6 +399,7 @@ static void folders_remove(const struct supervisor *supervisor)
         snprintf(path, sizeof path, "%s/%s", supervisor->options.state_directory, names[i]);
         remove(path);
     }
+    jobs_trim(supervisor, true);
 }
 
 static void units_end(struct supervisor *supervisor, bool leave)
@@ -489,6 +491,7 @@ static void units_try(struct supervisor *supervisor)
 
 void supervisor_begin(struct supervisor *supervisor)
 {
+    jobs_trim(supervisor, false);
     supervisor->starts_left = STARTS_PER_TURN_MAX;
     for (size_t i = 0; i < supervisor->topology->service_count; i++)
         if (supervisor->units[i].instance_count) /* adopted ones may be ready, or settled */

@@ -47,7 +47,10 @@ def test_runs_that_meet(cluster):
     for how in ("skip", "queue"):
         assert "bb" not in "".join(lines(out[how])), how
     assert "e" not in lines(out["replace"])
-    assert "job-skipped" in cluster.output
+    # One alone waits; only a job that queues has one that does.
+    cluster.wait(lambda: 'job=queue why="another run waits already"' in cluster.output, 15, "one too many")
+    assert 'job=skip why="the run before is not over"' in cluster.output
+    assert 'job=queue why="the run before' not in cluster.output and "job=replace why" not in cluster.output
 
 
 def test_a_crash_in_the_midst(cluster):
@@ -67,3 +70,51 @@ def test_a_crash_in_the_midst(cluster):
     gate.touch()
     cluster.wait(lambda: job(cluster, "long")["history"], 15, "its end")
     assert lines(out)[:2] == ["b", "e"]
+
+
+def crash(cluster):
+    supervisor = cluster.supervisor()
+    os.kill(supervisor, signal.SIGKILL)
+    cluster.process.wait()
+    cluster.process = None
+    processes.wait_for(lambda: not processes.alive(supervisor), 5, "the process to die")
+    cluster.up(None)
+    cluster.wait(cluster.status, 15, "an answer")
+
+
+@pytest.mark.both_accounts
+def test_the_history_goes_on(cluster):
+    """Over a crash and an upgrade; not over `down`, nor over the job's removal."""
+    one = "job one { shell 'exit $(cat status)'; history 3; }\n"
+    status = cluster.file("status", "0")
+    cluster.up(one + "job other { run /bin/true; }")
+    cluster.wait(lambda: job(cluster, "one") is not None, 10, "an answer")
+
+    def run(code):
+        status.write_text(str(code))
+        assert cluster.command("job", "run", "one", check=False).returncode == (code != 0)
+
+    def ends():
+        return [end["exit"].rpartition(" ")[2] for end in job(cluster, "one")["history"]]
+    run(1)
+    run(0)
+    before = job(cluster, "one")["history"]
+    crash(cluster)
+    cluster.wait(lambda: job(cluster, "one")["history"] == before, 10, "what was there")
+    run(2)
+    run(3)
+    assert ends() == ["3", "2", "0"]
+    cluster.command("upgrade", timeout=60)
+    cluster.wait(lambda: job(cluster, "one") and ends() == ["3", "2", "0"], 10, "what was there")
+    cluster.command("job", "run", "other")
+    cluster.configure(one)
+    cluster.command("reload")
+    cluster.wait(lambda: not (cluster.state / "jobs" / "other").exists(), 10, "its end")
+    assert ends() == ["3", "2", "0"]
+    cluster.command("down", timeout=30)
+    cluster.process.wait(10)
+    cluster.process = None
+    assert not (cluster.state / "jobs").exists()
+    cluster.up(None)
+    cluster.wait(lambda: job(cluster, "one") is not None, 10, "an answer")
+    assert ends() == []
