@@ -523,6 +523,16 @@ static void listen_again(struct notified *slot, const struct seccomp_request *re
     notified_tell_listens(slot, member);
 }
 
+/* Was it shut down by its program, which now listens anew? The loop may tell of that only after
+ * this call, when it listens again, at another place of the group. */
+static bool is_shut_down(const struct share_member *member)
+{
+    struct tcp_info info = {.tcpi_state = TCP_LISTEN};
+    socklen_t length = sizeof info;
+    return member->alive && getsockopt(member->fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state != TCP_LISTEN;
+}
+
 static bool on_listen(struct notified *slot, const struct seccomp_request *request)
 {
     int fd = slot_descriptor(slot, request);
@@ -535,6 +545,10 @@ static bool on_listen(struct notified *slot, const struct seccomp_request *reque
     }
     struct share_member *member =
         share_by_cookie(slot->steering->share, slot->instance.slot, socket_cookie(fd));
+    if (member && is_shut_down(member)) {
+        share_shut_down(member);
+        member = NULL;
+    }
     if (member) {
         close(fd);
         listen_again(slot, request, member);

@@ -277,14 +277,18 @@ static void member_leave_due(struct timer *timer)
 }
 
 /* The program called shutdown(2) on its listener: the kernel has taken it out of the group. */
-static void member_hung_up(struct watch *watch, unsigned events)
+void share_shut_down(struct share_member *member)
 {
-    (void)events;
-    struct share_member *member = watch->owner;
     log_info("listener-shut-down", "port=%u", member->asked.port);
     member_forget(member);
     member->leaving = true;
     member_end(member);
+}
+
+static void member_hung_up(struct watch *watch, unsigned events)
+{
+    (void)events;
+    share_shut_down(watch->owner);
 }
 
 static struct share_member *member_new(struct share *share, uint32_t slot, int fd,

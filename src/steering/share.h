@@ -131,5 +131,8 @@ void share_sweep_found(struct share *share);
 struct share_member *share_members_of_slot(const struct share *share, uint32_t slot);
 struct share_member *share_members_of_service(const struct share *share, uint32_t service);
 struct share_member *share_by_cookie(const struct share *share, uint32_t slot, uint64_t cookie);
+/* Its program has called shutdown(2) on it, so that the kernel has taken it out of the group: it is
+ * no member any more. */
+void share_shut_down(struct share_member *member);
 /* Can a TCP packet to an instance's own or its service's home address reach it? */
 bool share_member_reachable(const struct share_member *member);

@@ -127,4 +127,5 @@ asked_at_once = tell(listener_answers(opened))
 asked_at_once += f"shutdown for reading: {result(lambda: opened.shutdown(socket.SHUT_RD))}\n"
 asked_at_once += f"then recv: {result(lambda: opened.recv(1, socket.MSG_DONTWAIT))}\n"
 asked_at_once += f"and listen: {result(lambda: opened.listen(64))}\n"
+print("it serves", flush=True)  # before that a client is reset, and shows in the answers
 serve(opened, asked_at_once)
