@@ -4,7 +4,8 @@
 #   make chaos  tortures a cluster under traffic: SEED=1 MINUTES=2 ACCOUNT=nobody; ends with what was asked, and what failed why
 #   make chaos-peers  does the same to nginx and HAProxy under supervisord, as far as they can do the same
 #   make vm     the same for what depends on the kernel, on Debian's Linux 6.1 in a virtual machine
-#   make deb    builds the Debian package; make deb-test installs, upgrades and removes it in a root of its own
+#   make deb    builds the Debian package; make deb-test installs, upgrades and removes it in a root of its own,
+#               make systemd-test does it under systemd in a virtual machine
 PREFIX ?= /usr/local
 SECONDS ?= 60
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom)
@@ -12,7 +13,7 @@ MINUTES ?= 2
 ACCOUNT ?= root
 PYTHON := /usr/bin/python3
 
-.PHONY: all run test bench chaos chaos-peers vm deb deb-test install asan fuzz tidy clean
+.PHONY: all run test bench chaos chaos-peers vm deb deb-test systemd-test install asan fuzz tidy clean
 
 all: build/build.ninja
 	ninja -C build
@@ -57,6 +58,10 @@ deb:
 deb-test:
 	@tools/install build test deb deb-test
 	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/deb
+
+systemd-test:
+	@tools/install build deb deb-test vm
+	@$(PYTHON) tools/vm-systemd $(PARTS)
 
 install: all
 	meson configure build --prefix=$(PREFIX)
