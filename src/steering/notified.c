@@ -126,20 +126,30 @@ static bool socket_is_held(int fd, pid_t pid)
     return false;
 }
 
-bool notified_holds(struct notified *slot, const struct share_member *member)
+enum holding { HOLDS, HOLDS_NOT, HOLDING_UNKNOWN };
+
+static enum holding holding_of(struct notified *slot, const struct share_member *member)
 {
     static pid_t pids[PROCESSES_MAX];
     const struct steering_setup *setup = &slot->steering->setup;
-    if (setup->callbacks->processes_anew) /* a daemon may have forked this moment */
-        setup->callbacks->processes_anew(setup->owner);
     size_t count =
         setup->callbacks->processes(setup->owner, slot->instance.slot, pids, PROCESSES_MAX);
     if (count == 0 || count == PROCESSES_MAX)
-        return true; /* unknown */
+        return HOLDING_UNKNOWN;
     for (size_t i = 0; i < count; i++)
         if (socket_is_held(member->fd, pids[i]))
-            return true;
-    return false;
+            return HOLDS;
+    return HOLDS_NOT;
+}
+
+bool notified_holds(struct notified *slot, const struct share_member *member)
+{
+    const struct steering_setup *setup = &slot->steering->setup;
+    if (holding_of(slot, member) == HOLDS)
+        return true;
+    if (setup->callbacks->processes_anew) /* a daemon may have forked this moment */
+        setup->callbacks->processes_anew(setup->owner);
+    return holding_of(slot, member) != HOLDS_NOT;
 }
 
 /* ---- where a socket is bound ------------------------------------------------------------------

@@ -468,6 +468,13 @@ void share_leave(struct share_member *member)
         member_end(member);
 }
 
+void share_member_waits(struct share_member *member)
+{
+    member->alive = false;
+    member->claimed = false;
+    share_group_changed(member->share, member->group);
+}
+
 void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
 {
     struct share_member *next;
@@ -477,9 +484,7 @@ void share_slot_gone(struct share *share, uint32_t slot, bool coming_back)
             share_leave(member);
             continue;
         }
-        member->alive = false;
-        member->claimed = false;
-        share_group_changed(share, member->group);
+        share_member_waits(member);
     }
 }
 

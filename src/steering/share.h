@@ -102,6 +102,8 @@ struct share_member *share_join(struct share *share, uint32_t slot, int fd,
                                 const struct share_address *asked);
 /* The program listens on a kept one again. */
 void share_revive(struct share_member *member);
+/* The program has it not: it waits for the next start, or for its bind. */
+void share_member_waits(struct share_member *member);
 /* Out of the group, for good; TCP: at the end of the turn, and what waits in its queue is reset. */
 void share_leave(struct share_member *member);
 /* The slot's program is dead; its members wait for the next, or leave. */

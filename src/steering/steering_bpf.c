@@ -453,13 +453,13 @@ static void bpf_gone(struct steering *base, uint32_t number, bool coming_back)
         return;
     uint32_t service = slot->instance.service;
     guest_end(steering, slot);
+    bool listened = slot->heard_count > 0;
     slot->heard_count = 0;
     slot->recall = false;
-    if (coming_back && bpf_wanted_of(steering, slot) == 1) {
-        bpf_kept_close(steering, slot, slot->instance.epoch, NULL); /* nobody came for those */
-    } else {
+    if (!coming_back || bpf_wanted_of(steering, slot) != 1)
         bpf_kept_close_all(steering, slot);
-    }
+    else if (listened) /* else its end came before it could come for any */
+        bpf_kept_close(steering, slot, slot->instance.epoch, NULL);
     if (!coming_back) {
         slot->served = false;
         steer_member_remove(steering->steer, slot->instance.cgroup_id, slot->instance.address);

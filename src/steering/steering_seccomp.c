@@ -269,6 +269,15 @@ static void adopted_tell(struct deferred *deferred)
     }
 }
 
+/* One that started when the supervisor died may not have come to its bind. */
+static void found_look(struct notified *slot)
+{
+    struct share_member *member = share_members_of_slot(slot->steering->share, slot->instance.slot);
+    for (; member; member = member->next_of_slot)
+        if (!notified_holds(slot, member))
+            share_member_waits(member);
+}
+
 static void sweep_found_due(struct deferred *deferred)
 {
     struct seccomp_steering *steering = deferred->owner;
@@ -287,6 +296,8 @@ static int seccomp_started(struct steering *base, uint32_t slot_number, int noti
         /* A new start: what was found of an earlier one waits for this one to bind. */
         share_slot_gone(steering->share, slot_number, true);
     }
+    if (notify_fd < 0)
+        found_look(slot);
     if (slot->notify_fd < 0 && !share_members_of_slot(steering->share, slot_number)) {
         notified_recall(slot);
         deferred_start(steering->setup.loop, &steering->sweep_found, sweep_found_due, steering);

@@ -287,3 +287,20 @@ def test_datagrams_move_between_direct_and_relay(cluster, programs):
         port = int(listen.split()[1])
         cluster.wait(lambda: udp_who(port, 30) == {"1", "2"})
         cluster.wait_up(2)
+
+
+@pytest.mark.both_accounts
+def test_a_reload_ends_a_start_that_is_under_way(cluster, programs):
+    """The only instance was killed; a reload ends the one that starts instead before it listens. Nobody is refused."""
+    text = f"""
+        service one {{ run node {programs.path('rolled.js')}; env WHO=$instance PORT=3100 NODE_PATH=/usr/share/nodejs
+                       REVISION=%d; port 3100; restart always backoff=10ms..50ms; }}"""
+    cluster.up(text % 0)
+    cluster.wait_up(1, "one")
+    with clients.Load(3100, 4) as load:
+        load.wait_more(20)
+        cluster.configure(text % 1)
+        os.kill(cluster.instances("one")[1]["pid"], signal.SIGKILL)
+        cluster.command("reload", "--wait", timeout=60)
+        load.wait_more(20)
+    assert load.refused == 0

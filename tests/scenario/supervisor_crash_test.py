@@ -178,3 +178,25 @@ def test_listeners_of_which_nothing_was_kept(cluster, programs):
             load.wait_more(20)
     assert (one.refused, one.failed, web.refused, web.failed) == (0, [], 0, [])
     assert one.slowest < 10 and web.slowest < 10
+
+
+@pytest.mark.both_accounts
+def test_a_start_that_the_supervisor_did_not_live_to_see(cluster, programs):
+    """An instance is killed, and the supervisor when it has started it anew: what waits for it is served by it."""
+    cluster.up(f"""
+        service web {{ run sh -c "sleep 0.7; exec node {programs.path('rolled.js')}";
+                       env WHO=$instance PORT=3000 NODE_PATH=/usr/share/nodejs;
+                       instances 3; restart always backoff=10ms..50ms; }}""")
+    cluster.wait_up(3, "web")
+    before, supervisor = pids(cluster), cluster.supervisor()
+    with clients.Load(3000, 4) as load:
+        load.wait_more(20)
+        os.kill(before[1], signal.SIGKILL)
+        killed = time.monotonic()
+        cluster.wait(lambda: pids(cluster)[1] not in (0, None, before[1]), 10, "another start")
+        kill(cluster, supervisor)
+        cluster.up()
+        cluster.wait_up(3, "web")
+        load.wait_more(20)
+    assert load.refused == 0
+    assert [when for when, _ in load.failed if when > killed + 0.2] == []
