@@ -31,7 +31,12 @@ static const struct directive rows[] = {
                   .low = 1 << 20,
                   .high = 1ull << 50,
                   .help = "memory above which the kernel takes pages back and slows programs down, "
-                          "before `memory` ends them"}},
+                          "before `memory` ends them"},
+                 {.name = "io-weight",
+                  .type = VALUE_INTEGER,
+                  .low = 1,
+                  .high = 10000,
+                  .help = "share of a busy disk beside others, who have 100"}},
      .help = "A ceiling: at the top level for everything together, in a service for each of its "
              "instances.",
      .example = "quota memory=256m cpu=50% tasks=64;"},

@@ -42,6 +42,8 @@ static bool quota_has(const struct cgroup_quota *quota, int controller)
         return quota->cpu_percent != 0;
     case CGROUP_PIDS:
         return quota->tasks != 0;
+    case CGROUP_IO:
+        return quota->io_weight != 0;
     case CGROUP_CONTROLLERS:
         break;
     }

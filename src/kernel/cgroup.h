@@ -1,7 +1,7 @@
 /* Control groups: the folder in which each instance lives, its quota, and the end of everything in
  * it. cgroup v2 for membership, killing and limits (cgroups(7), Documentation/admin-guide/
- * cgroup-v2.rst); where the memory, cpu and pids controllers are bound to v1 hierarchies (hybrid
- * machines), the limits go there, in folders of the same name.
+ * cgroup-v2.rst); where the memory, cpu, pids and io controllers are bound to v1 hierarchies
+ * (hybrid machines), the limits go there, in folders of the same name.
  *
  * A `struct cgroups` is the cluster's: BASE/NAME in every hierarchy that is used. Its members are
  * BASE/NAME/SERVICE.N. A member may have groups of its own below it (a program that makes some);
@@ -20,9 +20,15 @@ struct cgroup_quota { /* 0: no limit */
     uint64_t memory_soft_bytes; /* v2 memory.high, v1 memory.soft_limit_in_bytes */
     uint32_t cpu_percent;       /* 100 = one core */
     uint32_t tasks;
+    /* Its share of a busy disk, 1 to CGROUP_IO_WEIGHT_MAX, among those in the same folder; 0: as
+     * everybody, CGROUP_IO_WEIGHT. v2 io.weight (Linux's iocost) and io.bfq.weight, v1
+     * blkio.bfq.weight; which disks heed it is the machine's matter. */
+    uint32_t io_weight;
 };
 
-enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CONTROLLERS };
+enum { CGROUP_IO_WEIGHT = 100, CGROUP_IO_WEIGHT_MAX = 10000 };
+
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_IO, CGROUP_CONTROLLERS };
 
 /* `base`: the folder below each hierarchy's root, or below enginx's own cgroup when the root is not
  * ours ("enginx" by default; tests give another). Makes the cluster's folders, finds out which

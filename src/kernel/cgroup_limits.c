@@ -14,6 +14,7 @@ enum {
     CPU_PERIOD_USEC = 100000,                 /* the kernel's own default */
     CPU_PERCENT_USEC = CPU_PERIOD_USEC / 100, /* quota for one percent of a core */
     CPU_QUOTA_MIN_USEC = 1000,                /* less is refused by the kernel */
+    BFQ_WEIGHT_MAX = 1000,                    /* Documentation/block/bfq-iosched.rst */
     LIMIT_TEXT_BYTES = 64,
 };
 
@@ -21,6 +22,7 @@ const char *const cgroup_controller_names[CGROUP_CONTROLLERS] = {
     [CGROUP_MEMORY] = "memory",
     [CGROUP_CPU] = "cpu",
     [CGROUP_PIDS] = "pids",
+    [CGROUP_IO] = "io",
 };
 
 static uint64_t quota_value(const struct cgroup_quota *quota, enum cgroup_controller controller)
@@ -32,6 +34,8 @@ static uint64_t quota_value(const struct cgroup_quota *quota, enum cgroup_contro
         return quota->cpu_percent;
     case CGROUP_PIDS:
         return quota->tasks;
+    case CGROUP_IO:
+        return quota->io_weight;
     case CGROUP_CONTROLLERS:
         break;
     }
@@ -101,6 +105,33 @@ static int cpu_v1_set(int fd, uint64_t percent)
     return error ? error : cpu_v1_write(fd, usec);
 }
 
+/* ---- io -----------------------------------------------------------------------------------------
+ */
+
+/* BFQ knows 1 to 1000; what is everybody's weight stays that (as systemd's IOWeight= does it). */
+static uint64_t weight_for_bfq(uint64_t weight)
+{
+    if (weight <= CGROUP_IO_WEIGHT)
+        return weight;
+    return CGROUP_IO_WEIGHT + (weight - CGROUP_IO_WEIGHT) * (BFQ_WEIGHT_MAX - CGROUP_IO_WEIGHT) /
+                                  (CGROUP_IO_WEIGHT_MAX - CGROUP_IO_WEIGHT);
+}
+
+/* A kernel has one file for each of its ways to share a disk, perhaps none. */
+static int io_weight_set(int fd, bool v2, uint64_t value)
+{
+    uint64_t weight = value ? value : CGROUP_IO_WEIGHT;
+    char text[LIMIT_TEXT_BYTES];
+    snprintf(text, sizeof text, "%" PRIu64, weight_for_bfq(weight));
+    int error = cgroup_file_write(fd, v2 ? "io.bfq.weight" : "blkio.bfq.weight", text);
+    if (v2) {
+        snprintf(text, sizeof text, "default %" PRIu64, weight);
+        int other = cgroup_file_write(fd, "io.weight", text);
+        error = error == -ENOENT || !other ? other : error;
+    }
+    return error == -ENOENT && !value ? 0 : error;
+}
+
 /* ---- one limit ----------------------------------------------------------------------------------
  */
 
@@ -108,6 +139,8 @@ static int limit_set_v1(int fd, enum cgroup_controller controller, uint64_t valu
 {
     if (controller == CGROUP_CPU)
         return cpu_v1_set(fd, value);
+    if (controller == CGROUP_IO)
+        return io_weight_set(fd, false, value);
     bool memory = controller == CGROUP_MEMORY;
     char text[LIMIT_TEXT_BYTES];
     snprintf(text, sizeof text, "%" PRIu64, value);
@@ -121,6 +154,8 @@ static int limit_set_v2(int fd, enum cgroup_controller controller, uint64_t valu
 {
     static const char *const files[CGROUP_CONTROLLERS] = {
         [CGROUP_MEMORY] = "memory.max", [CGROUP_CPU] = "cpu.max", [CGROUP_PIDS] = "pids.max"};
+    if (controller == CGROUP_IO)
+        return io_weight_set(fd, true, value);
     char text[LIMIT_TEXT_BYTES];
     if (!value)
         snprintf(text, sizeof text, "max");

@@ -25,6 +25,7 @@ struct cgroups {
              [CGROUP_WHY_BYTES]; /* why nobody enforces it; "" : somebody does */
 };
 
+/* As v2 names them; v1 calls io blkio. */
 extern const char *const cgroup_controller_names[CGROUP_CONTROLLERS];
 
 /* ---- files ---- */

@@ -114,14 +114,14 @@ static void v2_controllers_are_enabled_level_by_level(void **state)
     (void)state;
     char why[256];
     struct cgroups *cgroups;
-    folder_put(".", "cpuset cpu memory pids\n");
-    folder_put("base", "cpu memory pids\n");
-    folder_put("base/shop", "cpu memory pids\n");
+    folder_put(".", "cpuset cpu io memory pids\n");
+    folder_put("base", "cpu io memory pids\n");
+    folder_put("base/shop", "cpu io memory pids\n");
     file_put("cgroup.subtree_control", "cpu memory pids\n"); /* as systemd leaves it */
     assert_int_equal(open_on(pure_v2, "0::/user.slice\n", true, &cgroups, why, sizeof why), 0);
-    assert_file("cgroup.subtree_control", "cpu memory pids\n");
-    assert_file("base/cgroup.subtree_control", "+pids"); /* the last of three writes */
-    assert_file("base/shop/cgroup.subtree_control", "+pids");
+    assert_file("cgroup.subtree_control", "+io");
+    assert_file("base/cgroup.subtree_control", "+io"); /* the last of four writes */
+    assert_file("base/shop/cgroup.subtree_control", "+io");
     for (enum cgroup_controller at = 0; at < CGROUP_CONTROLLERS; at++)
         assert_string_equal(cgroups_backend(cgroups, at), "v2");
     assert_non_null(strstr(cgroups_path(cgroups), "/base/shop"));
@@ -136,23 +136,30 @@ static void v2_quotas_are_written(void **state)
     struct cgroup cgroup;
     struct cgroup_usage usage;
     unsigned failed = 99;
-    folder_put(".", "cpu memory pids\n");
-    folder_put("base", "cpu memory pids\n");
-    folder_put("base/shop", "cpu memory pids\n");
-    folder_put("base/shop/api.1", "cpu memory pids\n");
+    folder_put(".", "cpu io memory pids\n");
+    folder_put("base", "cpu io memory pids\n");
+    folder_put("base/shop", "cpu io memory pids\n");
+    folder_put("base/shop/api.1", "cpu io memory pids\n");
+    file_put("base/shop/io.weight", "default 100\n");
+    file_put("base/shop/io.bfq.weight", "default 100\n");
+    file_put("base/shop/api.1/io.weight", "default 7\n"); /* a kernel without BFQ */
     assert_int_equal(open_on(pure_v2, "0::/\n", true, &cgroups, why, sizeof why), 0);
-    struct cgroup_quota quota = {.memory_bytes = 1 << 20, .cpu_percent = 150, .tasks = 7};
+    struct cgroup_quota quota = {
+        .memory_bytes = 1 << 20, .cpu_percent = 150, .tasks = 7, .io_weight = 5050};
     assert_int_equal(cgroups_quota_set(cgroups, &quota, &failed), 0);
     assert_int_equal(failed, 0);
     assert_file("base/shop/memory.max", "1048576");
     assert_file("base/shop/cpu.max", "150000 100000");
     assert_file("base/shop/pids.max", "7");
+    assert_file("base/shop/io.weight", "default 5050");
+    assert_file("base/shop/io.bfq.weight", "550");
     assert_int_equal(
         cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.tasks = 3}, &cgroup, &failed), 0);
     assert_int_equal(failed, 0);
     assert_file("base/shop/api.1/memory.max", "max");
     assert_file("base/shop/api.1/cpu.max", "max");
     assert_file("base/shop/api.1/pids.max", "3");
+    assert_file("base/shop/api.1/io.weight", "default 100");
     cgroup_usage_read(cgroups, &cgroup, &usage);
     assert_int_equal(usage.cpu_usec, 1234);
     assert_int_equal(usage.memory_bytes, 4096);
@@ -178,6 +185,54 @@ static void limits_that_nobody_enforces_are_reported(void **state)
     assert_int_equal(cgroups_quota_set(cgroups, &quota, &failed), -ENOTSUP);
     assert_int_equal(failed, 1 << CGROUP_MEMORY);
     assert_file("base/shop/cpu.max", "10000 100000");
+    cgroups_close(cgroups);
+}
+
+/* The controller is there, and no way to share a disk by weights. */
+static void a_weight_that_the_kernel_does_not_know_is_reported(void **state)
+{
+    (void)state;
+    char why[256];
+    struct cgroups *cgroups;
+    unsigned failed;
+    folder_put(".", "io\n");
+    folder_put("base", "io\n");
+    folder_put("base/shop", "io\n");
+    assert_int_equal(open_on(pure_v2, "0::/\n", true, &cgroups, why, sizeof why), 0);
+    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){0}, &failed), 0);
+    assert_int_equal(cgroups_quota_set(cgroups, &(struct cgroup_quota){.io_weight = 50}, &failed),
+                     -ENOENT);
+    assert_int_equal(failed, 1 << CGROUP_IO);
+    cgroups_close(cgroups);
+}
+
+static const char hybrid_io[] = "1 0 0:1 / @/unified rw - cgroup2 cgroup2 rw\n"
+                                "2 0 0:2 / @/blkio rw - cgroup cgroup rw,blkio\n";
+
+static void v1_calls_it_blkio(void **state)
+{
+    (void)state;
+    char why[256];
+    struct cgroups *cgroups;
+    struct cgroup cgroup;
+    unsigned failed;
+    folder_put("unified", "\n");
+    folder_put("unified/base/shop", "\n");
+    folder_put("unified/base/shop/api.1", "\n");
+    file_put("blkio/cgroup.procs", "");
+    file_put("blkio/base/shop/cgroup.procs", "");
+    file_put("blkio/base/shop/blkio.bfq.weight", "100\n");
+    file_put("blkio/base/shop/api.1/cgroup.procs", "");
+    file_put("blkio/base/shop/api.1/blkio.bfq.weight", "100\n");
+    assert_int_equal(open_on(hybrid_io, "0::/\n2:blkio:/\n", true, &cgroups, why, sizeof why), 0);
+    assert_string_equal(cgroups_backend(cgroups, CGROUP_IO), "v1");
+    assert_int_equal(
+        cgroup_open(cgroups, "api.1", &(struct cgroup_quota){.io_weight = 10000}, &cgroup, &failed),
+        0);
+    assert_int_equal(failed, 0);
+    assert_true(cgroup.v1[CGROUP_IO]);
+    assert_file("blkio/base/shop/api.1/blkio.bfq.weight", "1000");
+    cgroup_close(&cgroup);
     cgroups_close(cgroups);
 }
 
@@ -325,6 +380,8 @@ int main(void)
         ON_A_TREE(v2_controllers_are_enabled_level_by_level),
         ON_A_TREE(v2_quotas_are_written),
         ON_A_TREE(limits_that_nobody_enforces_are_reported),
+        ON_A_TREE(a_weight_that_the_kernel_does_not_know_is_reported),
+        ON_A_TREE(v1_calls_it_blkio),
         ON_A_TREE(v1_holds_what_v2_does_not),
         ON_A_TREE(without_root_the_own_group_is_the_place),
         ON_A_TREE(what_was_tried_is_told),

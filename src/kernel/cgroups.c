@@ -242,10 +242,11 @@ static void v1_open(struct cgroups *cgroups, enum cgroup_controller controller,
         [CGROUP_MEMORY] = "memory.limit_in_bytes",
         [CGROUP_CPU] = "cpu.cfs_quota_us",
         [CGROUP_PIDS] = "pids.max",
+        [CGROUP_IO] = "blkio.bfq.weight",
     };
     struct hierarchy hierarchy;
-    if (!hierarchy_find(machine->mountinfo, machine->own_groups,
-                        cgroup_controller_names[controller], &hierarchy))
+    const char *name = controller == CGROUP_IO ? "blkio" : cgroup_controller_names[controller];
+    if (!hierarchy_find(machine->mountinfo, machine->own_groups, name, &hierarchy))
         return;
     struct place places[PLACES_MAX], place;
     char *why = cgroups->lack[controller];
@@ -388,6 +389,7 @@ int cgroups_quota_set(struct cgroups *cgroups, const struct cgroup_quota *quota,
     cgroups->ceiling[CGROUP_MEMORY] = quota->memory_bytes != 0;
     cgroups->ceiling[CGROUP_CPU] = quota->cpu_percent != 0;
     cgroups->ceiling[CGROUP_PIDS] = quota->tasks != 0;
+    cgroups->ceiling[CGROUP_IO] = quota->io_weight != 0;
     return cgroup_limits_set(cgroups, cgroups->v2.fd, v1_fds, quota, ret_failed);
 }
 

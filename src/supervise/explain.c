@@ -115,7 +115,11 @@ static void trial_run(struct trial *trial, const struct topology *topology, cons
 static void quotas_print(const struct trial *trial, FILE *out)
 {
     static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
+        [CGROUP_MEMORY] = "memory",
+        [CGROUP_CPU] = "cpu",
+        [CGROUP_PIDS] = "tasks",
+        [CGROUP_IO] = "io-weight",
+    };
     if (!trial->cgroups) {
         fprintf(out, "quotas     not enforced: %s\n", trial->cgroups_why);
         return;

@@ -191,7 +191,8 @@ int instance_group_begin(struct instance *instance)
     struct cgroup_quota wanted = {.memory_bytes = quota->memory_bytes,
                                   .memory_soft_bytes = quota->memory_soft_bytes,
                                   .cpu_percent = quota->cpu_percent,
-                                  .tasks = quota->tasks};
+                                  .tasks = quota->tasks,
+                                  .io_weight = quota->io_weight};
     instance_group_end(instance);
     if (instance->grouped)
         return -EBUSY;

@@ -40,7 +40,8 @@ static int group_make(void **state)
     (void)state;
     char why[512];
     /* Roomy, but a quota: v1 folders are there for those only. */
-    struct cgroup_quota roomy = {.memory_bytes = 4ull << 30, .cpu_percent = 800, .tasks = 1000};
+    struct cgroup_quota roomy = {
+        .memory_bytes = 4ull << 30, .cpu_percent = 800, .tasks = 1000, .io_weight = 90};
     int error = cgroups_open(base, "shop", &cgroups, why, sizeof why);
     return error ? error : cgroup_open(cgroups, "api.1", &roomy, &cgroup, NULL);
 }
@@ -120,7 +121,12 @@ static void the_child_begins_in_its_groups(void **state)
     assert_int_equal(output_of(plan_of(SHELL("cat /proc/self/cgroup")), text, sizeof text), 0);
     assert_true(group_shown(text, ":"));
     for (enum cgroup_controller at = 0; at < CGROUP_CONTROLLERS; at++) {
-        static const char *const names[] = {"memory", "cpu", "pids"};
+        static const char *const names[] = {
+            [CGROUP_MEMORY] = "memory",
+            [CGROUP_CPU] = "cpu",
+            [CGROUP_PIDS] = "pids",
+            [CGROUP_IO] = "blkio",
+        };
         const char *backend = cgroups_backend(cgroups, at);
         if (backend && strcmp(backend, "v1") == 0)
             assert_true(group_shown(text, names[at]));

@@ -219,7 +219,11 @@ void supervisor_quota_warn(const struct supervisor *supervisor, const char *inst
                            unsigned failed)
 {
     static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory", [CGROUP_CPU] = "cpu", [CGROUP_PIDS] = "tasks"};
+        [CGROUP_MEMORY] = "memory",
+        [CGROUP_CPU] = "cpu",
+        [CGROUP_PIDS] = "tasks",
+        [CGROUP_IO] = "io-weight",
+    };
     for (enum cgroup_controller i = 0; i < CGROUP_CONTROLLERS; i++) {
         const char *lack = cgroups_lack(supervisor->cgroups, i);
         if (failed & 1u << i)
@@ -239,14 +243,15 @@ static void cgroups_begin(struct supervisor *supervisor)
         supervisor->cgroups = NULL;
         log_warn("no-cgroups",
                  "why=\"%s\" instead=\"processes are found by their environment, "
-                 "quotas of memory, cpu and tasks are not enforced\"",
+                 "quotas of memory, cpu, tasks and io are not enforced\"",
                  supervisor->cgroups_why);
         return;
     }
     struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
                                  .memory_soft_bytes = topology->quota.memory_soft_bytes,
                                  .cpu_percent = topology->quota.cpu_percent,
-                                 .tasks = topology->quota.tasks};
+                                 .tasks = topology->quota.tasks,
+                                 .io_weight = topology->quota.io_weight};
     unsigned failed = 0;
     (void)cgroups_quota_set(supervisor->cgroups, &quota, &failed);
     supervisor_quota_warn(supervisor, "", failed);

@@ -137,6 +137,7 @@ void builder_quota(struct quota *quota, const struct statement *statement)
     quota->cpu_percent = (uint32_t)statement->options[1].number;
     quota->tasks = (uint32_t)statement->options[2].number;
     quota->memory_soft_bytes = statement->options[3].number;
+    quota->io_weight = (uint32_t)statement->options[4].number;
 }
 
 static void log_apply(struct builder *builder, const struct statement *statement)

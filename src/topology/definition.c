@@ -52,6 +52,8 @@ static void hash_bounds(uint64_t *hash, const struct service *service)
         hash_number(hash, service->quota.memory_soft_bytes);
     hash_number(hash, service->quota.cpu_percent);
     hash_number(hash, service->quota.tasks);
+    if (service->quota.io_weight)
+        hash_number(hash, service->quota.io_weight);
 }
 
 static void hash_network(uint64_t *hash, const struct topology *topology,

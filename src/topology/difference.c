@@ -28,7 +28,8 @@ static bool quotas_differ(const struct quota *one, const struct quota *other)
 {
     return one->memory_bytes != other->memory_bytes ||
            one->memory_soft_bytes != other->memory_soft_bytes ||
-           one->cpu_percent != other->cpu_percent || one->tasks != other->tasks;
+           one->cpu_percent != other->cpu_percent || one->tasks != other->tasks ||
+           one->io_weight != other->io_weight;
 }
 
 static const struct cache_setting *cache_find(const struct topology *topology, const char *name)

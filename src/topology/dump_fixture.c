@@ -29,6 +29,7 @@ static void quota_dump(const struct quota *quota, FILE *out)
 {
     NUMBER(quota, memory_bytes);
     NUMBER(quota, memory_soft_bytes);
+    NUMBER(quota, io_weight);
     NUMBER(quota, cpu_percent);
     NUMBER(quota, tasks);
 }

@@ -30,6 +30,7 @@ struct quota { /* 0: no limit */
     uint64_t memory_soft_bytes; /* above it the kernel takes pages back */
     uint32_t cpu_percent;       /* 100 = one core */
     uint32_t tasks;
+    uint32_t io_weight; /* 1 to 10000; 0: 100, as everybody */
 };
 
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import clients
+from harness import cgroups, clients
 
 
 
@@ -56,3 +56,29 @@ def test_cpu(cluster):
     share = (used() - before) / (time.monotonic() - started)
     assert share < 0.3, share
     assert cluster.instances()[1]["cpu_percent"] < 35
+
+
+def io_weight(cluster, group):
+    """The control group's, as this kernel has it on v2 or v1."""
+    for folder in cgroups.all_below(cluster.cgroup):
+        for name in ("io.bfq.weight", "io.weight", "blkio.bfq.weight"):
+            if folder.name == group and (folder / name).exists():
+                return int((folder / name).read_text().split()[-1])
+    return None
+
+
+def test_io_weight(cluster, programs):
+    """Which disks heed it is the machine's matter; that the group has it, and the program is in it, is ours."""
+    text = f"""
+        service web {{ run {programs.python("web")}; env WHO=$instance; instances 2; quota io-weight=%d; }}"""
+    cluster.up(text % 50)
+    cluster.wait_up(2)
+    if "io-weight: cgroup" not in cluster.command("check", "--explain").stdout:
+        assert "what=io-weight" in cluster.output
+        pytest.skip("no io controller here")
+    assert io_weight(cluster, "web.1") == 50
+    folders = [folder for folder in cgroups.all_below(cluster.cgroup) if folder.name == "web.1"]
+    assert all(cluster.pid(1) in cgroups.processes(folder) for folder in folders), folders
+    cluster.configure(text % 90)
+    cluster.command("reload", "--wait")
+    assert io_weight(cluster, "web.1") == 90

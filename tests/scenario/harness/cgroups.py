@@ -29,7 +29,7 @@ class Delegated:
     """Groups that root gives to a user, one in each hierarchy that enginx uses, as systemd does for a
     unit with Delegate=yes. `only_v2`: without those of v1, which hold the limits on hybrid machines."""
 
-    CONTROLLERS = ("memory", "cpu", "pids")
+    CONTROLLERS = ("memory", "cpu", "pids", "io", "blkio")  # of v2 and v1
 
     def __init__(self, account, name, only_v2=False):
         self.account = account
