@@ -31,7 +31,7 @@ def test_without_control_groups_a_warning_says_what_is_not_enforced(cluster, pro
 def test_no_descriptors_left(cluster, programs):
     # The supervisor runs out, not the programs: those that are up serve on, and it still answers.
     def limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
     text = f"""
         service web {{
             run {programs.python("web")}; env WHO=$instance; instances 2;

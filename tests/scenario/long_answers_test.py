@@ -133,3 +133,18 @@ def test_who_takes_nothing_for_too_long_is_cut(cluster, path):
     while piece := steady[0].recv(1 << 16):
         length += len(piece)
     assert length == 32 * MIB
+
+
+def test_who_takes_something_in_time_is_not_cut(cluster):
+    """Nothing for more than half of the time, and then again."""
+    site(cluster, listen="timeout send=3s;")
+    (connection, body), = slow_readers("/large", 1)
+    length = len(body)
+    for _ in range(2):
+        time.sleep(2.4)  # the point is that time goes by
+        wanted = length + (64 << 10)  # not so much that the kernel's buffer has room
+        while length < wanted:
+            length += len(connection.recv(4096))
+    while piece := connection.recv(1 << 16):
+        length += len(piece)
+    assert length == 32 * MIB

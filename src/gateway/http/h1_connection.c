@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "gateway/core/acknowledged.h"
 #include "gateway/http/h1_server.h"
 #include "gateway/http/h2_server.h"
 
@@ -47,23 +46,22 @@ static void rate_due(struct h1_connection *connection, uint64_t now_ms)
 
 void h1_deadline_send(struct h1_exchange *own)
 {
-    own->taking_seen = false;
-    h1_deadline(own->connection, (h1_site(own->connection)->send_ms + 1) / 2);
+    /* The kernel took something. */
+    own->taking.last_ms = loop_now(own->connection->base.worker->loop);
+    h1_deadline(own->connection, taking_pause_ms(h1_site(own->connection)->send_ms));
 }
 
 /* The kernel has so much room that a slow client makes none for minutes; so it is asked what the
- * client has taken, once in the middle and then at the end. */
+ * client has taken. */
 static void send_due(struct h1_connection *connection)
 {
     struct h1_exchange *own = connection->exchange;
-    uint64_t taken = acknowledged_bytes(connection->stream.fd);
-    if (own->taking_seen && taken <= own->taken_bytes) {
+    uint32_t send_ms = h1_site(connection)->send_ms;
+    uint64_t now_ms = loop_now(connection->base.worker->loop);
+    if (taking_stopped(&own->taking, connection->stream.fd, now_ms, send_ms))
         h1_close(connection, true, "send timeout: the client takes nothing");
-        return;
-    }
-    own->taking_seen = true;
-    own->taken_bytes = taken;
-    h1_deadline(connection, (h1_site(connection)->send_ms + 1) / 2);
+    else
+        h1_deadline(connection, taking_pause_ms(send_ms));
 }
 
 static void exchange_due(struct h1_connection *connection)

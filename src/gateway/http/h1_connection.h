@@ -21,6 +21,7 @@
 
 #include <sys/queue.h>
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/core/stream.h"
 #include "gateway/http/exchange.h"
 #include "gateway/http/h1_output.h"
@@ -75,13 +76,12 @@ struct h1_exchange {
     uint64_t body_left; /* BODY_LENGTH: of the request */
     uint64_t rate_ms;   /* when the window began in which the body's speed is measured */
     uint64_t rate_bytes;
-    uint64_t taken_bytes; /* by the client, when that was looked at last */
+    struct taking taking; /* of the client, while there is no room */
     bool keeps;           /* the connection, after the response */
     bool body_wanted;     /* the handler takes bytes */
     bool body_told;       /* it was told of what had come with the head, if only of nothing */
     bool bodyless;        /* HEAD, 204, 304: whatever the head says of a body */
     bool room_wanted;     /* it waits for room */
-    bool taking_seen;     /* that was since it wants room */
     bool closes;          /* the connection must end after this */
     bool chunks_over;     /* the request's */
     bool unframed;        /* the response ends with the connection */

@@ -110,14 +110,18 @@ void h2_courier_going(struct h2_courier *own)
 
 /* ---- deadlines ------------------------------------------------------------------------------ */
 
+bool h2_courier_sends(const struct h2_courier *own)
+{
+    return own->block.to > own->block.from || !own->sent_head;
+}
+
 static uint64_t delay_of(const struct h2_courier *own)
 {
-    bool sends = own->block.to > own->block.from || !own->sent_head;
     if (!own->owner)
         return own->times.read; /* to end by itself */
     if (!own->link->connected)
         return UINT64_MAX;
-    if (sends)
+    if (h2_courier_sends(own))
         return own->times.send;
     if (own->state == COURIER_HEAD)
         return own->sent ? own->times.response : UINT64_MAX;

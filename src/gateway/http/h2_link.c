@@ -106,6 +106,23 @@ void h2_link_attend(struct h2_link *link, uint64_t deadline_ms)
     timer_start(loop, &link->timer, delay_ms, link_due, link);
 }
 
+/* While something is pending: when to look next at what the endpoint has taken of what the kernel
+ * has, which may be so much that a slow one makes no room in it for minutes. */
+static uint64_t taking_look_ms(const struct h2_link *link)
+{
+    uint64_t last_ms = link->wire.sent_ms > link->looked_ms ? link->wire.sent_ms : link->looked_ms;
+    return last_ms + taking_pause_ms(link->send_ms);
+}
+
+static bool taking_late(struct h2_link *link, uint64_t now_ms)
+{
+    if (!link->wire.pending || now_ms < taking_look_ms(link))
+        return false;
+    link->looked_ms = now_ms;
+    bool stopped = taking_stopped(&link->taking, link->wire.stream.fd, now_ms, link->send_ms);
+    return stopped && now_ms >= link->wire.sent_ms + link->send_ms;
+}
+
 /* When something of the link itself is due next. */
 static uint64_t link_deadline(const struct h2_link *link)
 {
@@ -117,19 +134,19 @@ static uint64_t link_deadline(const struct h2_link *link)
         deadline_ms = ping_ms;
     if (!link->streams && link->quiet_ms + link->idle_ms < deadline_ms)
         deadline_ms = link->quiet_ms + link->idle_ms;
-    if (link->wire.pending && link->connected && link->wire.sent_ms + link->send_ms < deadline_ms)
-        deadline_ms = link->wire.sent_ms + link->send_ms;
+    if (link->wire.pending && link->connected && taking_look_ms(link) < deadline_ms)
+        deadline_ms = taking_look_ms(link);
     return deadline_ms;
 }
 
 /* Why it is given up; NULL: it is not. */
-static const char *link_late(const struct h2_link *link, uint64_t now_ms)
+static const char *link_late(struct h2_link *link, uint64_t now_ms)
 {
     if (!link->connected)
         return now_ms >= link->connect_ms ? "connect timeout" : NULL;
     if (link->ping == H2_PING_ASKED && now_ms >= link->asked_ms + H2_LINK_PING_MS)
         return "the endpoint does not answer a PING";
-    if (link->wire.pending && now_ms >= link->wire.sent_ms + link->send_ms)
+    if (taking_late(link, now_ms))
         return "send timeout: the endpoint takes nothing";
     return NULL;
 }
@@ -173,6 +190,10 @@ static void link_check(struct h2_link *link)
     struct h2_courier *late;
     while (!link->wire.dead && (late = courier_late(link, now_ms, &next_ms))) {
         late->deadline_ms = UINT64_MAX;
+        if (late->owner && link->wire.pending && h2_courier_sends(late)) {
+            h2_courier_attend(late); /* the socket itself is full: taking_late is about that */
+            continue;
+        }
         if (late->owner)
             h2_courier_fail(late, true, false, timeout_why(late));
         else

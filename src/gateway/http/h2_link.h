@@ -5,6 +5,7 @@
  *   h2_courier.c      the request of a stream, and the courier that its owner knows */
 #pragma once
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/http/h2_client.h"
 #include "gateway/http/h2_worker.h"
 
@@ -37,7 +38,9 @@ struct h2_link {
     uint32_t streams; /* that are open, also those that nobody wants any more */
     uint32_t held;    /* bytes of responses that were not taken */
     uint32_t idle_ms;
-    uint32_t send_ms;    /* until it must take something, while something is pending */
+    uint32_t send_ms; /* until it must take something, while something is pending */
+    struct taking taking;
+    uint64_t looked_ms;  /* at what it has taken, last */
     uint64_t connect_ms; /* loop time until which it must stand */
     uint64_t heard_ms;   /* when something last came */
     uint64_t heard_turn; /* of the loop */
@@ -140,6 +143,8 @@ static inline struct h2_courier *h2_courier_of(struct courier *courier)
     return (struct h2_courier *)courier;
 }
 void h2_courier_going(struct h2_courier *own);
+/* Is there something of the request that has not been written? */
+bool h2_courier_sends(const struct h2_courier *own);
 /* Sets the deadline by what it waits for. */
 void h2_courier_attend(struct h2_courier *own);
 /* It has failed: its owner is told, and closes it. */
