@@ -356,3 +356,19 @@ uint64_t sockets_netns_cookie(void)
         return 0;
     return cookie;
 }
+
+/* ---- one socket ------------------------------------------------------------------------------ */
+
+int socket_option(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(fd, level, option, &value, &length) < 0 ? 0 : value;
+}
+
+uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
+}

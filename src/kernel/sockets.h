@@ -14,6 +14,11 @@ struct port_holder {
     uint32_t uid;  /* of the socket */
 };
 
+/* An option that is a number (socket(7), ip(7), ipv6(7)); 0: it cannot be had. */
+int socket_option(int fd, int level, int option);
+/* SO_COOKIE: another for each socket since the machine started; 0: it cannot be had. */
+uint64_t socket_cookie(int fd);
+
 /* Who listens on (TCP) or is bound to (UDP) the port, on any address and family. Processes in `own`
  * are passed over, with the sockets that they hold. 0: found; -ENOENT: nobody; other: the kernel
  * could not be asked. */

@@ -60,20 +60,6 @@ static int slot_descriptor(struct notified *slot, const struct seccomp_request *
     return fd < 0 ? -1 : fd;
 }
 
-static int socket_option(int fd, int level, int option)
-{
-    int value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(fd, level, option, &value, &length) < 0 ? 0 : value;
-}
-
-static uint64_t socket_cookie(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t length = sizeof cookie;
-    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
-}
-
 /* False: a kind of socket that is not shared. */
 static bool socket_protocol(int fd, enum protocol *ret_protocol)
 {

@@ -17,33 +17,20 @@ struct recall {
     bool denied;
 };
 
-static int option_of(int fd, int option)
-{
-    int value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? 0 : value;
-}
-
-static uint64_t cookie_of(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t length = sizeof cookie;
-    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
-}
-
 /* Is it one that the program serves others by, and that joined a group? */
 static bool serves(int fd, struct share_address *ret_bound)
 {
     struct sockaddr_storage address = {0}, other;
     socklen_t length = sizeof address, other_length = sizeof other;
-    bool tcp = option_of(fd, SO_PROTOCOL) == IPPROTO_TCP;
-    if ((!tcp && option_of(fd, SO_PROTOCOL) != IPPROTO_UDP) || !option_of(fd, SO_REUSEPORT) ||
+    bool tcp = socket_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
+    if ((!tcp && socket_option(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_UDP) ||
+        !socket_option(fd, SOL_SOCKET, SO_REUSEPORT) ||
         getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
         !share_address_read(&address, tcp ? PROTOCOL_TCP : PROTOCOL_UDP, fd, ret_bound) ||
         !ret_bound->port)
         return false;
     if (tcp)
-        return option_of(fd, SO_ACCEPTCONN) != 0;
+        return socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0;
     return getpeername(fd, (struct sockaddr *)&other, &other_length) < 0;
 }
 
@@ -74,7 +61,8 @@ static bool socket_recall(void *owner, pid_t pid, int number, uint64_t inode)
     scoped_fd int fd = process_descriptor(recall->pidfd, number);
     recall->denied |= fd == -EPERM || fd == -EACCES;
     struct share_address bound;
-    if (fd < 0 || !serves(fd, &bound) || share_by_cookie(share, slot->instance.slot, cookie_of(fd)))
+    if (fd < 0 || !serves(fd, &bound) ||
+        share_by_cookie(share, slot->instance.slot, socket_cookie(fd)))
         return !recall->denied;
     uint16_t asked = port_asked(slot, &bound);
     uint32_t age = 0;
