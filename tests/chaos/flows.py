@@ -34,6 +34,8 @@ class WrongBytes(Exception):
 class Flow(Traffic):
     """Traffic that keeps failures as `Failure`. Every request ends as `done` or as one of `failed`."""
 
+    KEEP_SECONDS = 20  # a relay that drains has its connections for as long as both ends want them
+
     def __init__(self, path, port, kinds=HTTP1, h2_port=None):
         super().__init__(port, 0, 0, 0, 0)
         self.path, self.kinds, self.h2_port = path, set(kinds), h2_port or port

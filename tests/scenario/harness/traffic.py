@@ -59,11 +59,13 @@ class Traffic:
         self.count(kind, started, body.decode().split()[0])
         return response.will_close
 
+    KEEP_SECONDS = float("inf")
+
     def keep(self):
-        """Until the other end says that the connection ends."""
-        connection, asked = self.connection(), 0
+        """Until the other end says that the connection ends, or we have had enough of it."""
+        connection, asked, until = self.connection(), 0, time.monotonic() + self.KEEP_SECONDS
         try:
-            while not self.ending.wait(0.001):
+            while time.monotonic() < until and not self.ending.wait(0.001):
                 asked += 1
                 if self.ask(connection, "keep", "POST" if asked % 3 == 0 else "GET"):
                     return
