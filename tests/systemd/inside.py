@@ -3,6 +3,7 @@ line. The parts follow each other, as a package's life does; what does not hold 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,12 +15,13 @@ from harness import clients  # noqa: E402
 
 UNIT = "enginx@demo"
 FILE = Path("/etc/enginx/demo.conf")
+GROUPS = Path("/sys/fs/cgroup/enginx/demo")
 WEB = "/usr/bin/python3 /given/programs/web.py"
 TEXT = f"""
 service web {{ run {WEB}; env WHO=$instance START_DELAY=1; port 8000; instances 2; quota memory=96M cpu=50% tasks=64; }}
 listen 8080 http {{ route / -> web; }}
 """
-PACKAGE, = Path("/given").glob("*.deb")
+OLD, NEW = sorted(Path("/given").glob("*.deb"))
 
 
 def sh(*arguments, code=0):
@@ -92,7 +94,7 @@ class Loads:
 
 
 def installs():
-    sh("dpkg", "-i", str(PACKAGE))
+    sh("dpkg", "-i", str(OLD))
     assert sh("systemctl", "is-enabled", UNIT, code=1).strip() == "disabled"
     sh("systemd-analyze", "verify", "--man=no", f"{UNIT}.service")
 
@@ -160,9 +162,143 @@ def a_crash_is_adopted():
     assert pids() == before and show("NRestarts") == "1"
 
 
+def a_supervisor_that_hangs_is_replaced():
+    drop = Path("/etc/systemd/system/enginx@demo.service.d/watchdog.conf")
+    drop.parent.mkdir()
+    drop.write_text("[Service]\nWatchdogSec=4\n")
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "restart", UNIT)  # with the new period
+    before, main = pids(), show("MainPID")
+    time.sleep(6)
+    assert show("MainPID") == main, "one that does not hang was replaced: " + journal("-n", "20")
+    with Loads() as loads:
+        os.kill(int(main), signal.SIGSTOP)
+        wait(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", main), "another supervisor", 90)
+        loads.more()
+    assert pids() == before
+    drop.unlink()
+    drop.parent.rmdir()
+    sh("systemctl", "daemon-reload")
+
+
+def the_journal_has_priorities():
+    sh("kill", "-KILL", str(pids()["web.1"]))
+    wait(lambda: up(), "web.1 to be back")
+    warned = journal("-p", "warning")
+    assert not [line for line in warned.splitlines() if "instance-up" in line], warned
+    assert "instance-up" in journal("-p", "info")
+    entry = json.loads(sh("journalctl", "-o", "json", "-n", "1", "-u", UNIT, "-p", "info"))
+    assert entry["SYSLOG_IDENTIFIER"] == "enginx-demo" and not entry["MESSAGE"].startswith(("<", "20"))
+    assert "listens" in sh("enginx", "-c", "demo", "logs", "web")
+    assert list(Path("/var/log/enginx/demo").glob("*web*"))
+
+
+def quotas_hold_whatever_systemd_does():
+    group = next(GROUPS.rglob("web.1*"))
+
+    def enforced():
+        limits = {}
+        for file in ("memory.max", "cpu.max", "pids.max"):
+            found = [path / file for path in (group, *group.rglob("*")) if (path / file).exists()]
+            limits[file] = next((path.read_text().strip() for path in found if "max" != path.read_text().split()[0]), "")
+        return limits
+    assert enforced() == {"memory.max": str(96 << 20), "cpu.max": "50000 100000", "pids.max": "64"}, enforced()
+    # It rules the controllers of the root group: other units come and go.
+    for _ in range(2):
+        sh("systemd-run", "--wait", "-p", "MemoryMax=64M", "-p", "CPUQuota=50%", "-p", "TasksMax=10", "true")
+        sh("systemctl", "daemon-reload")
+    assert enforced()["memory.max"] == str(96 << 20) and enforced()["cpu.max"] == "50000 100000"
+    victim = pids()["web.1"]
+    home = instances()["web.1"]["address"]
+    clients.answer(8000, host=home, path="/eat?200", timeout=30)
+    wait(lambda: pids().get("web.1") not in (victim, 0, None) and up(), "web.1 to be back")
+    said = json.dumps(instances()["web.1"]) + journal("-p", "warning")
+    assert "out of memory" in said and "MiB" in said, said
+
+
+def stop_ends_all():
+    running = [*pids().values(), status()["gateway_pid"]]
+    sh("systemctl", "stop", UNIT)
+    assert show("ActiveState") == "inactive" and show("Result") == "success"
+    assert clients.refused(8080) and clients.refused(8000)
+    assert not [pid for pid in running if Path(f"/proc/{pid}").exists()]
+    assert not Path("/run/enginx/demo").exists() and not GROUPS.exists()
+    assert not sh("pgrep", "-f", "enginx -c demo", code=None)
+
+
+def as_another_user_below_the_unit():
+    sh("useradd", "--system", "web")
+    drop = Path("/etc/systemd/system/enginx@demo.service.d/user.conf")
+    drop.parent.mkdir()
+    drop.write_text("[Service]\nUser=web\nRuntimeDirectory=enginx-%i\nRuntimeDirectoryPreserve=restart\n"
+                    "StateDirectory=enginx-%i\n"
+                    "Environment=XDG_RUNTIME_DIR=/run/enginx-%i XDG_STATE_HOME=/var/lib/enginx-%i\n")
+    sh("systemctl", "daemon-reload")
+    FILE.write_text(TEXT)
+    sh("systemctl", "start", UNIT)
+    assert clients.who(8080) in "12"
+    group = Path("/sys/fs/cgroup" + show("ControlGroup"))
+    limits = [path.read_text().strip() for path in group.rglob("memory.max")]
+    assert str(96 << 20) in limits, (limits, journal("-n", "20"))
+    with clients.Load(8080, 2, timeout=60) as load:
+        load.wait_more(10, within=60)
+        FILE.write_text(TEXT.replace("instances 2", "instances 3"))
+        sh("systemctl", "reload", UNIT)
+        wait(lambda: len(sh("pgrep", "-u", "web", "-f", "web.py", code=None).split()) == 3, "three instances")
+        load.wait_more(10, within=60)
+    assert load.refused == 0 and not load.failed, (load.refused, load.failed[:3])
+    sh("systemctl", "stop", UNIT)
+    assert clients.refused(8080) and not sh("pgrep", "-u", "web", code=None)
+    drop.unlink()
+    drop.parent.rmdir()
+    sh("systemctl", "daemon-reload")
+
+
+def a_newer_package_takes_over():
+    FILE.write_text(TEXT)
+    sh("systemctl", "start", UNIT)
+    before, main = pids(), show("MainPID")
+    with Loads() as loads, clients.Held(8080, 3) as held:
+        held.spread()
+        sh("dpkg", "-i", str(NEW))
+        loads.more()
+        assert sum(held.spread().values()) == 3, "a connection was cut"
+    assert show("MainPID") == main and pids() == before and show("ActiveState") == "active"
+    assert status()["upgrade"]["outcome"] == "done" and os.readlink(f"/proc/{main}/exe") == "/usr/bin/enginx"
+
+
+def removed_and_purged_it_leaves_nothing():
+    sh("dpkg", "-r", "enginx")
+    assert clients.refused(8080) and not Path("/usr/bin/enginx").exists()
+    assert FILE.exists() and Path("/var/log/enginx/demo").exists()
+    FILE.unlink()
+    Path("/etc/enginx/broken.conf").unlink(missing_ok=True)
+    sh("dpkg", "-P", "enginx")
+    left = [path for folder in ("/etc", "/usr", "/var", "/run", "/sys/fs/cgroup", "/sys/fs/bpf")
+            for path in sh("find", folder, "-xdev", "-iname", "*enginx*", code=None).splitlines()]
+    ours = ("/etc/systemd/system/enginx-test.service", "/etc/systemd/system/multi-user.target.wants/enginx-test.service")
+    left = [path for path in left if path not in ours and "enginx-test" not in path and "/var/lib/enginx-demo" not in path
+            and not path.endswith("/system-enginx.slice")]  # systemd's, for all instances of a template
+    assert not left, left
+    assert not sh("systemctl", "list-units", "--all", "--no-legend", "enginx@*"), "units are left"
+
+
+def what_is_up_at_shutdown_ends_in_order():
+    """What it writes comes after this script has ended; tools/vm-systemd counts it."""
+    sh("dpkg", "-i", str(NEW))
+    FILE.write_text("""
+service base { run /usr/bin/python3 /given/last_word.py base; port none; }
+service top { run /usr/bin/python3 /given/last_word.py top; uses base; port none; }
+""")
+    sh("systemctl", "stop", UNIT)
+    sh("systemctl", "start", UNIT)
+
+
 PARTS = [installs, start_waits_until_it_serves, a_file_that_is_wrong_fails_and_says_why,
          reload_takes_what_is_right_and_refuses_what_is_wrong, restart_loses_nothing, a_restart_takes_a_changed_file,
-         a_crash_is_adopted]
+         a_crash_is_adopted, a_supervisor_that_hangs_is_replaced, the_journal_has_priorities,
+         quotas_hold_whatever_systemd_does, stop_ends_all, as_another_user_below_the_unit, a_newer_package_takes_over,
+         removed_and_purged_it_leaves_nothing, what_is_up_at_shutdown_ends_in_order]
 FIRST = PARTS[:2]  # without these nothing else makes sense
 
 
