@@ -3,13 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* As upstream.c has it: who is not on the board shares the last row. */
 static struct tally_traffic *tally_of(const struct breaks *breaks, const char *service)
 {
-    uint32_t rows = tally_sizes(breaks->tally)->rows[TALLY_SERVICE];
-    uint32_t number = board_find(breaks->board, service);
-    return tally_traffic(breaks->tally, breaks->thread, TALLY_SERVICE,
-                         number < rows ? number : rows - 1);
+    uint32_t row = tally_row(breaks->tally, TALLY_SERVICE, board_find(breaks->board, service));
+    return tally_traffic(breaks->tally, breaks->thread, TALLY_SERVICE, row);
 }
 
 _Static_assert((int)BREAKER_OPEN == 1 && (int)BREAKER_HALF_OPEN == 2, "tally_breaker_state");

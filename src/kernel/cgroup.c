@@ -33,30 +33,14 @@ static int v2_folder_open(struct cgroups *cgroups, struct cgroup *cgroup)
     return cgroup->watch_fd < 0 ? -errno : 0;
 }
 
-static bool quota_has(const struct cgroup_quota *quota, int controller)
-{
-    switch ((enum cgroup_controller)controller) {
-    case CGROUP_MEMORY:
-        return quota->memory_bytes || quota->memory_soft_bytes;
-    case CGROUP_CPU:
-        return quota->cpu_percent != 0;
-    case CGROUP_PIDS:
-        return quota->tasks != 0;
-    case CGROUP_IO:
-        return quota->io_weight != 0;
-    case CGROUP_CONTROLLERS:
-        break;
-    }
-    return false;
-}
-
 /* Accounting is not free for whoever is accounted, so a v1 folder is made only where there is a
  * quota to enforce. */
 static void v1_folders_make(struct cgroups *cgroups, struct cgroup *cgroup,
                             const struct cgroup_quota *quota)
 {
     for (int controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
-        bool needed = quota_has(quota, controller) || cgroups->ceiling[controller];
+        bool needed = cgroup_quota_has(quota, (enum cgroup_controller)controller) ||
+                      cgroups->ceiling[controller];
         if (cgroups->v1[controller].fd < 0 || !needed)
             continue;
         scoped_fd int fd = cgroup_folder_make(cgroups->v1[controller].fd, cgroup->name);

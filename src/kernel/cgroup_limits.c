@@ -43,6 +43,12 @@ static uint64_t quota_value(const struct cgroup_quota *quota, enum cgroup_contro
     return 0;
 }
 
+bool cgroup_quota_has(const struct cgroup_quota *quota, enum cgroup_controller controller)
+{
+    return quota_value(quota, controller) ||
+           (controller == CGROUP_MEMORY && quota->memory_soft_bytes);
+}
+
 /* ---- cpu on v1 ----------------------------------------------------------------------------------
  */
 
@@ -186,9 +192,8 @@ int cgroup_limits_set(const struct cgroups *cgroups, int v2_fd,
     unsigned failed = 0;
     for (enum cgroup_controller controller = 0; controller < CGROUP_CONTROLLERS; controller++) {
         uint64_t value = quota_value(quota, controller);
-        bool soft = controller == CGROUP_MEMORY && quota->memory_soft_bytes;
-        int error =
-            value || soft ? -ENOTSUP : 0; /* nobody enforces it: only a real limit can fail */
+        /* Nobody enforces it: only a real limit can fail. */
+        int error = cgroup_quota_has(quota, controller) ? -ENOTSUP : 0;
         if (cgroups->v2_has[controller])
             error = limit_set_v2(v2_fd, controller, value);
         else if (v1_fds[controller] >= 0)

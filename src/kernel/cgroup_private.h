@@ -53,6 +53,8 @@ int cgroup_folder_remove(int parent_fd, const char *name);
 
 /* ---- limits ---- */
 
+/* Does the controller have anything to enforce for it? */
+bool cgroup_quota_has(const struct cgroup_quota *quota, enum cgroup_controller controller);
 /* Sets the quota in one folder of each hierarchy (-1: there is none); ret_failed as in cgroup.h. */
 int cgroup_limits_set(const struct cgroups *cgroups, int v2_fd,
                       const int v1_fds[CGROUP_CONTROLLERS], const struct cgroup_quota *quota,

@@ -41,29 +41,31 @@ int process_open(pid_t pid)
     return fd < 0 ? -errno : fd;
 }
 
+/* The number in the line that begins with `key`; 0: there is none. */
+static int number_behind(const char *path, const char *key)
+{
+    char line[256];
+    scoped_file FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0)
+            return atoi(line + strlen(key));
+    return 0;
+}
+
 /* The process that a thread belongs to; 0: gone. */
 static pid_t thread_leader(pid_t tid)
 {
-    char path[PROC_PATH_BYTES], line[256];
+    char path[PROC_PATH_BYTES];
     snprintf(path, sizeof path, "/proc/%d/status", tid);
-    scoped_file FILE *file = fopen(path, "re");
-    int leader;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "Tgid: %d", &leader) == 1)
-            return leader;
-    return 0;
+    return number_behind(path, "Tgid:");
 }
 
 pid_t process_of(int pidfd)
 {
-    char path[PROC_PATH_BYTES], line[256];
+    char path[PROC_PATH_BYTES];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    scoped_file FILE *file = fopen(path, "re");
-    int pid;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "Pid: %d", &pid) == 1)
-            return pid > 0 ? pid : 0;
-    return 0;
+    int pid = number_behind(path, "Pid:");
+    return pid > 0 ? pid : 0;
 }
 
 int process_open_thread(pid_t tid)

@@ -1,4 +1,5 @@
 #include "supervise/explain.h"
+#include "supervise/quota.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -114,12 +115,6 @@ static void trial_run(struct trial *trial, const struct topology *topology, cons
 
 static void quotas_print(const struct trial *trial, FILE *out)
 {
-    static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory",
-        [CGROUP_CPU] = "cpu",
-        [CGROUP_PIDS] = "tasks",
-        [CGROUP_IO] = "io-weight",
-    };
     if (!trial->cgroups) {
         fprintf(out, "quotas     not enforced: %s\n", trial->cgroups_why);
         return;
@@ -127,13 +122,13 @@ static void quotas_print(const struct trial *trial, FILE *out)
     fprintf(out, "quotas    ");
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         const char *backend = trial->controllers[i];
-        fprintf(out, " %s: %s%s", names[i], backend ? "cgroup " : "not enforced here",
+        fprintf(out, " %s: %s%s", quota_words[i], backend ? "cgroup " : "not enforced here",
                 backend ? backend : "");
         fputs(i + 1 < CGROUP_CONTROLLERS ? "," : "\n", out);
     }
     for (int i = 0; i < CGROUP_CONTROLLERS; i++)
         if (!trial->controllers[i])
-            fprintf(out, "           no %s: %s\n", names[i], trial->lacks[i]);
+            fprintf(out, "           no %s: %s\n", quota_words[i], trial->lacks[i]);
 }
 
 const char *explain_path(const struct listener *listener, bool steered)

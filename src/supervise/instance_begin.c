@@ -14,6 +14,7 @@
 #include "kernel/process.h"
 #include "supervise/launch.h"
 #include "supervise/marks.h"
+#include "supervise/quota.h"
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
@@ -187,12 +188,7 @@ static int readiness_begin(struct instance *instance, struct launch *launch)
 int instance_group_begin(struct instance *instance)
 {
     struct supervisor *supervisor = supervisor_of(instance);
-    const struct quota *quota = &rolling_service(instance)->quota;
-    struct cgroup_quota wanted = {.memory_bytes = quota->memory_bytes,
-                                  .memory_soft_bytes = quota->memory_soft_bytes,
-                                  .cpu_percent = quota->cpu_percent,
-                                  .tasks = quota->tasks,
-                                  .io_weight = quota->io_weight};
+    struct cgroup_quota wanted = quota_limits(&rolling_service(instance)->quota);
     instance_group_end(instance);
     if (instance->grouped)
         return -EBUSY;

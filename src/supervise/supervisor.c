@@ -22,6 +22,7 @@
 #include "supervise/last_good.h"
 #include "supervise/marks.h"
 #include "supervise/past.h"
+#include "supervise/quota.h"
 #include "supervise/reload.h"
 #include "supervise/scaling.h"
 #include "topology/addresses.h"
@@ -218,18 +219,12 @@ static int records_begin(struct supervisor *supervisor)
 void supervisor_quota_warn(const struct supervisor *supervisor, const char *instance,
                            unsigned failed)
 {
-    static const char *const names[] = {
-        [CGROUP_MEMORY] = "memory",
-        [CGROUP_CPU] = "cpu",
-        [CGROUP_PIDS] = "tasks",
-        [CGROUP_IO] = "io-weight",
-    };
     for (enum cgroup_controller i = 0; i < CGROUP_CONTROLLERS; i++) {
         const char *lack = cgroups_lack(supervisor->cgroups, i);
         if (failed & 1u << i)
             log_warn("quota-not-enforced", "%s=%s what=%s why=\"%s\"",
                      *instance ? "instance" : "cluster",
-                     *instance ? instance : supervisor->topology->name, names[i],
+                     *instance ? instance : supervisor->topology->name, quota_words[i],
                      *lack ? lack : "the kernel does not take this value");
     }
 }
@@ -247,11 +242,7 @@ static void cgroups_begin(struct supervisor *supervisor)
                  supervisor->cgroups_why);
         return;
     }
-    struct cgroup_quota quota = {.memory_bytes = topology->quota.memory_bytes,
-                                 .memory_soft_bytes = topology->quota.memory_soft_bytes,
-                                 .cpu_percent = topology->quota.cpu_percent,
-                                 .tasks = topology->quota.tasks,
-                                 .io_weight = topology->quota.io_weight};
+    struct cgroup_quota quota = quota_limits(&topology->quota);
     unsigned failed = 0;
     (void)cgroups_quota_set(supervisor->cgroups, &quota, &failed);
     supervisor_quota_warn(supervisor, "", failed);

@@ -228,6 +228,12 @@ struct tally_endpoint *tally_endpoint(const struct tally *tally, uint32_t thread
     return endpoint_rows(tally, lane, row) + thread % tally->sizes.threads;
 }
 
+uint32_t tally_row(const struct tally *tally, enum tally_kind kind, uint32_t number)
+{
+    uint32_t rows = tally->sizes.rows[kind];
+    return number < rows ? number : rows - 1;
+}
+
 struct tally_traffic *tally_traffic(const struct tally *tally, uint32_t thread,
                                     enum tally_kind kind, uint32_t row)
 {

@@ -115,6 +115,9 @@ uint32_t tally_remote_take(struct tally *tally, const char *name);
 const char *tally_row_name(const struct tally *tally, enum tally_kind kind, uint32_t row); /* "" */
 const char *tally_remote_name(const struct tally *tally, uint32_t row);
 
+/* The row of what has this number on the board; who has none of its own shares the last. */
+uint32_t tally_row(const struct tally *tally, enum tally_kind kind, uint32_t number);
+
 /* Sums over all threads. */
 void tally_endpoint_sum(const struct tally *tally, uint32_t row, struct tally_endpoint *ret_sum);
 void tally_traffic_sum(const struct tally *tally, enum tally_kind kind, uint32_t row,

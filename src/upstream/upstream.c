@@ -12,8 +12,7 @@ static void upstream_place_find(struct upstream *upstream)
 {
     const struct upstream_place *place = &upstream->place;
     upstream->number = board_find(place->board, upstream->service->name);
-    uint32_t rows = tally_sizes(place->tally)->rows[TALLY_SERVICE];
-    uint32_t row = upstream->number < rows ? upstream->number : rows - 1;
+    uint32_t row = tally_row(place->tally, TALLY_SERVICE, upstream->number);
     if (upstream->tally && row == upstream->row)
         return;
     struct tally_traffic *tally = tally_traffic(place->tally, place->thread, TALLY_SERVICE, row);

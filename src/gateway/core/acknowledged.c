@@ -40,12 +40,17 @@ void taking_note(struct taking *taking, int fd, uint64_t now_ms)
     taking->last_ms = now_ms;
 }
 
-bool taking_stopped(struct taking *taking, int fd, uint64_t now_ms, uint32_t limit_ms)
+void taking_look(struct taking *taking, int fd, uint64_t now_ms)
 {
     uint64_t bytes = acknowledged_bytes(fd);
     if (bytes > taking->bytes)
         taking->last_ms = now_ms;
     taking->bytes = bytes;
+}
+
+bool taking_stopped(struct taking *taking, int fd, uint64_t now_ms, uint32_t limit_ms)
+{
+    taking_look(taking, fd, now_ms);
     return now_ms - taking->last_ms >= limit_ms;
 }
 

@@ -22,7 +22,9 @@ struct taking {
 
 /* It is sent something, or takes something. */
 void taking_note(struct taking *taking, int fd, uint64_t now_ms);
-/* Looks again. Has it taken nothing for `limit_ms`? */
+/* Looks whether it has taken something since it was looked at last. */
+void taking_look(struct taking *taking, int fd, uint64_t now_ms);
+/* Looks. Has it taken nothing for `limit_ms`? */
 bool taking_stopped(struct taking *taking, int fd, uint64_t now_ms, uint32_t limit_ms);
 /* After which it is to be looked at again. */
 uint32_t taking_pause_ms(uint32_t limit_ms);

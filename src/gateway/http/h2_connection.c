@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "gateway/core/acknowledged.h"
 #include "gateway/http/h2_server.h"
 
 static const char preface[] = NGHTTP2_CLIENT_MAGIC;
@@ -65,15 +64,7 @@ static bool slow(struct h2_stream *own, uint64_t now_ms)
  * it has been sent may be on its way still. */
 static uint64_t taken_ms(const struct h2_connection *connection, uint64_t room_ms)
 {
-    return room_ms > connection->taken_ms ? room_ms : connection->taken_ms;
-}
-
-static void taken_look(struct h2_connection *connection, uint64_t now_ms)
-{
-    uint64_t bytes = acknowledged_bytes(connection->wire.stream.fd);
-    if (bytes > connection->taken_bytes)
-        connection->taken_ms = now_ms;
-    connection->taken_bytes = bytes;
+    return room_ms > connection->taking.last_ms ? room_ms : connection->taking.last_ms;
 }
 
 static void stream_due(struct h2_stream *own, uint64_t now_ms)
@@ -123,7 +114,7 @@ static void connection_due(struct timer *timer)
     uint64_t now_ms = loop_now(connection->base.worker->loop);
     h2_enter(&connection->wire);
     if (connection->stream_count || connection->wire.pending)
-        taken_look(connection, now_ms);
+        taking_look(&connection->taking, connection->wire.stream.fd, now_ms);
     const char *late = connection_late(connection, now_ms);
     if (late) {
         h2_close(connection, !connection->lingering, late);

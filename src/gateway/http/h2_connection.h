@@ -20,6 +20,7 @@
 
 #include <sys/queue.h>
 
+#include "gateway/core/acknowledged.h"
 #include "gateway/http/exchange.h"
 #include "gateway/http/h2_worker.h"
 
@@ -52,8 +53,7 @@ struct h2_connection {
     uint32_t stream_count;
     uint32_t lingered; /* bytes thrown away */
     struct h2_floods floods;
-    uint64_t taken_bytes; /* of what it was sent, by what its kernel acknowledges */
-    uint64_t taken_ms;    /* when that was last seen to grow */
+    struct taking taking; /* of all that it is sent */
     uint64_t quiet_ms;    /* since when it has no stream */
     uint64_t head_ms;     /* when the fields began that are coming */
     uint64_t goaway_ms;   /* when it was told to go away; 0: not yet */
