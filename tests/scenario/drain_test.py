@@ -75,10 +75,7 @@ def test_it_stays_drained_whatever_ends_it(cluster, programs):
     pid = again(cluster, pid, 2)
     cluster.wait(lambda: held(cluster) == [("up", False), ("draining", True)], 10, "the states")
     # It dies while no supervisor lives.
-    supervisor = cluster.supervisor()
-    os.kill(supervisor, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
+    cluster.kill_supervisor()
     os.kill(pid, signal.SIGKILL)
     cluster.up(None)
     cluster.wait(lambda: cluster.status(), 10, "an answer")

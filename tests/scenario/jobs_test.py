@@ -1,11 +1,6 @@
 """Jobs: run at their times and by hand, what happens when runs meet, and crashes in the middle of one."""
 
-import os
-import signal
-
 import pytest
-
-from harness import processes
 
 
 def job(cluster, name):
@@ -59,11 +54,7 @@ def test_a_crash_in_the_midst(cluster):
     cluster.up(f"job long {{ shell 'echo b >> {out}; while ! [ -e {gate} ]; do sleep 0.1; done; echo e >> {out}'; every 2s; }}")
     cluster.wait(lambda: lines(out) == ["b"], 15, "the run")
     pid = job(cluster, "long")["pid"]
-    supervisor = cluster.supervisor()
-    os.kill(supervisor, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
-    processes.wait_for(lambda: not processes.alive(supervisor), 5, "the process to die")
+    cluster.kill_supervisor()
     cluster.up(None)
     cluster.wait(lambda: (job(cluster, "long") or {}).get("running"), 15, "it to be found")
     assert job(cluster, "long")["pid"] == pid and lines(out) == ["b"]
@@ -73,11 +64,7 @@ def test_a_crash_in_the_midst(cluster):
 
 
 def crash(cluster):
-    supervisor = cluster.supervisor()
-    os.kill(supervisor, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
-    processes.wait_for(lambda: not processes.alive(supervisor), 5, "the process to die")
+    cluster.kill_supervisor()
     cluster.up(None)
     cluster.wait(cluster.status, 15, "an answer")
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import clients, processes
+from harness import clients
 from harness.websocket import Closed, WebSocket
 
 both_accounts = pytest.mark.both_accounts
@@ -186,11 +186,7 @@ def test_roles_outlive_a_crash_of_the_supervisor(cluster, programs):
     wait_roles(cluster, "primary", "replica", "replica")
     says(folder, 2, "primary")
     wait_roles(cluster, "deposed", "primary", "replica")
-    supervisor = cluster.status()["pid"]  # its children, before they are somebody else, look like it
-    os.kill(supervisor, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
-    processes.wait_for(lambda: not processes.alive(supervisor), 5, "the supervisor to die")
+    cluster.kill_supervisor()
     with clients.Held(WRITES, 3) as held:
         assert held.spread() == {"2": 3}
         cluster.up()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import clients, processes
+from harness import clients
 
 
 def lines(path):
@@ -19,14 +19,6 @@ def ledger(cluster, name="ledger"):
     path = cluster.file(name, "")
     path.chmod(0o666)
     return path
-
-
-def crash(cluster):
-    supervisor = cluster.supervisor()
-    os.kill(supervisor, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
-    processes.wait_for(lambda: not processes.alive(supervisor), 5, "the process to die")
 
 
 def step_of(cluster, number=1):
@@ -175,7 +167,7 @@ def test_a_crash_in_the_midst(cluster, programs):
         after-stop shell 'echo after >> {out}; {wait.format(gate=down)}; echo over >> {out}';"""))
     cluster.wait(lambda: lines(out) == ["begin"], 10, "the step")
     pid = cluster.pid(1)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up(None)
     cluster.wait(lambda: cluster.status() and step_of(cluster), 10, "it to be found")
     assert cluster.pid(1) == pid and lines(out) == ["begin"]
@@ -187,7 +179,7 @@ def test_a_crash_in_the_midst(cluster, programs):
     os.kill(cluster.pid(2), signal.SIGKILL)
     cluster.wait(lambda: len(lines(out)) == count + 1, 10, "the step after its end")
     assert cluster.instances()[2]["state"] == "finishing"
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up(None)
     cluster.wait(lambda: cluster.status() and cluster.instances()[2]["state"] == "finishing", 10, "it to be found")
     down.touch()
@@ -195,7 +187,7 @@ def test_a_crash_in_the_midst(cluster, programs):
     assert lines(out)[count:] == ["after", "over"]
     # One that ends while no supervisor lives has its steps when there is one again.
     pid = cluster.pid(1)
-    crash(cluster)
+    cluster.kill_supervisor()
     os.kill(pid, signal.SIGKILL)
     cluster.up(None)
     cluster.wait(lambda: lines(out)[count + 2:] == ["after", "over"], 10, "the steps of one that ended unseen")

@@ -15,14 +15,6 @@ WEB = """
     service web {{ run {run}; env WHO=$instance; instances {count}; {more} }}"""
 
 
-def crash(cluster):
-    pid = cluster.status()["pid"]
-    os.kill(pid, signal.SIGKILL)
-    cluster.process.wait()
-    cluster.process = None
-    processes.wait_for(lambda: not processes.alive(pid), 5, "the supervisor to die")
-
-
 def pids(cluster, name=None):
     return {number: instance["pid"] for number, instance in cluster.instances(name).items()}
 
@@ -94,7 +86,7 @@ def test_fewer_instances_in_the_file_after_a_crash(cluster, programs):
     cluster.up(WEB.format(run=run, count=4, more=""))
     cluster.wait_up(4)
     before = pids(cluster)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up(WEB.format(run=run, count=2, more=""))
     cluster.wait_up(2)
     assert pids(cluster) == {1: before[1], 2: before[2]}
@@ -108,7 +100,7 @@ def test_a_service_that_is_not_in_the_file_after_a_crash(cluster, programs):
     cluster.wait_up(1, "gone")
     pid = cluster.pid(1, "gone")
     web = cluster.wait_up(1, "web")[1]["pid"]
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up(kept)
     assert cluster.wait_up(1, "web")[1]["pid"] == web
     processes.wait_for(lambda: not processes.alive(pid), 5, "what is not stated any more to end")
@@ -125,7 +117,7 @@ def test_a_stop_that_a_crash_interrupted(cluster, programs):
     before = pids(cluster)
     subprocess.Popen(cluster.arguments("restart", "stubborn.1"), stderr=subprocess.DEVNULL)
     cluster.wait_state("stopping", number=1)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up()
     cluster.wait_restarted(1, before[1])
     assert pids(cluster)[2] == before[2]
@@ -136,7 +128,7 @@ def test_checks_go_on_after_a_crash(cluster, programs):
     cluster.up(WEB.format(run=programs.python("web"), count=2, more=f"""
         check exec /usr/bin/test -e {flag} every=100ms timeout=1s rise=1 fall=2;"""))
     cluster.wait_up(2)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up()
     cluster.wait_up(2)
     assert all(instance["healthy"] for instance in cluster.instances().values())
@@ -153,7 +145,7 @@ def test_readiness_goes_on_after_a_crash(cluster, programs):
     cluster.wait(lambda: cluster.instances()[1]["ports"], 5, "it to listen")
     assert cluster.instances()[1]["state"] == "starting"
     pid = cluster.pid(1)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up()
     assert cluster.wait_up(1)[1]["pid"] == pid
 
@@ -164,7 +156,7 @@ def test_how_an_adopted_instance_ended(cluster, programs):
                           more="restart always backoff=10ms..20ms;"))
     cluster.wait_up(2)
     before = pids(cluster)
-    crash(cluster)
+    cluster.kill_supervisor()
     cluster.up()
     cluster.wait_up(2)
     os.kill(before[1], signal.SIGKILL)
@@ -176,7 +168,7 @@ def test_one_logger_after_a_crash(cluster, programs):
     cluster.wait_up(1)
     logger = cluster.status()["logger_pid"]
     for _ in range(2):
-        crash(cluster)
+        cluster.kill_supervisor()
         cluster.up()
         cluster.wait_up(1)
         loggers = [pid for pid in cluster.enginx_processes()

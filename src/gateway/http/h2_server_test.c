@@ -574,16 +574,23 @@ static void the_rest_of_an_upload_is_read_when_it_is_small(void **state)
     peer_free(peer);
 }
 
-static void a_rest_that_does_not_come_is_not_waited_for(void **state)
+/* The head of a request whose body may follow. */
+static int32_t post_begin(struct peer *peer)
 {
-    struct rig *rig = *state;
-    rig_start(rig, 1);
-    struct peer *peer = peer_new(rig);
     const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":path", "/"),
                                  nv(":authority", "a")};
     int32_t id =
         nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_NONE, -1, NULL, fields, 4, NULL);
     peer_turn(peer);
+    return id;
+}
+
+static void a_rest_that_does_not_come_is_not_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 1);
+    struct peer *peer = peer_new(rig);
+    int32_t id = post_begin(peer);
     int origin = rig_origin(rig, 1);
     peer_turn(peer);
     rig_say(rig, origin, "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
@@ -606,12 +613,8 @@ static void a_rest_may_end_by_trailers(void **state)
     struct rig *rig = *state;
     rig_start(rig, 1);
     struct peer *peer = peer_new(rig);
-    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":path", "/"),
-                                 nv(":authority", "a")};
     const nghttp2_nv trailers[] = {nv("x-sum", "5")};
-    int32_t id =
-        nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_NONE, -1, NULL, fields, 4, NULL);
-    peer_turn(peer);
+    int32_t id = post_begin(peer);
     int origin = rig_origin(rig, 1);
     rig_say(rig, origin, "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     close(origin);
@@ -692,11 +695,7 @@ static void a_body_that_stops_is_answered_408(void **state)
     struct rig *rig = *state;
     rig_start(rig, 1);
     struct peer *peer = peer_new(rig);
-    const nghttp2_nv fields[] = {nv(":method", "POST"), nv(":scheme", "http"), nv(":path", "/"),
-                                 nv(":authority", "a")};
-    int32_t id =
-        nghttp2_submit_headers(peer->session, NGHTTP2_FLAG_NONE, -1, NULL, fields, 4, NULL);
-    peer_turn(peer);
+    int32_t id = post_begin(peer);
     int origin = rig_origin(rig, 1);
     for (int i = 0; i < 40; i++)
         rig_pass(rig, 1000);

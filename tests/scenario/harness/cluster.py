@@ -190,6 +190,15 @@ class Cluster:
         assert len(found) == 1, [command_line(pid) for pid in found]
         return found[0]
 
+    def kill_supervisor(self):
+        """A crash of the one that `up` started, until it is dead. Its children, before they are somebody else, look like
+        it, so it is asked who it is."""
+        pid = self.status()["pid"]
+        os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        wait_for(lambda: not alive(pid), 5, "the supervisor to die")
+
     # ---- waiting ----
 
     def wait(self, condition, within=10, what="a condition"):
