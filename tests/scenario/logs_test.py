@@ -70,8 +70,13 @@ def test_rotation(cluster, programs):
         log directory={folder} size=64k keep=2;
         service talker {{ run {programs.python("chatty")}; env LINES=4000 LINE_BYTES=100; port none; }}""")
     cluster.wait_up(1)
-    processes.wait_for(lambda: "done" in "".join(
-        path.read_text() for path in folder.glob("talker.log*")), 10, "the last line")
+
+    def printed():
+        try:
+            return "".join(path.read_text() for path in folder.glob("talker.log*"))
+        except FileNotFoundError:
+            return ""  # it was renamed since the folder was read
+    processes.wait_for(lambda: "done" in printed(), 10, "the last line")
     names = sorted(path.name for path in folder.glob("talker*"))
     assert names == ["talker.log", "talker.log.1", "talker.log.2"]
     for path in folder.glob("talker*"):
